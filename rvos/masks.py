@@ -1,0 +1,356 @@
+"""Mask tracks: what every stage reads and writes.
+
+A *mask* is a COCO compressed RLE `{"size": [h, w], "counts": str}` or `None` (absent; an RLE of
+area 0 means the same). Its runs go down the columns and start with background. A *track* is one
+object over a video: a list with one mask per frame. Tracks are never held as dense T x H x W.
+"""
+
+import gzip
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import ijson
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as coco
+
+RLE = dict[str, Any]
+Mask = RLE | None
+Track = list[Mask]
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels, x1 and y1 exclusive
+
+
+class MaskError(ValueError):
+    """A mask that is not a valid COCO compressed RLE; the message says what is wrong with it."""
+
+
+# ------------------------------------------------------------------------------------ one mask
+
+
+def encode(mask: NDArray[Any]) -> RLE:
+    """(H, W) array, non-zero is foreground -> RLE."""
+    rle = coco.encode(np.asfortranarray(mask != 0).view(np.uint8))
+    return {"size": [int(n) for n in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def decode(rle: RLE, box: Box | None = None) -> NDArray[np.uint8]:
+    """RLE -> (H, W) uint8 of 0 and 1, column-major; with `box` only that part of it."""
+    if box is None:
+        return coco.decode(rle)
+    x0, y0, x1, y1 = box
+    height = rle["size"][0]
+    runs = _runs_of_columns(rle, x0, x1)
+    pixels = np.repeat(np.arange(len(runs), dtype=np.uint8) & 1, runs)
+    return pixels.reshape(x1 - x0, height).T[y0:y1]  # (y1 - y0, x1 - x0)
+
+
+def runs_of(rle: Any) -> NDArray[np.int64]:
+    """Run lengths of an RLE, background first.
+
+    Raises MaskError when the RLE is malformed or its runs do not fill the frame.
+
+    The string holds base-48 groups of 5 bits, least significant first, bit 5 = "more follows";
+    from the fourth run on the number is the difference to the run two before
+    (cocodataset/cocoapi, common/maskApi.c, rleFrString).
+    """
+    if not isinstance(rle, Mapping) or not {"size", "counts"} <= rle.keys():
+        raise MaskError(f'expected {{"size": [h, w], "counts": str}} or null, got {_short(rle)}')
+    size, counts = rle["size"], rle["counts"]
+    if (
+        not isinstance(size, list | tuple)
+        or len(size) != 2
+        or not all(isinstance(n, int) and n > 0 for n in size)
+    ):
+        raise MaskError(f"size: expected [height, width] of positive integers, got {_short(size)}")
+    if not isinstance(counts, str | bytes):
+        raise MaskError(f"counts: expected a compressed RLE string, got {_short(counts)}")
+    try:
+        raw = counts.encode("ascii") if isinstance(counts, str) else counts
+    except UnicodeEncodeError:
+        raise MaskError("corrupt counts: characters outside the RLE alphabet") from None
+    codes = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
+    if codes.size == 0 or codes.min() < 0 or codes.max() > 63:
+        raise MaskError("corrupt counts: empty, or characters outside the RLE alphabet")
+    last = (codes & 32) == 0  # the last 5-bit group of a number
+    if not last[-1]:
+        raise MaskError("corrupt counts: the string is cut off")
+    starts = np.concatenate(([0], np.flatnonzero(last)[:-1] + 1))
+    shift = 5 * (np.arange(codes.size) - np.repeat(starts, np.diff(np.append(starts, codes.size))))
+    if shift.max() > 30:
+        raise MaskError("corrupt counts: a run longer than any frame")
+    values = np.add.reduceat((codes & 31) << shift, starts)
+    negative = (codes[last] & 16) != 0
+    values[negative] -= np.int64(1) << (shift[last][negative] + 5)
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    if values.min() < 0 or values.sum() != size[0] * size[1]:
+        raise MaskError(f"corrupt counts: the runs do not add up to {size[0]} x {size[1]} pixels")
+    return values
+
+
+def from_runs(runs: NDArray[np.int64], size: Sequence[int]) -> RLE:
+    """Run lengths, background first -> RLE with no empty run but the first (as `encode` gives)."""
+    if runs.size > 1 and (runs[1:] == 0).any():
+        runs = runs[: np.flatnonzero(runs)[-1] + 1] if runs.any() else runs[:1]
+        filled = np.concatenate(([True], runs[1:] > 0))
+        parity = (np.arange(runs.size) & 1)[filled]
+        new = np.concatenate(([True], parity[1:] != parity[:-1]))  # neighbours of one kind merge
+        runs = np.add.reduceat(runs[filled], np.flatnonzero(new))
+    rle = coco.frPyObjects({"counts": runs.tolist(), "size": list(size)}, *size)
+    return {"size": [int(n) for n in size], "counts": rle["counts"].decode("ascii")}
+
+
+def canonical(rle: Any, size: Sequence[int] | None = None) -> Mask:
+    """A checked mask in the one form that equal masks share: `None` if empty, else as `encode`.
+
+    Raises MaskError when it is malformed or, with `size` (h, w), of another size.
+    """
+    if rle is None:
+        return None
+    runs = runs_of(rle)
+    if size is not None and list(rle["size"]) != list(size):
+        raise MaskError(f"expected a mask of {size[0]} x {size[1]} pixels (height x width), "
+                        f"got {rle['size'][0]} x {rle['size'][1]}")
+    if not runs[1::2].any():
+        return None
+    if isinstance(rle["counts"], str) and runs[1:].all():
+        return {"size": list(rle["size"]), "counts": rle["counts"]}
+    return from_runs(runs, rle["size"])
+
+
+def area(mask: Mask) -> int:
+    """Foreground pixels."""
+    return 0 if mask is None else int(coco.area(mask))
+
+
+def bounding_box(mask: Mask) -> Box | None:
+    """The tightest box, or None for an empty mask."""
+    if mask is None:
+        return None
+    x, y, w, h = (int(n) for n in coco.toBbox(mask))
+    return (x, y, x + w, y + h) if w and h else None
+
+
+def union(masks: Iterable[Mask]) -> Mask:
+    """Pixels of any of the masks; None if there are none."""
+    present = [mask for mask in masks if mask is not None]
+    if len(present) < 2:
+        return present[0] if present else None
+    merged = coco.merge(present)
+    return {"size": [int(n) for n in merged["size"]], "counts": merged["counts"].decode("ascii")}
+
+
+def overlap_fractions(masklets: Sequence[Mask], coarse: Mask) -> NDArray[np.float64]:
+    """f_i = |v_i and u| / |v_i| in double precision, (O,); 0 where an instance is absent."""
+    fractions = np.zeros(len(masklets))
+    present = [i for i, mask in enumerate(masklets) if mask is not None]
+    if coarse is not None and present:
+        # COCO's "crowd" overlap divides by the area of the first mask instead of the union.
+        overlaps = coco.iou([masklets[i] for i in present], [coarse], [1])
+        fractions[present] = np.asarray(overlaps)[:, 0]
+    return fractions
+
+
+def iou(a: Mask, b: Mask) -> float:
+    """Intersection over union; 1 if both are empty."""
+    if area(a) == 0 or area(b) == 0:
+        return float(area(a) == area(b))
+    return float(np.asarray(coco.iou([a], [b], [0]))[0, 0])
+
+
+def crop(mask: Mask, box: Box) -> Mask:
+    """The part of a mask inside `box`, which lies in the frame, as a mask of the box's size."""
+    if mask is None:
+        return None
+    x0, y0, x1, y1 = box
+    height, width = mask["size"]
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise ValueError(f"box {box} does not lie in a frame of {height} x {width} pixels")
+    part = decode(mask, box)
+    return encode(part) if part.any() else None
+
+
+def resize(mask: Mask, size: tuple[int, int]) -> Mask:
+    """A mask at another (height, width), by nearest neighbour (pixel centres)."""
+    if mask is None or tuple(mask["size"]) == tuple(size):
+        return mask
+    pixels = cv2.resize(decode(mask), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return encode(pixels) if pixels.any() else None
+
+
+def _runs_of_columns(rle: RLE, x0: int, x1: int) -> NDArray[np.int64]:
+    """Runs of the columns x0..x1 - 1 alone (cheap: runs go down the columns)."""
+    height = rle["size"][0]
+    ends = np.cumsum(runs_of(rle)).clip(x0 * height, x1 * height)
+    return np.diff(ends, prepend=x0 * height)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# --------------------------------------------------------------------------------------- files
+
+
+class FileError(ValueError):
+    """A file or folder that is missing, unreadable or not of the expected form."""
+
+
+def read_json(path: Path) -> Any:
+    """A .json or .json.gz file. A key that occurs twice in an object is an error."""
+    try:
+        with open_json(path) as file:
+            return json.load(file, object_pairs_hook=_dict_without_duplicates)
+    except (json.JSONDecodeError, UnicodeDecodeError, _DuplicateKey, EOFError, zlib.error) as error:
+        raise FileError(f"{path}: not valid JSON: {error}") from None
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
+    """(key, value) of the top-level object of a .json or .json.gz file, one value in memory."""
+    try:
+        with open_json(path) as file:
+            seen: set[str] = set()
+            for key, value in ijson.kvitems(file, "", use_float=True, map_type=_StrictDict):
+                if key in seen:
+                    raise _DuplicateKey(key)
+                seen.add(key)
+                yield key, value
+    except (ijson.JSONError, _DuplicateKey, EOFError, zlib.error) as error:
+        raise FileError(f"{path}: not valid JSON: {error}") from None
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def open_json(path: Path):
+    """Binary reader of a .json or .json.gz file."""
+    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+
+
+def find_json(path: Path) -> Path | None:
+    """`path`, a name ending in .json, or the .json.gz beside it; None if neither exists."""
+    for candidate in (path, path.with_name(path.name + ".gz")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write .json or .json.gz atomically; the same value always gives the same bytes."""
+    data = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    write_bytes(path, gzip.compress(data, 6, mtime=0) if path.suffix == ".gz" else data)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that it exists whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+class TrackFiles:
+    """Per-video values of one stage: `coarse`, `masklets` or `nouns` files.
+
+    `path` is one JSON file `{video: value}` (.json or .json.gz, read as a stream), a folder with
+    one `<video>.json[.gz]` each, or (coarse only) a PNG tree `<video>/<expression_id>/<frame>.png`
+    where any non-zero pixel is foreground. Folders are read video by video when asked.
+    Raises FileError naming the file; the masks themselves are not checked here.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self._in_memory: dict[str, Any] | None = None
+        self._files: dict[str, Path] = {}
+        if self.path.is_dir():
+            names = sorted(p for p in self.path.iterdir() if not p.name.startswith("."))
+            for p in names:
+                if p.is_dir():
+                    self._files[p.name] = p
+                elif p.name.endswith((".json", ".json.gz")) and p.name != "provenance.json":
+                    self._files[p.name.removesuffix(".gz").removesuffix(".json")] = p
+            if not self._files:
+                raise FileError(f"{self.path}: expected <video>.json[.gz] files or <video> folders "
+                                "of PNG masks, found none")
+        elif self.path.is_file():
+            self._in_memory = dict(stream_json(self.path))
+        else:
+            raise FileError(f"{self.path}: no such file or folder")
+
+    def videos(self) -> list[str]:
+        return list(self._files if self._in_memory is None else self._in_memory)
+
+    def __contains__(self, video: str) -> bool:
+        return video in (self._files if self._in_memory is None else self._in_memory)
+
+    def source(self, video: str) -> str:
+        """What to name in an error about this video."""
+        return str(self._files.get(video, self.path))
+
+    def read(self, video: str, frames: Sequence[str] | None = None) -> Any:
+        """The value of one video; `frames` are the frame names, needed for a PNG tree."""
+        if self._in_memory is not None:
+            return self._in_memory[video]
+        path = self._files[video]
+        if path.is_file():
+            return read_json(path)
+        if frames is None:
+            raise ValueError("a PNG tree is read with the frame names of the video")
+        folders = sorted(p for p in path.iterdir() if p.is_dir())
+        return {p.name: [_read_png(p / f"{frame}.png") for frame in frames] for p in folders}
+
+
+def read_pixels(path: Path) -> NDArray[np.bool_]:
+    """(H, W) bool of a mask image: any non-zero pixel (palette index, grey or colour)."""
+    try:
+        with Image.open(path) as image:
+            has_alpha = image.mode in ("LA", "RGBA")
+            pixels = np.asarray(image.convert("RGB") if has_alpha else image)
+    except (OSError, SyntaxError) as error:
+        raise FileError(f"{path}: cannot be read as an image: {error}") from None
+    return pixels.any(-1) if pixels.ndim == 3 else pixels != 0
+
+
+def _read_png(path: Path) -> Any:
+    """A mask, also where it is empty (its size is to be checked); "missing" without the file."""
+    return encode(read_pixels(path)) if path.is_file() else MISSING_FRAME
+
+
+MISSING_FRAME = "missing"  # a frame of a PNG tree that has no file
+
+
+class _DuplicateKey(ValueError):
+    def __init__(self, key: str):
+        super().__init__(f"key {key!r} occurs twice in one object")
+
+
+class _StrictDict(dict):
+    def __setitem__(self, key, value):
+        if key in self:
+            raise _DuplicateKey(key)
+        super().__setitem__(key, value)
+
+
+def _dict_without_duplicates(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DuplicateKey(next(key for key in keys if keys.count(key) > 1))
+    return result
