@@ -4,13 +4,14 @@
 `JPEGImages/<video>/<frame>.jpg`; every .json may be .json.gz. Format: henghuiding/MeViS, README.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rvos import InputError, list_problems
-from rvos.masks import FileError, MaskError, Track, canonical, find_json, read_json, union
+from rvos.data.mask_index import open_index
+from rvos.masks import FileError, Mask, MaskError, Track, canonical, find_json, read_json, union
 from rvos.stores import file_sha256
 
 
@@ -97,27 +98,32 @@ def _video(name: str, entry: Any, problems: list[str]) -> Video | None:
 
 
 class Annotations:
-    """The ground-truth tracks of a split, by annotation id (`mask_dict.json`)."""
+    """The ground-truth tracks of a split, by annotation id (`mask_dict.json`, indexed on disk).
+
+    The first use of a file parses it once (`mask_index.py`); after that nothing is held in memory.
+    """
 
     def __init__(self, split: Split):
         path = find_json(split.folder / "mask_dict.json")
         if path is None:
             raise InputError(f"{split.folder / 'mask_dict.json'}: no such file (nor .json.gz); "
                              f"split {split.name} has no ground truth to score against")
-        try:
-            self._tracks: dict[str, Any] = read_json(path)
-        except FileError as error:
-            raise InputError(str(error)) from None
-        if not isinstance(self._tracks, dict):
-            raise InputError(f"{path}: expected {{annotation id: [mask per frame]}}")
         self.path = path
+        self.index = open_index(path)
 
     def __contains__(self, annotation_id: str) -> bool:
-        return annotation_id in self._tracks
+        return annotation_id in self.index
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.index)
 
     def track(self, annotation_id: str) -> Any:
         """One annotation's masks per frame as in the file, unchecked."""
-        return self._tracks[annotation_id]
+        return self.index.track(annotation_id)
+
+    def mask(self, annotation_id: str, frame_idx: int) -> Mask:
+        """One annotation's mask in one frame, unchecked."""
+        return self.index.mask(annotation_id, frame_idx)
 
 
 def check_track(track: Any, num_frames: int, size: Sequence[int] | None, where: str,
