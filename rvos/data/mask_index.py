@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 
 from rvos import InputError
-from rvos.masks import FileError, Mask, read_json, stream_json, write_json
+from rvos.masks import (
+    FileError,
+    Mask,
+    MaskError,
+    read_json,
+    runs_of,
+    stream_json,
+    write_json,
+)
 from rvos.stores import file_sha256
 
 FORMAT = 1  # of the files; another number is built anew
@@ -27,29 +35,43 @@ FORMAT = 1  # of the files; another number is built anew
 def open_index(source: Path) -> "MaskIndex":
     """The index of a mask_dict.json[.gz], built if there is none or the file has changed.
 
-    It lies beside the file, or where that folder cannot be written in the stores
-    (`RVOS_STORES`, else ~/.cache/rvos). Raises InputError for a file that is not
-    `{annotation id: ...}`.
+    Raises InputError for a file that is not `{annotation id: ...}`.
     """
     stat = source.stat()
     key = {"format": FORMAT, "name": source.name, "size": stat.st_size, "mtime": stat.st_mtime_ns}
-    folders = [source.parent / ".rvos_index", _central_folder(source)]
-    for folder in folders:
-        if (folder / "tracks.json").is_file() and read_json(folder / "tracks.json")["source"] == key:
-            return MaskIndex(folder)
+    for folder in index_folders(source.parent):
+        tracks = folder / "masks" / "tracks.json"
+        if tracks.is_file() and read_json(tracks)["source"] == key:
+            return MaskIndex(folder / "masks")
+    folder = writable_index_folder(source.parent)
+    building = Path(tempfile.mkdtemp(dir=folder, prefix=".building-"))
+    try:
+        _build(source, key, building)
+        _replace(building, folder / "masks")
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return MaskIndex(folder / "masks")
+
+
+def index_folders(data: Path) -> list[Path]:
+    """Where what is derived from a data folder may lie: in it, or (read-only data) in the stores
+    (`RVOS_STORES`, else ~/.cache/rvos)."""
+    stores = Path(os.environ.get("RVOS_STORES") or Path.home() / ".cache" / "rvos")
+    name = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
+    return [data / ".rvos_index", stores / "data_index" / name]
+
+
+def writable_index_folder(data: Path) -> Path:
+    """The first of `index_folders` that can be written, made if needed."""
+    folders = index_folders(data)
     for folder in folders:
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".rvos_index."))
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError:
-            continue  # a folder that cannot be written: the next one
-        try:
-            _build(source, key, building)
-            _replace(building, folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-        return MaskIndex(folder)
-    raise InputError(f"no place for the index of {source}: neither {folders[0]} nor {folders[1]} "
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise InputError(f"no place for the index of {data}: neither {folders[0]} nor {folders[1]} "
                      "can be written; set RVOS_STORES to a folder that can")
 
 
@@ -154,7 +176,7 @@ def _build(source: Path, key: dict[str, Any], folder: Path) -> None:
 
 
 def _regular(value: Any) -> tuple[list[str] | None, list[int]]:
-    """RLE strings per frame ("" where absent) and their common size; None if not such a track."""
+    """RLE strings per frame ("" where absent) and their one size; None if a mask is malformed."""
     if not isinstance(value, list):
         return None, []
     size: list[int] = []
@@ -166,17 +188,15 @@ def _regular(value: Any) -> tuple[list[str] | None, list[int]]:
         if not isinstance(mask, dict) or mask.keys() != {"size", "counts"}:
             return None, []
         text = mask["counts"]
-        if not isinstance(text, str) or not text or not text.isascii():
-            return None, []
         size = size or mask["size"]
-        if mask["size"] != size or not _is_size(size):
+        if mask["size"] != size or not isinstance(text, str):
+            return None, []
+        try:
+            runs_of(mask)  # so that readers need not check: pycocotools does not
+        except MaskError:
             return None, []
         counts.append(text)
     return counts, size
-
-
-def _is_size(size: Any) -> bool:
-    return isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in size)
 
 
 def _replace(building: Path, folder: Path) -> None:
@@ -189,11 +209,3 @@ def _replace(building: Path, folder: Path) -> None:
     except OSError:
         if not (folder / "tracks.json").is_file():
             raise
-
-
-def _central_folder(source: Path) -> Path:
-    root = Path(os.environ.get("RVOS_STORES") or Path.home() / ".cache" / "rvos")
-    name = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
-    return root / "mask_index" / name
-
-
