@@ -18,15 +18,7 @@ from typing import Any
 import numpy as np
 
 from rvos import InputError
-from rvos.masks import (
-    FileError,
-    Mask,
-    MaskError,
-    read_json,
-    runs_of,
-    stream_json,
-    write_json,
-)
+from rvos.masks import FileError, Mask, canonical_track, read_json, stream_json, write_json
 from rvos.stores import file_sha256
 
 FORMAT = 1  # of the files; another number is built anew
@@ -176,27 +168,17 @@ def _build(source: Path, key: dict[str, Any], folder: Path) -> None:
 
 
 def _regular(value: Any) -> tuple[list[str] | None, list[int]]:
-    """RLE strings per frame ("" where absent) and their one size; None if a mask is malformed."""
+    """RLE strings per frame ("" where absent) and their one size; None if a mask is malformed.
+
+    Masks are checked here, so that readers need not: pycocotools does not.
+    """
     if not isinstance(value, list):
         return None, []
-    size: list[int] = []
-    counts = []
-    for mask in value:
-        if mask is None:
-            counts.append("")
-            continue
-        if not isinstance(mask, dict) or mask.keys() != {"size", "counts"}:
-            return None, []
-        text = mask["counts"]
-        size = size or mask["size"]
-        if mask["size"] != size or not isinstance(text, str):
-            return None, []
-        try:
-            runs_of(mask)  # so that readers need not check: pycocotools does not
-        except MaskError:
-            return None, []
-        counts.append(text)
-    return counts, size
+    sizes = [mask["size"] for mask in value if isinstance(mask, dict) and "size" in mask]
+    size = sizes[0] if sizes else []
+    if canonical_track(value, size or None) is None:
+        return None, []
+    return [mask["counts"] if mask is not None else "" for mask in value], size
 
 
 def _replace(building: Path, folder: Path) -> None:
