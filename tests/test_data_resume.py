@@ -1,15 +1,12 @@
 """Order of the training clips: pure in (seed, epoch), the same for any ranks, resumable."""
 
+import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-import pytest
-
-from rvos import InputError
-from rvos.data.datamodule import ClipLoader, ClipSampler, VideoSampler, balance
-from rvos.data.mevis import Expression, Video
+from rvos.data.datamodule import ClipLoader, ClipSampler
 
 
 class Keys(Dataset):

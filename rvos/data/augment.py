@@ -8,7 +8,7 @@ FudanCVLab's track solution); where we differ by default, docs/data.md says so.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -114,7 +114,7 @@ class Photometric:
         brightness = rng.uniform(-self.brightness, self.brightness)
         contrast, saturation = rng.uniform(*self.contrast), rng.uniform(*self.saturation)
         hue, order = rng.uniform(-self.hue, self.hue), CHANNEL_ORDERS[rng.integers(6)]
-        image = pixels.astype(np.float32)
+        image: NDArray[Any] = pixels.astype(np.float32)
         if happens[0]:
             image += brightness
         if happens[1] and contrast_first:
@@ -147,7 +147,7 @@ def read_frames(paths: list[Path], geometry: Geometry, original: Size, reduced: 
     """
     read = {path: _decode(path, geometry, original, reduced) for path in dict.fromkeys(paths)}
     frames = torch.stack([read[path] for path in paths]).permute(0, 3, 1, 2)  # (T, 3, H, W)
-    top, left, height, width = _scaled(geometry.crop, original, frames.shape[-2:])
+    top, left, height, width = _scaled(geometry.crop, original, (frames.shape[2], frames.shape[3]))
     frames = frames[..., top : top + height, left : left + width]
     frames = F.resize(frames, list(geometry.size), v2.InterpolationMode.BILINEAR, antialias=True)
     return F.horizontal_flip(frames) if geometry.flip else frames

@@ -8,7 +8,7 @@ follow the fine-tuning code of MUTR for MeViS; docs/data.md lists its defects an
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -63,11 +63,12 @@ class Clip:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Clip":
         """The same on another device."""
-        moved = {k: v.to(device, non_blocking=non_blocking) for k, v in self._tensors()}
+        moved: Any = {k: v.to(device, non_blocking=non_blocking) for k, v in self._tensors()}
         return replace(self, **moved)
 
     def pin_memory(self) -> "Clip":
-        return replace(self, **{k: v.pin_memory() for k, v in self._tensors()})
+        pinned: Any = {k: v.pin_memory() for k, v in self._tensors()}
+        return replace(self, **pinned)
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         for field in fields(self):

@@ -63,7 +63,7 @@ class ClipLoader(DataLoader):
     What workers have prefetched does not count: only batches handed to the trainer do.
     """
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         sampler = self.sampler
         if not isinstance(sampler, ClipSampler):  # e.g. Lightning's overfit_batches
             yield from super().__iter__()

@@ -43,8 +43,8 @@ def open_checked(
         return opened, truth
     lines = [str(problem) for problem in problems]
     if not skip_bad:
-        advice = "\nMend them, or leave them out with data.skip_bad=true."
-        raise InputError(list_problems(f"{opened.folder}: bad data", lines, shown=len(lines)) + advice)
+        text = list_problems(f"{opened.folder}: bad data", lines, shown=len(lines))
+        raise InputError(f"{text}\nMend them, or leave them out with data.skip_bad=true.")
     kept = without(opened, problems)
     if not any(video.expressions for video in kept.videos):
         raise InputError(list_problems(f"{opened.folder}: nothing is left without bad data", lines))

@@ -18,8 +18,15 @@ from typing import Any
 import numpy as np
 
 from rvos import InputError
-from rvos.masks import FileError, Mask, canonical_track, read_json, stream_json, write_json
-from rvos.stores import file_sha256
+from rvos.masks import (
+    FileError,
+    Mask,
+    canonical_track,
+    open_json,
+    read_json,
+    stream_json,
+    write_json,
+)
 
 FORMAT = 1  # of the files; another number is built anew
 
@@ -73,7 +80,7 @@ class MaskIndex:
     def __init__(self, folder: Path):
         self.folder = folder
         content = read_json(folder / "tracks.json")
-        self.sha256: str = content["sha256"]  # of the mask_dict file
+        self.sha256: str = content["sha256"]  # of mask_dict.json, unpacked
         self._starts: dict[str, tuple[int, int, list[int]]] = {
             i: (start, count, size) for i, start, count, size in content["tracks"]
         }
@@ -130,15 +137,13 @@ class MaskIndex:
             self._file = os.open(self.folder / "counts.bin", os.O_RDONLY)
         return os.pread(self._file, stop - start, start).decode("ascii")
 
-    def __getstate__(self):
-        return {"folder": self.folder}
-
-    def __setstate__(self, state):
-        self.__init__(state["folder"])
+    def __reduce__(self):
+        return MaskIndex, (self.folder,)
 
     def __del__(self):
-        if getattr(self, "_file", None) is not None:
-            os.close(self._file)
+        file = getattr(self, "_file", None)
+        if file is not None:
+            os.close(file)
 
 
 def _build(source: Path, key: dict[str, Any], folder: Path) -> None:
@@ -160,9 +165,11 @@ def _build(source: Path, key: dict[str, Any], folder: Path) -> None:
                 file.write("".join(counts).encode("ascii"))
         except FileError as error:
             raise InputError(str(error)) from None
+    with open_json(source) as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
     np.save(folder / "offsets.npy", np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
     write_json(folder / "tracks.json", {
-        "source": key, "sha256": file_sha256(source), "tracks": tracks, "irregular": irregular,
+        "source": key, "sha256": digest, "tracks": tracks, "irregular": irregular,
         "order": order,
     })  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Scene -> frames: how the generated objects, backgrounds and pillars look (used by `synthetic`)."""
+"""Scene -> frames: how generated objects, backgrounds and pillars look (used by `synthetic`)."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -78,7 +78,9 @@ def _background(rng: Generator, height: int, width: int) -> Image:
     return image.clip(15, 240).astype(np.float32)
 
 
-def _pillar(rng: Generator, recipe: "Recipe", things: Sequence["Thing"]) -> tuple[int, Image] | None:
+def _pillar(
+    rng: Generator, recipe: "Recipe", things: Sequence["Thing"]
+) -> tuple[int, Image] | None:
     """(left edge, (H, w, 3) image) of a grey pillar with nothing standing behind it, or None."""
     height, width = recipe.size
     wanted = rng.random() < recipe.pillars
@@ -106,7 +108,7 @@ def _sprite(rng: Generator, thing: "Thing") -> Image:
     base = np.array(COLORS[thing.color]) + rng.normal(0, 10, 3)
     color = base * (0.85 + 0.3 * texture[..., None]) + 30 * texture[..., None]
     fine = np.dstack([color * inside[..., None], inside]).astype(np.float32)
-    return cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _shape(category: str, u: NDArray, v: NDArray) -> tuple[NDArray[np.bool_], NDArray]:
@@ -129,7 +131,7 @@ def _shape(category: str, u: NDArray, v: NDArray) -> tuple[NDArray[np.bool_], ND
 
 
 def _paste(image: Image, owner: NDArray[np.int8], sprite: Image, x: float, y: float, i: int):
-    """Blend a sprite centred at (x, y), to a fraction of a pixel; pixels it mostly covers are its."""
+    """Blend in a sprite centred at (x, y) (sub-pixel); it owns the pixels it mostly covers."""
     height, width = owner.shape
     side = sprite.shape[0]
     left, top = x - side / 2, y - side / 2

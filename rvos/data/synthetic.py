@@ -191,8 +191,9 @@ def _write_video(folder: Path, split_idx: int, recipe: Recipe, idx: int, name: s
             mask = owner == i
             track.append(encode(mask) if mask.any() else None)
     described = [
-        {"category": o.category, "color": o.color, "motion": o.motion, "moving": o.motion != "still"}
-        for o in things
+        {"category": thing.category, "color": thing.color, "motion": thing.motion,
+         "moving": thing.motion != "still"}
+        for thing in things
     ]
     return described, tracks, _expressions(rng, recipe, things)
 
@@ -206,13 +207,14 @@ def _scene(rng: Generator, recipe: Recipe) -> list[Thing]:
     things: list[Thing] = []
     for category, color, motion in kinds:
         candidates = [_thing(rng, recipe, category, color, motion) for _ in range(40)]
-        things.append(min(candidates, key=lambda c: max([_crowding(c, o) for o in things], default=0)))
+        crowding = [max((_crowding(c, o) for o in things), default=0.0) for c in candidates]
+        things.append(candidates[int(np.argmin(crowding))])
     order = rng.permutation(len(things))  # later ones are drawn before earlier ones
     return [things[i] for i in order]
 
 
 def _cast(rng: Generator, count: int) -> list[tuple[str, str, str]]:
-    """(category, colour, motion) per object; the first two or three are often alike but in motion."""
+    """(category, colour, motion) per object; often the first two or three differ in motion alone."""
     alike = 1
     if count > 1 and rng.random() < 0.8:
         alike = 3 if count > 4 and rng.random() < 0.4 else 2
@@ -274,7 +276,7 @@ def _crowding(a: Thing, b: Thing) -> float:
 
 
 def _expressions(rng: Generator, recipe: Recipe, things: Sequence[Thing]):
-    """[(description, text, indices of its objects)]: one or two per object, and some for several."""
+    """[(description, text, indices of its objects)]: one or two per object and set of objects."""
     by_targets: dict[tuple[int, ...], list[Description]] = {}
     for description in _descriptions():
         targets = tuple(i for i, thing in enumerate(things) if description.is_true_of(thing))

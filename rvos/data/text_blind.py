@@ -20,8 +20,8 @@ def mean_area(track: Track) -> float:
 def mean_speed(track: Track) -> float:
     """Mean distance of the box centres of neighbouring frames with the object, pixels."""
     boxes = [(t, bounding_box(mask)) for t, mask in enumerate(track)]
-    at = {t: ((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for t, b in boxes if b is not None}
-    steps = [np.hypot(at[t + 1][0] - x, at[t + 1][1] - y) for t, (x, y) in at.items() if t + 1 in at]
+    at = {t: np.array([b[0] + b[2], b[1] + b[3]]) / 2 for t, b in boxes if b is not None}
+    steps = [np.linalg.norm(at[t + 1] - centre) for t, centre in at.items() if t + 1 in at]
     return float(np.mean(steps)) if steps else 0.0
 
 
