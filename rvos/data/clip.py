@@ -5,6 +5,7 @@ function of (seed, epoch, index): the same whatever the number of workers and ra
 follow the fine-tuning code of MUTR for MeViS; docs/data.md lists its defects and our switches.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -20,7 +21,9 @@ from rvos import InputError
 from rvos.data import augment
 from rvos.data.augment import Geometry, Photometric, Resizing
 from rvos.data.mevis import Expression, Split, Video
-from rvos.masks import Mask, decode
+from rvos.masks import FileError, Mask, decode
+
+log = logging.getLogger(__name__)
 
 Identity = tuple[str, str]  # video, expression_id
 
@@ -188,11 +191,16 @@ class ClipRecipe:
 class ClipDataset(Dataset[Sample]):
     """Clips of a split by (epoch, index); an index alone means epoch 0.
 
-    Clips without target are replaced by other clips of the same (seed, epoch, index) or kept.
+    Clips without target are replaced by others, drawn from (seed, epoch, index) too, or kept. A
+    file that was damaged since the split was checked is an InputError; with `skip_bad` its clip is
+    replaced and the file named in the log.
     """
 
-    def __init__(self, split: Split, truth: Truth, recipe: ClipRecipe, seed: int):
-        self.split, self.truth, self.recipe, self.seed = split, truth, recipe, seed
+    def __init__(
+        self, split: Split, truth: Truth, recipe: ClipRecipe, *, seed: int, skip_bad: bool
+    ):
+        self.split, self.truth, self.recipe = split, truth, recipe
+        self.seed, self.skip_bad = seed, skip_bad
         self.clips: list[tuple[Video, Expression, int]] = [
             (video, expression, anchor)
             for video in split.videos
@@ -210,7 +218,14 @@ class ClipDataset(Dataset[Sample]):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = np.random.default_rng([self.seed, epoch, index])
         for _ in range(10_000):
-            sample = self._sample(rng, *self.clips[index])
+            try:
+                sample = self._sample(rng, *self.clips[index])
+            except FileError as error:
+                if not self.skip_bad:
+                    advice = "mend it, or leave bad clips out with data.skip_bad=true"
+                    raise InputError(f"{error}; {advice}") from None
+                log.warning("%s; another clip takes its place", error)
+                sample = None
             if sample is not None:
                 return sample
             index = int(rng.integers(len(self.clips)))

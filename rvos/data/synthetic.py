@@ -214,7 +214,7 @@ def _scene(rng: Generator, recipe: Recipe) -> list[Thing]:
 
 
 def _cast(rng: Generator, count: int) -> list[tuple[str, str, str]]:
-    """(category, colour, motion) per object; often the first two or three differ in motion alone."""
+    """(category, colour, motion) each; often the first two or three differ by motion only."""
     alike = 1
     if count > 1 and rng.random() < 0.8:
         alike = 3 if count > 4 and rng.random() < 0.4 else 2
