@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from rvos import InputError, list_problems
-from rvos.masks import FileError, MaskError, Track, canonical, find_json, read_json, union
+from rvos.masks import (
+    FileError,
+    MaskError,
+    Track,
+    canonical,
+    canonical_track,
+    find_json,
+    read_json,
+    union,
+)
 from rvos.stores import file_sha256
 
 
@@ -130,6 +139,9 @@ def check_track(track: Any, num_frames: int, size: Sequence[int] | None, where: 
         got = len(track) if isinstance(track, list) else type(track).__name__
         problems.append(f"{where}: expected {num_frames} masks (one per frame), got {got}")
         return []
+    checked = canonical_track(track, size)
+    if checked is not None:
+        return checked
     result: Track = []
     for frame_idx, mask in enumerate(track):
         try:
