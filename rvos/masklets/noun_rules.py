@@ -52,7 +52,7 @@ MODIFIERS = SPATIAL | _words("""
     black white red green blue yellow brown grey gray pink purple golden beige dark bright colored
     big small little large huge tiny long short tall high low wide thin thick fat slim heavy
     young old older oldest elder eldest new fast slow quick quiet still calm wild tame close
-    closest nearer nearest opposite alone square round flat empty full open closed wet dry hot
+    closest nearer nearest opposite alone round flat empty full open closed wet dry hot
     cold warm soft hard loose tight pretty dead alive live bare bold clean dirty double real
     fake""")
 COLLECTIVES = _words("""
