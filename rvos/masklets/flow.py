@@ -1,7 +1,7 @@
 """Moving objects -> masklets, with OpenCV alone: no weights, any video.
 
 1. Dense optical flow between neighbouring frames, both ways (DIS, preset ultrafast).
-2. The camera's motion is the affine map most flow vectors agree on; frames over which the camera
+2. The camera's motion is the similarity most flow vectors agree on; frames over which the camera
    stays in place share a median background.
 3. An object is what differs from that background and does not move as the camera does; the
    connected components of it are the detections of a frame.
@@ -27,6 +27,7 @@ from rvos.masklets.motion import Image, Motion, Pixels, background_differences
 from rvos.masks import Mask, Track, encode
 
 HISTOGRAM_BINS = 6  # per colour channel
+INSIDE = 0.3  # share of a carried mask in a detection, above which the detection shows it too
 
 
 @dataclass(eq=False)
@@ -68,7 +69,10 @@ class FlowTracker:
         """(H, W, 3) uint8 RGB frames of `size` (H, W) -> one track per moving object."""
         scale = min(1.0, self.size / max(size))
         small = (max(16, round(size[1] * scale)), max(16, round(size[0] * scale)))
-        images = [cv2.resize(f, small, interpolation=cv2.INTER_AREA) for f in frames]
+        images: list[Image] = [
+            np.asarray(cv2.resize(frame, small, interpolation=cv2.INTER_AREA), np.uint8)
+            for frame in frames
+        ]
         if len(images) < 2:
             return []
         run = _Run(self, images)
@@ -98,8 +102,8 @@ class _Run:
                                      self.motion.residual, strict=True):
             moving = cv2.dilate((speed > self.settings.motion).astype(np.uint8), near)
             pixels = ((difference > self.settings.difference) & (moving > 0)).astype(np.uint8)
-            pixels = cv2.morphologyEx(pixels, cv2.MORPH_CLOSE, near)
-            found.append(cv2.morphologyEx(pixels, cv2.MORPH_OPEN, near[:3, :3]) > 0)
+            closed = cv2.morphologyEx(pixels, cv2.MORPH_CLOSE, near)
+            found.append(cv2.morphologyEx(closed, cv2.MORPH_OPEN, near[:3, :3]) > 0)
         return found
 
     # ----------------------------------------------------------------------------- passes
@@ -168,12 +172,12 @@ class _Run:
             for j, label in enumerate(names):
                 overlaps[i, j] = counts[label] / max(area, 1)
                 ious[i, j] = counts[label] / max(area + areas[label] - counts[label], 1)
-        for i, j in zip(*linear_sum_assignment(-ious), strict=True):
-            if ious[i, j] >= self.settings.match_iou:
-                owners[names[j]].append(int(i))
-        for i, j in zip(*np.nonzero(overlaps > 0.3), strict=True):
-            if i not in owners[names[j]]:
-                owners[names[j]].append(int(i))
+        rows, columns = linear_sum_assignment(-ious)
+        matched = {(i, j) for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
+                   if ious[i, j] >= self.settings.match_iou}
+        inside = {(i, j) for i, j in np.argwhere(overlaps > INSIDE).tolist()}
+        for i, j in sorted(matched | inside):
+            owners[names[j]].append(i)
         return owners
 
     def _looks_like(self, t: int, instance: Instance, pixels: Pixels) -> bool:
@@ -185,8 +189,8 @@ class _Run:
     def _unexplained(self, t: int, active: list[Instance]) -> list[Pixels]:
         """Detections of frame t, without what active instances cover."""
         covered = _union([i.state for i in active], self.foreground[t]).astype(np.uint8)
-        covered = cv2.dilate(covered, np.ones((7, 7), np.uint8)) > 0
-        labels, areas = _components(self.foreground[t] & ~covered, self.min_pixels)
+        near = cv2.dilate(covered, np.ones((7, 7), np.uint8)) > 0
+        labels, areas = _components(self.foreground[t] & ~near, self.min_pixels)
         return [labels == label for label in areas]
 
     def _found_again(self, t: int, region: Pixels, active: list[Instance]) -> Instance | None:
@@ -219,7 +223,7 @@ def _components(pixels: Pixels, min_pixels: float) -> tuple[NDArray[np.int32], d
     """Labelled 8-connected components (h, w) int32, and the area of those large enough."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8))
     areas = {i: int(stats[i, cv2.CC_STAT_AREA]) for i in range(1, count)}
-    return labels, {i: area for i, area in areas.items() if area >= min_pixels}
+    return np.asarray(labels, np.int32), {i: area for i, area in areas.items() if area >= min_pixels}
 
 
 def _share(region: Pixels, mine: int, states: Sequence[tuple[int, Pixels]]) -> Pixels:

@@ -30,11 +30,12 @@ class Motion:
     """
 
     def __init__(self, images: Sequence[Image]):
-        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        dis.setFinestScale(1)
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        dis.setFinestScale(1)  # the preset's quarter resolution blurs small objects away
         greys = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
         height, width = greys[0].shape
-        self.grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+        across, down = np.meshgrid(np.arange(width), np.arange(height))
+        self.grid = np.stack([across, down], -1).astype(np.float32)  # (h, w, 2) x, y
         zero = np.zeros((height, width, 2), np.float16)
         self.forward: list[NDArray[np.float16]] = []
         self.backward: list[NDArray[np.float16]] = [zero]
@@ -56,11 +57,12 @@ class Motion:
         ]
 
     def _camera(self, flow: Field) -> Affine:
-        """The affine motion that most vectors agree on (RANSAC, always from the same seed)."""
+        """The shift, turn and zoom that most vectors agree on (RANSAC, always from the same seed)."""
         start = self.grid[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
         moved = start + flow[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
         cv2.setRNGSeed(0)
-        affine, _ = cv2.estimateAffinePartial2D(start, moved, ransacReprojThreshold=CAMERA_TOLERANCE)
+        affine, _ = cv2.estimateAffinePartial2D(
+            start, moved, ransacReprojThreshold=CAMERA_TOLERANCE)
         found = np.eye(3)
         if affine is not None:
             found[:2] = affine
@@ -122,4 +124,4 @@ def _between(camera: Sequence[Affine], start: int, stop: int) -> Affine:
     total = np.eye(3)
     for t in range(min(start, stop), max(start, stop)):
         total = camera[t] @ total
-    return total if start <= stop else np.linalg.inv(total)
+    return total if start <= stop else np.asarray(np.linalg.inv(total), np.float64)

@@ -90,15 +90,19 @@ def read_nouns(path: Path, split: Split) -> Nouns:
         raise InputError(str(error)) from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected {{video: {{expression_id: noun}}}}")
-    problems, nouns = [], {}
+    problems: list[str] = []
+    nouns: Nouns = {}
     for video in split.videos:
         entries = content.get(video.name)
         entries = entries if isinstance(entries, dict) else {}
-        nouns[video.name] = {e.expression_id: entries.get(e.expression_id)
-                             for e in video.expressions}
-        problems += [f"video {video.name}, expression {id_}: expected a noun, found {noun!r}"
-                     for id_, noun in nouns[video.name].items()
-                     if not isinstance(noun, str) or not noun.strip()]
+        nouns[video.name] = {}
+        for id_ in (e.expression_id for e in video.expressions):
+            noun = entries.get(id_)
+            if isinstance(noun, str) and parts(noun):
+                nouns[video.name][id_] = noun
+            else:
+                problems.append(f"video {video.name}, expression {id_}: expected a noun, "
+                                f"found {noun!r}")
     if problems:
         raise InputError(list_problems(f"{path}: expressions without noun", problems))
     return nouns

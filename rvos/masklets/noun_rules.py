@@ -184,9 +184,10 @@ def _scan(tokens: list[str], start: int) -> Head | None:
         elif word in {"number", "no"} and following.isdigit():
             i += 2
         elif word == "from" and i > start:  # "the second from the left"
-            i = _behind_place(tokens, i)
-            if i is None:
+            behind = _behind_place(tokens, i)
+            if behind is None:
                 return owner
+            i = behind
         elif word in NUMBERS or (word.isdigit() and int(word) > 1):
             several, i = True, i + 1
         elif _stands_before_noun(tokens, i, start):

@@ -1,11 +1,11 @@
 """Ground-truth instances as masklets: the upper bound of any refinement, with optional errors.
 
-The errors (dropped frames, dilation, swapped identities) come from one seed per video and annotation
-id, so the same object errs alike under every noun.
+The errors (dropped frames, dilation, swapped identities) come from one seed per video and
+annotation id, so the same object errs alike under every noun.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -87,11 +87,6 @@ class Oracle:
             for i, source in enumerate(order):
                 result[i].append(tracks[source][t])
         return result
-
-
-def instances_by_noun(nouns: Mapping[str, str], noun: str, parts) -> list[str]:
-    """The expression ids whose entry in `nouns` contains `noun`."""
-    return [expression_id for expression_id, entry in nouns.items() if noun in parts(entry)]
 
 
 def _grown(mask: Mask, pixels: int) -> Mask:
