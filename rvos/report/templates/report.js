@@ -191,4 +191,4 @@ for (const row of rows) row.addEventListener("click", () => toggle(row));
 for (const point of document.querySelectorAll(".scatter circle"))
   point.addEventListener("click", () => reveal(rows.find((row) => row.dataset.row === point.dataset.row)));
 document.getElementById("filter").addEventListener("input", applyFilter);
-document.getElementById("show").addEventListener("input", applyFilter);
+document.getElementById("show").addEventListener("change", applyFilter);
