@@ -12,7 +12,7 @@ import argparse
 import struct
 import sys
 import zipfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,15 +23,8 @@ from rich.console import Console
 from rich.progress import track as progress
 
 from rvos import InputError, list_problems
-from rvos.data.mevis import Split, Video, read_split
-from rvos.masks import (
-    FileError,
-    MaskError,
-    Track,
-    TrackFiles,
-    canonical,
-    decode,
-)
+from rvos.data.mevis import Split, Video, check_track, read_split
+from rvos.masks import FileError, Track, TrackFiles, decode
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same masks always give the same file
@@ -61,7 +54,7 @@ def pack(masks: Path | str, path: Path | str, split: Split) -> int:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             for video in progress(split.videos, "Packing", transient=True):
                 tracks = _tracks(files, video, split, problems)
-                for expression_id, (track, size) in tracks.items():
+                for expression_id, (track, size) in ({} if problems else tracks).items():
                     for frame, png in zip(video.frames, _images(track, size), strict=True):
                         name = f"{video.name}/{expression_id}/{frame}.png"
                         archive.writestr(zipfile.ZipInfo(name, _DATE), png)
@@ -88,20 +81,17 @@ def _tracks(
         problems.append(str(error))
         return {}
     size = frame_size(split, video) or _size_of_masks(raw)
-    checked = {}
+    checked: dict[str, tuple[Track, tuple[int, int]]] = {}
     for expression in video.expressions:
         track = raw.get(expression.expression_id)
         place = f"{where}, expression {expression.expression_id}"
-        if not isinstance(track, list) or len(track) != len(video.frames):
-            got = len(track) if isinstance(track, list) else "none"
-            problems.append(f"{place}: expected {len(video.frames)} masks, got {got}")
-        elif size is None:
+        if size is None:
             problems.append(f"{place}: the frame size is unknown: no mask and no image of a frame")
+        elif track is None:
+            problems.append(f"{place}: no masks")
         else:
-            try:
-                checked[expression.expression_id] = [canonical(m, size) for m in track], size
-            except MaskError as error:
-                problems.append(f"{place}: {error}")
+            whole = check_track(track, len(video.frames), size, place, problems)
+            checked[expression.expression_id] = whole, size
     return checked
 
 
@@ -182,8 +172,8 @@ def _layout_problems(names: Sequence[str], split: Split) -> dict[str, list[str]]
         ]}  # fmt: skip
     problems: dict[str, list[str]] = defaultdict(list)
     if len(names) > len(found):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        problems["files that are there twice"] = twice
+        counts = Counter(names)
+        problems["files that are there twice"] = sorted(n for n in counts if counts[n] > 1)
     for video in split.videos:
         if not any(name.startswith(f"{video.name}/") for name in found):
             problems["missing videos"].append(video.name)
