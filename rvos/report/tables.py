@@ -80,14 +80,14 @@ def write_tables(
          r.coarse_J, r.coarse_F, (r.coarse_J + r.coarse_F) / 2]
         for r in results
     ]  # fmt: skip
-    _write_csv(folder / "per_expression.csv", header + scores, rows)
+    write_csv(folder / "per_expression.csv", header + scores, rows)
     if cells:
         header = ["window", "tau", "J", "F", "J&F", "frames_kept_coarse", "sha256"]
         rows = [
             [c.window, c.tau, *c.summary.as_dict().values(), c.frames_kept_coarse, c.sha256]
             for c in cells
         ]
-        _write_csv(folder / "ablation.csv", header, rows)
+        write_csv(folder / "ablation.csv", header, rows)
     write_json(folder / "metrics.json", content)
 
 
@@ -124,7 +124,7 @@ def _percent(score: float) -> str:
     return f"{100 * score:.2f}"
 
 
-def _write_csv(path: Path, header: list[str], rows: Sequence[Sequence[Any]]) -> None:
+def write_csv(path: Path, header: list[str], rows: Sequence[Sequence[Any]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
