@@ -219,7 +219,7 @@ class _Draft:
     """One expression while its video is being answered."""
 
     def __init__(self, num_frames: int):
-        self.masks: list[list[Mask]] = [[]] * num_frames  # of each query that may be chosen
+        self.masks: list[list[Mask]] = [[] for _ in range(num_frames)]  # of each query that may be chosen
         self.clips: list[QueryScores] = []
         self.states: list[Tensor] = []  # (T, N, C) per sub-clip, in main memory; for `long_term`
         self.long_term: QueryScores | None = None
