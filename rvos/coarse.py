@@ -101,8 +101,10 @@ class CoarseSettings:
 def make_coarse(name: str, path: str | None, **settings: Any) -> CoarseSettings:
     """Settings of conf/coarse/mutr.yaml. Raises InputError when they make no sense."""
     if name != "mutr" or path is not None:
-        raise InputError(f"coarse={name} coarse.path={path}: MUTR's masks need coarse=mutr and no "
-                         "path; masks that exist already are coarse=files coarse.path=...")  # fmt: skip
+        raise InputError(
+            f"coarse={name} coarse.path={path}: MUTR's masks need coarse=mutr and no path; masks "
+            "that exist already are coarse=files coarse.path=..."
+        )
     return CoarseSettings(**settings)
 
 
@@ -219,7 +221,8 @@ class _Draft:
     """One expression while its video is being answered."""
 
     def __init__(self, num_frames: int):
-        self.masks: list[list[Mask]] = [[] for _ in range(num_frames)]  # of each query that may be chosen
+        # Per frame the masks of the queries that may still be chosen.
+        self.masks: list[list[Mask]] = [[] for _ in range(num_frames)]
         self.clips: list[QueryScores] = []
         self.states: list[Tensor] = []  # (T, N, C) per sub-clip, in main memory; for `long_term`
         self.long_term: QueryScores | None = None
