@@ -14,7 +14,7 @@ from rvos import __version__
 from rvos.ablation import Hashes, grid
 from rvos.data.mevis import Annotations, read_split
 from rvos.entry import claim_folder, entry_point, run_folder
-from rvos.evaluation import evaluate
+from rvos.evaluation import evaluate, num_workers
 from rvos.inputs import Inputs, open_tracks, read_nouns
 from rvos.refine import KeepCoarse, make_rule
 from rvos.report.plots import write_heat_map
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> None:
     started = time.monotonic()
     rule = make_rule(**cfg.refine)
+    workers = num_workers(cfg.score.workers)
     cells = grid(cfg.ablation.windows, cfg.ablation.taus)
 
     split = read_split(cfg.data.root, cfg.data.split)
@@ -40,7 +41,7 @@ def main(cfg: DictConfig) -> None:
         read_nouns("masklets.nouns", cfg.masklets.nouns) if needs_masklets else {},
         missing=cfg.score.missing,
     )
-    jobs = inputs.jobs(split.videos[: cfg.score.max_videos])
+    jobs = inputs.jobs(cfg.score.max_videos)
     folder = run_folder()
     claim_folder(
         folder,
@@ -51,7 +52,7 @@ def main(cfg: DictConfig) -> None:
     log.info("rvos %s: %d videos, %d expressions -> %s", __version__, len(jobs),
              sum(len(job.video.expressions) for job in jobs), folder)  # fmt: skip
 
-    videos = evaluate(jobs, rule, cells, folder, workers=cfg.score.workers)
+    videos = evaluate(jobs, rule, cells, folder, workers=workers)
     results, hashes = [], Hashes(1 + len(cells))
     for video in progress(videos, "Refining and scoring", total=len(jobs)):
         for result in video:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rvos import InputError
 from rvos.ablation import Expression, Fingerprint, Scored, score_rules
 from rvos.data.mevis import Video
 from rvos.inputs import Job
@@ -41,12 +42,19 @@ class ExpressionResult:
     fingerprint: Fingerprint  # of the coarse masks and of each cell
 
 
+def num_workers(workers: int) -> int:
+    """`score.workers` as a number of processes; 0 is one per core."""
+    if workers < 0:
+        raise InputError(f"score.workers: expected 0 (one per core) or more, got {workers}")
+    return workers or len(os.sched_getaffinity(0))
+
+
 def evaluate(
     jobs: Sequence[Job], rule: Rule, cells: Sequence[Rule], output_dir: Path, *, workers: int
 ) -> Iterator[list[ExpressionResult]]:
-    """Results of each video, in order; `workers` processes (0: one per core)."""
-    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
-    if workers <= 1:
+    """Results of each video, in order, by `workers` processes."""
+    workers = min(workers, len(jobs))
+    if workers == 1:
         yield from (evaluate_video(job, rule, cells, output_dir) for job in jobs)
         return
     # spawn: safe whatever threads or devices this process holds.

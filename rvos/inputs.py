@@ -5,7 +5,7 @@ reported at once.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +49,8 @@ class Inputs:
         *,
         missing: Literal["error", "empty"] = "error",
     ):
+        if missing not in ("error", "empty"):
+            raise InputError(f"score.missing: expected error or empty, got {missing!r}")
         self.split = split
         self.annotations = annotations
         self.coarse = coarse
@@ -58,8 +60,11 @@ class Inputs:
         self.num_scored_as_empty = 0  # expression-frames without a usable coarse mask
         self._problems: dict[str, list[str]] = defaultdict(list)
 
-    def jobs(self, videos: Sequence[Video]) -> list[Job]:
-        """Raises InputError with all problems, by kind."""
+    def jobs(self, max_videos: int | None = None) -> list[Job]:
+        """Of the first `max_videos` videos. Raises InputError with all problems, by kind."""
+        if max_videos is not None and max_videos < 1:
+            raise InputError(f"score.max_videos: expected null or at least 1, got {max_videos}")
+        videos = self.split.videos[:max_videos]
         jobs = [self._job(v) for v in progress(videos, "Reading masks", transient=True)]
         if self._problems:
             raise InputError(
