@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,9 +24,12 @@ SETTINGS_FILE = "config.yaml"
 _FREE_KEYS = {"output_dir", "paths", "score.workers"}
 
 
-def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+def entry_point(
+    config_name: str, *, sentences: Sequence[str] = ()
+) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Decorate `task(cfg)`: Hydra composes `conf/<config_name>.yaml`; users' mistakes end in one
-    message on stderr and exit status 1, without a traceback."""
+    message on stderr and exit status 1, without a traceback. Values of the keys `sentences` are
+    taken as typed, whatever characters they hold."""
 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
         @functools.wraps(task)
@@ -41,6 +45,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
 
         @functools.wraps(task)
         def main() -> None:
+            sys.argv[1:] = [quote_sentence(arg, sentences) for arg in sys.argv[1:]]
             os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the handlers below
             try:
                 composed()
@@ -54,6 +59,17 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
         return main
 
     return decorate
+
+
+def quote_sentence(argument: str, keys: Sequence[str]) -> str:
+    """`key=any text` as Hydra's grammar wants it quoted, for the given keys; others unchanged."""
+    key, equals, text = argument.partition("=")
+    if not equals or key not in keys:
+        return argument
+    text = text.replace("${", r"\${")  # no interpolation
+    # Backslashes are literal except before a quote and at the end, where they are doubled.
+    text = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text)
+    return f"{key}='{text}'"
 
 
 def _fail(error: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -92,11 +93,12 @@ def write_tables(
 
 def print_metrics(console: Console, content: dict[str, Any]) -> None:
     count = f"{content['num_expressions']} expressions, {content['num_frames']} expression-frames"
-    table = Table(title=f"{content['split']}: {count} (percent)")
+    table = Table(title=f"{content['split']}: {count} (percent)", box=box.SIMPLE, pad_edge=False)
     for column in ("masks", "J", "F", "J&F"):
         table.add_column(column, justify="left" if column == "masks" else "right")
-    setting = ", ".join(f"{k} {v}" for k, v in content["refine"].items() if v is not None)
-    for name, scores in (("coarse", content["coarse"]), (setting, content)):
+    rule = dict(content["refine"])
+    setting = [str(rule.pop("name")), *(f"{k} {v}" for k, v in rule.items() if v is not None)]
+    for name, scores in (("coarse", content["coarse"]), (", ".join(setting), content)):
         table.add_row(name, *(_percent(scores[key]) for key in ("J", "F", "J&F")))
     console.print(table)
 
@@ -106,7 +108,8 @@ def print_ablation(console: Console, cells: Sequence[Cell]) -> None:
     coarse, *rest = cells
     best = max(rest, key=lambda c: c.summary.JF)
     taus = list(dict.fromkeys(c.tau for c in rest))
-    table = Table(title=f"J&F by window and tau (percent); coarse {_percent(coarse.summary.JF)}")
+    title = f"J&F by window and tau (percent); coarse {_percent(coarse.summary.JF)}"
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     table.add_column("window", justify="right")
     for tau in taus:
         table.add_column(f"{tau:g}", justify="right")
