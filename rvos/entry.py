@@ -21,7 +21,7 @@ from rvos.masks import FileError, write_bytes
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
 SETTINGS_FILE = "config.yaml"
 # Keys that may differ between two runs into one folder: they do not change any result.
-_FREE_KEYS = {"output_dir", "paths", "score.workers"}
+_FREE_KEYS = {"output_dir", "paths", "report", "score.workers"}
 
 
 def entry_point(
