@@ -7,6 +7,7 @@ something; results go to the run folder (`output_dir`).
 import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
@@ -27,7 +28,7 @@ from rvos.entry import (
     run_folder,
 )
 from rvos.evaluation import evaluate, num_workers
-from rvos.inputs import Inputs, first_videos, open_tracks, read_nouns
+from rvos.inputs import Inputs, Job, first_videos, open_tracks, read_nouns
 from rvos.masks import TrackFiles, find_json
 from rvos.refine import KeepCoarse, Rule, make_rule
 from rvos.report.html import write_report
@@ -99,11 +100,27 @@ def main(cfg: DictConfig) -> None:
         report = write_report(folder, jobs, frame_path=split.frame_path, **cfg.report)
         if report is not None:
             console.print(f"report: {report}", soft_wrap=True)
+        if cfg.logger.wandb is not None:
+            log_to_dashboard(cfg, folder, jobs, split)
     if cfg.submission:
         count = pack(folder / "refined", folder / "submission.zip", split)
         check(folder / "submission.zip", split)
         console.print(f"submission: {folder / 'submission.zip'} ({count} images)", soft_wrap=True)
     console.print(f"{folder} ({time.monotonic() - started:.1f} s)", soft_wrap=True)
+
+
+def log_to_dashboard(cfg: DictConfig, folder: Path, jobs: Sequence[Job], split: Split) -> None:
+    """The finished run in Weights & Biases."""
+    from rvos.report.dashboard import log_evaluation
+
+    log_evaluation(
+        folder,
+        jobs,
+        **{key: cfg.logger.wandb[key] for key in ("project", "group", "name", "id", "save_dir")},
+        **{key: cfg.report[key] for key in ("strips", "frames", "width")},
+        config=OmegaConf.to_container(cfg, resolve=True),
+        frame_path=split.frame_path,
+    )
 
 
 def truth_to_score(cfg: DictConfig, split: Split) -> Truth | None:
