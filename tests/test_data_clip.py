@@ -103,10 +103,11 @@ def test_any_length_gives_a_full_clip(length, num_frames):
 
 
 def test_one_clip_per_expression_and_anchor(dataset):
-    clips = dataset().clips
-    assert len(clips) == 4 * 2  # 7 frames: anchors 0 and 5
-    assert [(e.expression_id, anchor) for _, e, anchor in clips[:4]] == [
-        ("0", 0), ("0", 5), ("1", 0), ("1", 5),
+    data = dataset()
+    assert len(data) == 4 * 2  # 7 frames: anchors 0 and 5
+    clips = [data.clip(i) for i in range(8)]
+    assert [(e.expression_id, anchor) for _, e, anchor in clips] == [
+        ("0", 0), ("0", 5), ("1", 0), ("1", 5), ("2", 0), ("2", 5), ("x", 0), ("x", 5),
     ]  # fmt: skip
 
 
