@@ -108,8 +108,8 @@ def load_detector(
             raise InputError(f"masklets.detect.{name}={value}: expected 0 to 1")
     if Path(weights).suffix == ".pth":
         raise InputError(
-            f"masklets.detect.weights={weights}: the original .pth files cannot be read; the same "
-            f"weights converted for transformers are at {DOWNLOAD} (grounding-dino-tiny for Swin-T)")
+            f"masklets.detect.weights={weights}: the original .pth files cannot be read; the "
+            f"same weights for transformers: {DOWNLOAD} (Swin-T: grounding-dino-tiny)")
     from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
     try:

@@ -44,7 +44,7 @@ class Motion:
         for before, after in zip(greys[:-1], greys[1:], strict=True):
             there = dis.calc(before, after, zero.astype(np.float32))
             back = dis.calc(after, before, zero.astype(np.float32))
-            camera = self._camera(there)
+            camera = self._camera(np.asarray(there, np.float32))
             apart.append((there - self._field(camera)).astype(np.float16))
             self.forward.append(there.astype(np.float16))
             self.backward.append(back.astype(np.float16))

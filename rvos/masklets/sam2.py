@@ -142,7 +142,7 @@ class TransformersTracker:
         from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
         height, width = frames.frames.size
-        session = Sam2VideoInferenceSession(
+        session: Any = Sam2VideoInferenceSession(
             video_height=height, video_width=width, inference_device=self.device,
             inference_state_device=self.device, video_storage_device="cpu",
             dtype=torch.float32, max_vision_features_cache_size=1)

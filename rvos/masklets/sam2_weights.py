@@ -207,9 +207,10 @@ def load_transformers(weights: str) -> Any:
             raise InputError(f"masklets.weights: {path}: {error}") from None
         return model.eval()
     try:
-        model, report = Sam2VideoModel.from_pretrained(weights, output_loading_info=True)
+        loaded: Any = Sam2VideoModel.from_pretrained(weights, output_loading_info=True)
     except (OSError, ValueError) as error:
         raise missing(weights, error) from None
+    model, report = loaded
     wrong = sorted(report["missing_keys"]) + sorted(report["unexpected_keys"])
     if wrong or report["mismatched_keys"]:
         raise InputError(f"masklets.weights: {weights}: not the weights of a SAM 2 video model; "

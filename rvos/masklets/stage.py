@@ -223,7 +223,7 @@ class MaskletStage:
             return FlowMethod(self.flow)
         if self.name == "oracle":
             return OracleMethod(self.oracle, Annotations(split), nouns)
-        from rvos.masklets.detect_and_track import Sam2Method  # torch and transformers, only when needed
+        from rvos.masklets.detect_and_track import Sam2Method  # imports torch, transformers
 
         return Sam2Method(**self.sam2, device=device)
 
