@@ -147,7 +147,7 @@ class MaskletStage:
     noun: NounFinder
     flow: FlowTracker
     oracle: Oracle
-    sam2: Mapping[str, Any]  # the rest; arguments of rvos.masklets.sam2.Sam2Method
+    sam2: Mapping[str, Any]  # the rest; arguments of rvos.masklets.detect_and_track.Sam2Method
 
     def run(
         self,
@@ -238,7 +238,7 @@ class MaskletStage:
             return FlowMethod(self.flow)
         if self.name == "oracle":
             return OracleMethod(self.oracle, Annotations(split), nouns)
-        from rvos.masklets.sam2 import Sam2Method  # torch and transformers, only when needed
+        from rvos.masklets.detect_and_track import Sam2Method  # imports torch, transformers
 
         return Sam2Method(**self.sam2, device=device)
 
