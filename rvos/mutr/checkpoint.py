@@ -202,6 +202,14 @@ def load_weights(model: MUTR, path: str | Path) -> None:
     model.load_state_dict(own)
 
 
+def save_official(model: MUTR, path: str | Path) -> None:
+    """Writes `{"model": official state dict}`, atomically."""
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    torch.save({"model": to_official(model)}, part)
+    part.replace(path)
+
+
 def guess_backbone(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:
     """Name of the backbone in a state dict that fits best, and where it does not."""
     found = {n: v for n, v in state.items() if n.startswith("backbone.")}
