@@ -28,7 +28,9 @@ def settings_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     from rvos.mutr.checkpoint import guess_backbone, is_official, official_name
 
     backbone, _ = guess_backbone(state)
+    refined = "transformer.decoder.bbox_embed."  # without refinement all levels share one head
     if not is_official(state):
+        refined = "bbox_embed.1."
         state = {official_name(name): value for name, value in state.items()}
 
     def count(pattern: str) -> int:
@@ -64,11 +66,7 @@ def settings_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "mti_window": 4,
         "dropout": 0.0,
         "mti_dropout": 0.0,
-        "box_refine": any(
-            name.startswith(("transformer.decoder.bbox_embed.", "bbox_embed.1."))
-            for name in state
-        )
-        and not _shared_heads(state),
+        "box_refine": any(name.startswith(refined) for name in state),
         "rel_coord": rel_coord,
         "mask_channels": channels,
         "text_dim": text_dim,

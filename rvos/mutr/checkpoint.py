@@ -97,9 +97,12 @@ def official_name(own: str) -> str:
     """`decoder.queries.weight` -> `query_embed.weight`."""
     for pattern, official in _patterns():
         if found := pattern.match(own):
-            numbers = iter(int(number) for number in found.groups())
-            start = re.sub(r"#([+-]1)?", lambda m: str(next(numbers) + int(m[1] or 0)), official)
-            return start + own[found.end() :]
+            for number in found.groups():
+                step = re.search(r"#([+-]1)?", official)
+                assert step is not None
+                index = str(int(number) + int(step[1] or 0))
+                official = official[: step.start()] + index + official[step.end() :]
+            return official + own[found.end() :]
     return own
 
 
@@ -125,9 +128,9 @@ def _constants(model: MUTR) -> State:
 def to_official(model: MUTR) -> State:
     """The official state dict of a model."""
     own = model.state_dict()
-    return {
-        official: own[name] for official, name in official_names(model).items()
-    } | _constants(model)
+    return {official: own[name] for official, name in official_names(model).items()} | _constants(
+        model
+    )
 
 
 def from_official(state: Mapping[str, Tensor], model: MUTR) -> State:
@@ -276,8 +279,12 @@ def _misfits(state: Mapping[str, Tensor]) -> list[str]:
     """Keys that do not fit a model of the settings that the tensors tell."""
     from rvos.mutr.build import settings_of
 
+    try:
+        settings = settings_of(state)
+    except KeyError as error:
+        return [f"missing: {error.args[0]}; without it this is no MUTR"]
     with torch.device("meta"):
-        model = MUTR(**settings_of(state))
+        model = MUTR(**settings)
     if not is_official(state):
         return _differences(state, {n: v.shape for n, v in model.state_dict().items()})
     shapes = {o: model.state_dict()[own].shape for o, own in official_names(model).items()}

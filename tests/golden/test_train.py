@@ -9,8 +9,8 @@ from mutr_case import (
     assert_close,
     assert_probe,
     build,
-    fill,
     features,
+    fill,
     mix_clips_in_mti,
 )
 from torch import nn

@@ -83,9 +83,7 @@ class RelativeAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(F, h, w, C) -> (F, h, w, C)."""
         h, w = x.shape[1:3]
-        qkv = rearrange(
-            self.qkv(x), "f h w (n m d) -> n f m (h w) d", n=3, m=self.num_heads
-        )
+        qkv = rearrange(self.qkv(x), "f h w (n m d) -> n f m (h w) d", n=3, m=self.num_heads)
         query, key, value = qkv
         maps = rearrange(query, "f m (h w) d -> f m h w d", h=h)
         rows = einsum(maps, _distances(self.rel_pos_h, h), "f m h w d, h k d -> f m h w k")
