@@ -6,42 +6,17 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from mutr_case import build, fill
 from omegaconf import OmegaConf
 
 from rvos.clip_plan import cut, released_script_lengths
 from rvos.coarse import CoarseSettings, answer
 from rvos.entry import CONFIG_DIR
 from rvos.masks import decode
-from rvos.mutr import build_mutr
-from rvos.mutr.checkpoint import official_name
 from rvos.resized_frames import normalise, resize_frame, resized_size
-from tests.golden.conftest import load_fill
 
 SAMPLING = {"interleaved": ("strided", "per_clip"), "no_sampling": ("contiguous", "long_term")}
-OPTIONS = {"--no_box_refine": "box_refine", "--no_rel_coord": "rel_coord"}
 MAX_PIXELS, MAX_SCORE = 3, 1e-5  # README.md, tolerances
-
-fill = load_fill()
-
-
-def golden_model(config, text_config):
-    """MUTR with the small text encoder of the golden cases and parameters from `fill`."""
-    settings = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / "model" / "mutr.yaml"))
-    settings |= {
-        "backbone": config.get("backbone", "resnet50").removesuffix("_p4w7"),
-        "text_dim": text_config["hidden_size"],
-        "text_layers": text_config["num_hidden_layers"],
-        "text_heads": text_config["num_attention_heads"],
-        "text_ffn_dim": text_config["intermediate_size"],
-        "vocab_size": text_config["vocab_size"],
-        "max_tokens": text_config["max_position_embeddings"] - 2,
-    }
-    extra = iter(config.get("extra", []))
-    for token in extra:
-        settings |= {OPTIONS[token]: False} if token in OPTIONS else {token[2:]: int(next(extra))}
-    del settings["_target_"]
-    model = build_mutr(**settings).eval()
-    return fill.fill_(model, seed=config["param_seed"], rename=official_name)
 
 
 class GoldenFrames:
@@ -70,7 +45,8 @@ def settings_for(mode, config, **changes):
 @cache
 def load(golden_file):
     content = json.loads(golden_file.read_text())
-    return content, golden_model(content["config"], content["text_config"])
+    config = {"backbone": "resnet50", **content["config"]}
+    return content, build(config, content["text_config"])
 
 
 def answers(golden_file, mode, plans):
@@ -116,7 +92,7 @@ def test_fixed_clips(golden_file, mode):
 def test_released_script(golden_file, mode):
     content, _ = load(golden_file)
     config, expected = content["config"], content["modes"][mode]
-    sampling = SAMPLING[mode][0]
+    sampling, _ = SAMPLING[mode]
     video = (config["frames"], len(config["captions"]))
     (lengths,) = released_script_lengths([video], config["sub_video_len"], sampling)
     plans = [cut(config["frames"], length, sampling) for length in lengths]
