@@ -59,6 +59,7 @@ def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_train(golden_case):
     file, name = golden_case
     content = json.loads(file.read_text())
