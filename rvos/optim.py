@@ -25,7 +25,7 @@ def group_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Optim:
-    """Keys of conf/optim. Learning rates are those after the warm-up, before the first milestone."""
+    """Keys of conf/optim. Rates are those after the warm-up and before the first milestone."""
 
     lr: float
     lr_backbone: float

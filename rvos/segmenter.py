@@ -58,7 +58,7 @@ class Segmenter(pl.LightningModule):
     # One step
 
     def on_train_batch_start(self, batch: Clip, batch_idx: int) -> None:
-        """Dropout is a pure function of (seed, rank, epoch, batch): a resumed run draws the same."""
+        """Dropout is a function of (seed, rank, epoch, batch): a resumed run draws the same."""
         place = [self.seed, self.global_rank, self.current_epoch, batch_idx]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
@@ -101,7 +101,7 @@ class Segmenter(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.optim.optimizer(self.model)
-        _ = self.trainer.estimated_stepping_batches  # makes Lightning count the batches
+        self.trainer.fit_loop.setup_data()  # counts the batches; done again only if needed
         steps_per_epoch = max(
             1, -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
         )

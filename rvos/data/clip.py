@@ -47,7 +47,7 @@ class Sample:
     frame_idx: Tensor  # (T,) int64, positions in Video.frames
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning assigns the fields of a copy when it casts to a precision
 class Clip:
     """A batch of clips, padded at the bottom and right to one size."""
 
