@@ -253,7 +253,7 @@ def measure_loader(folder: Path, clips: int) -> dict:
     torch.set_num_threads(1)
     shared = {"num_videos": {"train": 6}, "num_frames": 20, "num_objects": (3, 5), "seed": 0,
               "object_size": (0.2, 0.34), "camera_shake": 1.0, "pillars": 0.3, "no_target": 0.0,
-              "workers": 2}  # fmt: skip
+              "hidden_truth": [], "workers": 2}  # fmt: skip
     synthesize(folder / "720p", size=SIZE, jpeg_quality=60, **shared)
     synthesize(folder / "small", size=(128, 192), jpeg_quality=90, **shared)
     return {

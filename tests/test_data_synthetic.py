@@ -19,7 +19,7 @@ from rvos.score import score_track
 RECIPE = {
     "num_frames": 20, "size": (96, 160), "num_objects": (3, 5), "object_size": (0.2, 0.34),
     "camera_shake": 1.0, "pillars": 0.3, "no_target": 0.0, "jpeg_quality": 90, "seed": 7,
-    "workers": 2,
+    "hidden_truth": ["valid"], "workers": 2,
 }  # fmt: skip
 
 

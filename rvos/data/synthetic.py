@@ -6,7 +6,7 @@ behind pillars, may leave the frame and come back, and the camera may shake. A d
 category, motion?) refers to every object it is true of, so expressions are right by construction.
 
 Written per split: what MeViS has (`meta_expressions.json`, `mask_dict.json`, JPEG frames; no masks
-for `valid`), `nouns.json` `{video: {expression_id: noun}}`, and `objects.json`
+for hidden splits), `nouns.json` `{video: {expression_id: noun}}`, and `objects.json`
 `{video: {annotation_id: {"category", "color", "motion", "moving"}}}`.
 """
 
@@ -118,17 +118,24 @@ class Recipe:
             raise InputError("\n".join(problems))
 
 
-def synthesize(out: Path | str, *, num_videos: Mapping[str, int], workers: int, **recipe: Any):
+def synthesize(
+    out: Path | str,
+    *,
+    num_videos: Mapping[str, int],
+    hidden_truth: Sequence[str],
+    workers: int,
+    **recipe: Any,
+) -> None:
     """Write the splits named in `num_videos` under `out`; `recipe` as `Recipe`.
 
-    The same arguments give the same files, whatever `workers`. Raises InputError for a split that
+    Splits in `hidden_truth` get neither masks nor object ids, as MeViS publishes `valid`. The same arguments give the same files, whatever `workers`. Raises InputError for a split that
     has been written before and for values out of range.
     """
     pairs = {k: tuple(recipe[k]) for k in ("size", "num_objects", "object_size")}
     made = Recipe(**{**recipe, **pairs})
-    unknown = [split for split in num_videos if split not in SPLITS]
-    if unknown:
-        raise InputError(f"num_videos: expected the splits {SPLITS}, got {unknown}")
+    for key, splits in (("num_videos", num_videos), ("hidden_truth", hidden_truth)):
+        if unknown := [split for split in splits if split not in SPLITS]:
+            raise InputError(f"{key}: expected the splits {SPLITS}, got {unknown}")
     present = [s for s in num_videos if (Path(out) / s / "meta_expressions.json").exists()]
     if present:
         raise InputError(f"{out}: has the splits {present} already; delete them or choose another")
@@ -136,10 +143,12 @@ def synthesize(out: Path | str, *, num_videos: Mapping[str, int], workers: int, 
     with ProcessPoolExecutor(max(workers, 1), mp_context=context) as pool:
         for split, count in num_videos.items():
             if count > 0:
-                _write_split(Path(out), split, count, made, pool)
+                _write_split(Path(out), split, count, made, split in hidden_truth, pool)
 
 
-def _write_split(out: Path, split: str, count: int, recipe: Recipe, pool: ProcessPoolExecutor):
+def _write_split(
+    out: Path, split: str, count: int, recipe: Recipe, hidden: bool, pool: ProcessPoolExecutor
+) -> None:
     """One split; the JSON files come last, so a split that can be read is whole."""
     draw = partial(_write_video, out / split, SPLITS.index(split), recipe)
     names = [f"{split}_{idx:04d}" for idx in range(count)]
@@ -155,21 +164,21 @@ def _write_split(out: Path, split: str, count: int, recipe: Recipe, pool: Proces
             "vid_id": len(meta),
             "frames": [f"{t:05d}" for t in range(recipe.num_frames)],
             "expressions": {
-                k: _expression(text, targets, ids, split)
+                k: _expression(text, targets, ids, hidden)
                 for k, (_, text, targets) in described.items()
             },
         }
         nouns[name] = {k: description.category for k, (description, _, _) in described.items()}
         objects[name] = dict(zip(ids, things, strict=True))
     write_json(out / split / "nouns.json", nouns)
-    if split != "valid":
+    if not hidden:
         write_json(out / split / "objects.json", objects)
         write_json(out / split / "mask_dict.json", mask_dict)
     write_json(out / split / "meta_expressions.json", {"videos": meta})
 
 
-def _expression(text: str, targets: Sequence[int], ids: Sequence[str], split: str) -> dict:
-    if split == "valid":  # as in MeViS, whose valid split names no objects
+def _expression(text: str, targets: Sequence[int], ids: Sequence[str], hidden: bool) -> dict:
+    if hidden:
         return {"exp": text}
     return {"exp": text, "obj_id": list(targets), "anno_id": [int(ids[i]) for i in targets]}
 

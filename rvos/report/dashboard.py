@@ -91,6 +91,7 @@ def _overlays(
         row = run.expressions[i]
         job, key = by_video[row["video"]], row["expression_id"]
         (expression,) = (e for e in job.video.expressions if e.expression_id == key)
+        assert job.truths is not None, "a dashboard is of scored masks"
         refined = read_json(run.folder / "refined" / f"{job.video.name}.json.gz")[key]
         tracks = {"coarse": job.coarse[key], "refined": refined,
                   "truth": job.truths[expression.annotation_ids]}  # fmt: skip
