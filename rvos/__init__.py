@@ -1,4 +1,4 @@
-"""Referring video object segmentation: coarse masks, masklets, windowed refinement, MeViS scores."""
+"""Referring video object segmentation: coarse masks, masklets, windowed vote, MeViS scores."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 
 def list_problems(title: str, problems: Sequence[str], *, shown: int = 10) -> str:
-    """One message for all problems of a kind: `title (count):`, the first `shown`, how many more."""
+    """One message for all problems of a kind: the count, the first `shown`, how many more."""
     lines = [f"{title} ({len(problems)}):", *(f"  {problem}" for problem in problems[:shown])]
     if len(problems) > shown:
         lines.append(f"  ... and {len(problems) - shown} more")

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ RLE = dict[str, Any]
 Mask = RLE | None
 Track = list[Mask]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels, x1 and y1 exclusive
+
+
+MISSING_FRAME = "missing"  # stands for the mask of a PNG tree's frame that has no file
 
 
 class MaskError(ValueError):
@@ -51,48 +54,43 @@ def decode(rle: RLE, box: Box | None = None) -> NDArray[np.uint8]:
     return pixels.reshape(x1 - x0, height).T[y0:y1]  # (y1 - y0, x1 - x0)
 
 
-def runs_of(rle: Any) -> NDArray[np.int64]:
-    """Run lengths of an RLE, background first.
+def runs_of(rle: RLE) -> NDArray[np.int64]:
+    """Run lengths of an RLE, background first. Raises MaskError when the counts are corrupt."""
+    return _parse([rle["counts"].encode("ascii")])[0]
 
-    Raises MaskError when the RLE is malformed or its runs do not fill the frame.
 
-    The string holds base-48 groups of 5 bits, least significant first, bit 5 = "more follows";
-    from the fourth run on the number is the difference to the run two before
-    (cocodataset/cocoapi, common/maskApi.c, rleFrString).
+def _parse(strings: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Compressed counts of several masks -> all their runs, and where each mask's runs start.
+
+    A string holds numbers as groups of 5 bits, least significant first, offset by 48; bit 5 says
+    "more follows", the top bit of the last group is the sign. From the fourth number of a mask on
+    it is the difference to the run two before (cocodataset/cocoapi, common/maskApi.c).
     """
-    if not isinstance(rle, Mapping) or not {"size", "counts"} <= rle.keys():
-        raise MaskError(f'expected {{"size": [h, w], "counts": str}} or null, got {_short(rle)}')
-    size, counts = rle["size"], rle["counts"]
-    if (
-        not isinstance(size, list | tuple)
-        or len(size) != 2
-        or not all(isinstance(n, int) and n > 0 for n in size)
-    ):
-        raise MaskError(f"size: expected [height, width] of positive integers, got {_short(size)}")
-    if not isinstance(counts, str | bytes):
-        raise MaskError(f"counts: expected a compressed RLE string, got {_short(counts)}")
-    try:
-        raw = counts.encode("ascii") if isinstance(counts, str) else counts
-    except UnicodeEncodeError:
-        raise MaskError("corrupt counts: characters outside the RLE alphabet") from None
-    codes = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
-    if codes.size == 0 or codes.min() < 0 or codes.max() > 63:
+    codes = np.frombuffer(b"".join(strings), np.uint8).astype(np.int64) - 48
+    lengths = np.array([len(string) for string in strings])
+    if lengths.min() == 0 or codes.min() < 0 or codes.max() > 63:
         raise MaskError("corrupt counts: empty, or characters outside the RLE alphabet")
-    last = (codes & 32) == 0  # the last 5-bit group of a number
-    if not last[-1]:
+    ends_number = (codes & 32) == 0
+    if not ends_number[np.cumsum(lengths) - 1].all():
         raise MaskError("corrupt counts: the string is cut off")
-    starts = np.concatenate(([0], np.flatnonzero(last)[:-1] + 1))
-    shift = 5 * (np.arange(codes.size) - np.repeat(starts, np.diff(np.append(starts, codes.size))))
+    last = np.flatnonzero(ends_number)  # position of each number's last group
+    first = np.concatenate(([0], last[:-1] + 1))
+    shift = 5 * (np.arange(codes.size) - np.repeat(first, last - first + 1))
     if shift.max() > 30:
         raise MaskError("corrupt counts: a run longer than any frame")
-    values = np.add.reduceat((codes & 31) << shift, starts)
-    negative = (codes[last] & 16) != 0
-    values[negative] -= np.int64(1) << (shift[last][negative] + 5)
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    if values.min() < 0 or values.sum() != size[0] * size[1]:
-        raise MaskError(f"corrupt counts: the runs do not add up to {size[0]} x {size[1]} pixels")
-    return values
+    values = np.add.reduceat((codes & 31) << shift, first)
+    values -= np.where(codes[last] & 16, np.int64(32) << shift[last], 0)
+
+    starts = np.searchsorted(last, np.concatenate(([0], np.cumsum(lengths)[:-1])))
+    counts = np.diff(np.append(starts, values.size))  # runs per mask
+    idx = np.arange(values.size) - np.repeat(starts, counts)
+    for chain in (idx % 2 == 1, (idx % 2 == 0) & (idx > 0)):  # undo the differences
+        total = np.cumsum(np.where(chain, values, 0))
+        before = np.concatenate(([0], total))[starts]
+        values = np.where(chain, total - np.repeat(before, counts), values)
+    if values.min() < 0:
+        raise MaskError("corrupt counts: a negative run")
+    return values, starts
 
 
 def from_runs(runs: NDArray[np.int64], size: Sequence[int]) -> RLE:
@@ -114,15 +112,72 @@ def canonical(rle: Any, size: Sequence[int] | None = None) -> Mask:
     """
     if rle is None:
         return None
-    runs = runs_of(rle)
-    if size is not None and list(rle["size"]) != list(size):
-        raise MaskError(f"expected a mask of {size[0]} x {size[1]} pixels (height x width), "
-                        f"got {rle['size'][0]} x {rle['size'][1]}")
+    _check_form(rle, size)
+    runs, _ = _parse([_ascii(rle["counts"])])
+    height, width = rle["size"]
+    if runs.sum() != height * width:
+        raise MaskError(f"corrupt counts: the runs do not add up to {height} x {width} pixels")
     if not runs[1::2].any():
         return None
     if isinstance(rle["counts"], str) and runs[1:].all():
-        return {"size": list(rle["size"]), "counts": rle["counts"]}
+        return {"size": [height, width], "counts": rle["counts"]}
     return from_runs(runs, rle["size"])
+
+
+def canonical_track(track: Sequence[Any], size: Sequence[int] | None = None) -> Track | None:
+    """All masks of a track as `canonical` gives them, fast; None if any of them is malformed."""
+    present = [t for t, rle in enumerate(track) if rle is not None]
+    result: Track = [None] * len(track)
+    if not present:
+        return result
+    try:
+        for t in present:
+            _check_form(track[t], size)
+        runs, starts = _parse([_ascii(track[t]["counts"]) for t in present])
+    except MaskError:
+        return None
+    pixels = np.array([track[t]["size"][0] * track[t]["size"][1] for t in present])
+    if (np.add.reduceat(runs, starts) != pixels).any():
+        return None
+    stops = np.append(starts[1:], runs.size)
+    foreground = np.where((np.arange(runs.size) - np.repeat(starts, stops - starts)) % 2, runs, 0)
+    areas = np.add.reduceat(foreground, starts)
+    zero_runs = np.add.reduceat(runs == 0, starts, dtype=np.int64) - (runs[starts] == 0)
+    for i, t in enumerate(present):
+        if areas[i]:
+            rle = track[t]
+            as_is = zero_runs[i] == 0 and isinstance(rle["counts"], str)
+            result[t] = (
+                {"size": list(rle["size"]), "counts": rle["counts"]}
+                if as_is
+                else from_runs(runs[starts[i] : stops[i]], rle["size"])
+            )
+    return result
+
+
+def _check_form(rle: Any, size: Sequence[int] | None) -> None:
+    if not isinstance(rle, dict) or "size" not in rle or "counts" not in rle:
+        text = "the frame's file is missing" if rle == MISSING_FRAME else f"got {_short(rle)}"
+        raise MaskError(f'expected {{"size": [h, w], "counts": str}} or null, {text}')
+    found = rle["size"]
+    if (
+        not isinstance(found, list | tuple)
+        or len(found) != 2
+        or not all(isinstance(n, int) and n > 0 for n in found)
+    ):
+        raise MaskError(f"size: expected [height, width] of positive integers, got {_short(found)}")
+    if size is not None and list(found) != list(size):
+        raise MaskError(f"expected a mask of {size[0]} x {size[1]} pixels (height x width), "
+                        f"got {found[0]} x {found[1]}")
+    if not isinstance(rle["counts"], str | bytes):
+        raise MaskError(f"counts: expected a compressed RLE string, got {_short(rle['counts'])}")
+
+
+def _ascii(counts: str | bytes) -> bytes:
+    try:
+        return counts.encode("ascii") if isinstance(counts, str) else counts
+    except UnicodeEncodeError:
+        raise MaskError("corrupt counts: characters outside the RLE alphabet") from None
 
 
 def area(mask: Mask) -> int:
@@ -325,15 +380,12 @@ def read_pixels(path: Path) -> NDArray[np.bool_]:
             pixels = np.asarray(image.convert("RGB") if has_alpha else image)
     except (OSError, SyntaxError) as error:
         raise FileError(f"{path}: cannot be read as an image: {error}") from None
-    return pixels.any(-1) if pixels.ndim == 3 else pixels != 0
+    return np.asarray(pixels.any(-1) if pixels.ndim == 3 else pixels != 0)
 
 
 def _read_png(path: Path) -> Any:
     """A mask, also where it is empty (its size is to be checked); "missing" without the file."""
     return encode(read_pixels(path)) if path.is_file() else MISSING_FRAME
-
-
-MISSING_FRAME = "missing"  # a frame of a PNG tree that has no file
 
 
 class _DuplicateKey(ValueError):

@@ -1,8 +1,10 @@
 """Options and fixtures of the whole test suite."""
 
+import sys
 from pathlib import Path
 
 import pytest
+from made_data import MadeData
 
 GOLDEN_DIR = Path(__file__).parent / "golden"
 
@@ -14,3 +16,26 @@ def pytest_addoption(parser):
         default=GOLDEN_DIR,
         help="folder with golden cases (default: the copies in tests/golden)",
     )
+
+
+@pytest.fixture
+def made_data(tmp_path):
+    return MadeData(tmp_path)
+
+
+@pytest.fixture
+def run_eval(monkeypatch, capfd):
+    """Run eval.py in this process: (exit status, stderr)."""
+    import eval as program
+
+    def run(arguments):
+        monkeypatch.setattr(sys, "argv", ["eval.py", *arguments])
+        capfd.readouterr()
+        try:
+            program.main()
+            status = 0
+        except SystemExit as exit:
+            status = exit.code
+        return status, capfd.readouterr().err
+
+    return run

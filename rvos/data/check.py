@@ -1,0 +1,175 @@
+"""Split -> everything that is wrong with its frames, masks and expressions.
+
+`find_problems` is what every training run does at its start: it reads the first and last bytes of
+each frame, and keeps what it saw beside the data. `python -m rvos.data verify` decodes all frames.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.progress import track as progress
+
+from rvos.data.mask_index import index_folders, writable_index_folder
+from rvos.data.mevis import Annotations, Problem, Split, Video, check_track
+from rvos.data.palette import PaletteAnnotations
+from rvos.masks import read_json, write_json
+
+Truth = Annotations | PaletteAnnotations
+Frames = dict[str, Any]  # what is kept of a video: {"key", "size", "problems"}
+END_OF_IMAGE = b"\xff\xd9"
+
+
+def find_problems(split: Split, truth: Truth | None, *, decode: bool = False,
+                  workers: int = 8) -> list[Problem]:
+    """All problems of a split, in the order of its videos.
+
+    `decode`: decode every frame (slow, finds damage inside files) instead of looking at both ends
+    of each; then nothing kept from an earlier check is used.
+    """
+    seen = _check_frames(split, decode, workers)
+    tracks: dict[str, list[str]] = {}  # annotation id -> what is wrong with it
+    result: list[Problem] = []
+    for video in split.videos:
+        frames = seen[video.name]
+        result += [Problem(video.name, None, text) for text in frames["problems"]]
+        for expression in video.expressions:
+            texts = [] if expression.text.strip() else ["the expression's text is empty"]
+            for annotation_id in expression.annotation_ids if truth is not None else ():
+                if annotation_id not in tracks:
+                    assert truth is not None
+                    tracks[annotation_id] = list(
+                        _check_track(truth, annotation_id, video, frames["size"])
+                    )
+                texts += tracks[annotation_id]
+            result += [Problem(video.name, expression.expression_id, text) for text in texts]
+    return result
+
+
+def without(split: Split, problems: Sequence[Problem]) -> Split:
+    """The split without its bad videos, and without bad expressions."""
+    bad_videos = {p.video for p in problems if p.expression_id is None}
+    bad_expressions = {(p.video, p.expression_id) for p in problems}
+    videos = []
+    for video in split.videos:
+        if video.name in bad_videos:
+            continue
+        fine = [e for e in video.expressions if (e.video, e.expression_id) not in bad_expressions]
+        if fine or not video.expressions:
+            videos.append(replace(video, expressions=tuple(fine)))
+    return replace(split, videos=tuple(videos))
+
+
+# --------------------------------------------------------------------------------------- masks
+
+
+def _check_track(truth: Truth, annotation_id: str, video: Video, size: Any) -> Iterator[str]:
+    """What is wrong with one annotation; an index has checked the masks themselves."""
+    where = f"annotation {annotation_id}"
+    length = len(video.frames)
+    if annotation_id not in truth:
+        yield f"{where}: expected it in {truth.path}, which does not have it"
+    elif isinstance(truth, PaletteAnnotations):
+        yield from _check_pngs(truth, video, size)
+    elif truth.index.length(annotation_id) == length and truth.index.size(annotation_id) in (
+        None, tuple(size or ()),
+    ):  # fmt: skip
+        return
+    else:
+        problems: list[str] = []
+        check_track(truth.track(annotation_id), length, size, where, problems)
+        yield from problems
+
+
+def _check_pngs(truth: PaletteAnnotations, video: Video, size: Any) -> Iterator[str]:
+    for frame in video.frames:
+        path = truth.frame_path(video.name, frame)
+        try:
+            with Image.open(path) as image:
+                found = [image.height, image.width]
+        except (OSError, SyntaxError) as error:
+            yield f"{path}: cannot be read: {error}"
+            continue
+        if size is not None and found != list(size):
+            yield f"{path}: expected {size[0]} x {size[1]} pixels (height x width), got {found}"
+
+
+# -------------------------------------------------------------------------------------- frames
+
+
+def _check_frames(split: Split, decode: bool, workers: int) -> dict[str, Frames]:
+    """{video: {"size": [h, w] or None, "problems": [text]}}, from an earlier check where it holds.
+
+    What was seen of a video holds while its files keep their sizes and times of change.
+    """
+    kept = {} if decode else _kept(split)
+    with ThreadPoolExecutor(workers) as pool:
+        found_keys = pool.map(lambda video: _key(split, video), split.videos)
+        keys = {v.name: key for v, key in zip(split.videos, found_keys, strict=True)}
+        new = [v for v in split.videos if kept.get(v.name, {}).get("key") != keys[v.name]]
+        if new:
+            checks = pool.map(lambda video: _check_video(split, video, decode), new)
+            shown = progress(checks, f"checking frames of {split.name}", len(new),
+                             disable=len(new) < 100)
+            for video, found in zip(new, shown, strict=True):
+                kept[video.name] = {"key": keys[video.name], **found}
+    if new:
+        write_json(writable_index_folder(split.folder) / "frames.json", kept)
+    return kept
+
+
+def _kept(split: Split) -> dict[str, Frames]:
+    for folder in index_folders(split.folder):
+        if (folder / "frames.json").is_file():
+            return read_json(folder / "frames.json")
+    return {}
+
+
+def _key(split: Split, video: Video) -> str:
+    """Hash of the names, sizes and times of change of a video's frames."""
+    paths = [split.frame_path(video.name, frame) for frame in video.frames]
+    entries = list(os.scandir(paths[0].parent)) if paths[0].parent.is_dir() else []
+    stats = {entry.name: entry.stat() for entry in entries}
+    digest = hashlib.sha256()
+    for path in paths:
+        stat = stats.get(path.name)
+        digest.update(f"{path.name} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _check_video(split: Split, video: Video, decode: bool) -> Frames:
+    size: list[int] | None = None
+    problems = []
+    for frame in video.frames:
+        path = split.frame_path(video.name, frame)
+        try:
+            found = list(_look_at(path, decode))
+        except (OSError, SyntaxError, ValueError) as error:
+            problems.append(f"frame {frame}: {path}: {error}")
+            continue
+        size = size or found
+        if found != size:
+            problems.append(f"frame {frame}: {path}: expected {size[0]} x {size[1]} pixels (height "
+                            f"x width) as the frames before, got {found[0]} x {found[1]}")
+    return {"size": size, "problems": problems}
+
+
+def _look_at(path: Path, decode: bool) -> tuple[int, int]:
+    """(height, width) of a JPEG. Raises OSError if it is missing, no image, or cut off."""
+    if not path.is_file():
+        raise OSError("no such file")
+    with open(path, "rb") as file:
+        with Image.open(file) as image:
+            size = image.height, image.width
+            if decode:
+                image.load()
+                return size
+            file.seek(max(os.path.getsize(path) - 64, 0))
+            if END_OF_IMAGE not in file.read():
+                image.load()  # raises if cut off; other bytes may follow a whole image
+    return size

@@ -1,0 +1,200 @@
+"""mask_dict.json -> an index on disk from which single masks are read without loading the rest.
+
+mask_dict of the MeViS training split is a gigabyte of JSON. It is parsed once, as a stream, into
+`counts.bin` (all RLE strings one after the other), `offsets.npy` (M + 1 int64: where each mask's
+string begins; an empty range is an absent mask) and `tracks.json` (which masks make a track).
+A process then opens the index in milliseconds and reads only the masks it needs, by position,
+so workers share the system's file cache instead of holding copies. `benchmarks/data.py` compares
+this with Arrow and with one file per video.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rvos import InputError
+from rvos.masks import (
+    FileError,
+    Mask,
+    canonical_track,
+    open_json,
+    read_json,
+    stream_json,
+    write_json,
+)
+
+FORMAT = 1  # of the files; another number is built anew
+
+
+def open_index(source: Path) -> "MaskIndex":
+    """The index of a mask_dict.json[.gz], built if there is none or the file has changed.
+
+    Raises InputError for a file that is not `{annotation id: ...}`.
+    """
+    stat = source.stat()
+    key = {"format": FORMAT, "name": source.name, "size": stat.st_size, "mtime": stat.st_mtime_ns}
+    for folder in index_folders(source.parent):
+        tracks = folder / "masks" / "tracks.json"
+        if tracks.is_file() and read_json(tracks)["source"] == key:
+            return MaskIndex(folder / "masks")
+    folder = writable_index_folder(source.parent)
+    building = Path(tempfile.mkdtemp(dir=folder, prefix=".building-"))
+    try:
+        _build(source, key, building)
+        _replace(building, folder / "masks")
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return MaskIndex(folder / "masks")
+
+
+def index_folders(data: Path) -> list[Path]:
+    """Where what is derived from a data folder may lie: in it, or (read-only data) in the stores
+    (`RVOS_STORES`, else ~/.cache/rvos)."""
+    stores = Path(os.environ.get("RVOS_STORES") or Path.home() / ".cache" / "rvos")
+    name = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
+    return [data / ".rvos_index", stores / "data_index" / name]
+
+
+def writable_index_folder(data: Path) -> Path:
+    """The first of `index_folders` that can be written, made if needed."""
+    folders = index_folders(data)
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise InputError(f"no place for the index of {data}: neither {folders[0]} nor {folders[1]} "
+                     "can be written; set RVOS_STORES to a folder that can")
+
+
+class MaskIndex:
+    """Reads masks by annotation id and frame index. Cheap to pickle: workers open it themselves."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        content = read_json(folder / "tracks.json")
+        self.sha256: str = content["sha256"]  # of mask_dict.json, unpacked
+        self._starts: dict[str, tuple[int, int, list[int]]] = {
+            i: (start, count, size) for i, start, count, size in content["tracks"]
+        }
+        self._irregular: dict[str, Any] = content["irregular"]
+        self._order: list[str] = content["order"]
+        self._offsets = np.load(folder / "offsets.npy", mmap_mode="r")
+        self._file: int | None = None
+
+    def __contains__(self, annotation_id: str) -> bool:
+        return annotation_id in self._starts or annotation_id in self._irregular
+
+    def __iter__(self):
+        return iter(self._order)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def track(self, annotation_id: str) -> Any:
+        """One annotation's masks per frame, as in the file."""
+        if annotation_id in self._irregular:
+            return self._irregular[annotation_id]
+        start, count, size = self._starts[annotation_id]
+        offsets = self._offsets[start : start + count + 1]
+        text = self._read(int(offsets[0]), int(offsets[-1]))
+        bounds = (offsets - offsets[0]).tolist()
+        return [
+            {"size": list(size), "counts": text[a:b]} if b > a else None
+            for a, b in zip(bounds, bounds[1:], strict=False)
+        ]
+
+    def mask(self, annotation_id: str, frame_idx: int) -> Mask:
+        """One mask. IndexError beyond the track's end."""
+        if annotation_id in self._irregular:
+            return self._irregular[annotation_id][frame_idx]
+        start, count, size = self._starts[annotation_id]
+        if not 0 <= frame_idx < count:
+            raise IndexError(f"annotation {annotation_id} has {count} masks, asked for {frame_idx}")
+        a, b = (int(n) for n in self._offsets[start + frame_idx : start + frame_idx + 2])
+        return {"size": list(size), "counts": self._read(a, b)} if b > a else None
+
+    def size(self, annotation_id: str) -> tuple[int, int] | None:
+        """(height, width) of a track's masks; None if it has none or is malformed."""
+        found = self._starts.get(annotation_id)
+        return (found[2][0], found[2][1]) if found and found[2] else None
+
+    def length(self, annotation_id: str) -> int | None:
+        """Number of masks of a track; None if it is malformed."""
+        found = self._starts.get(annotation_id)
+        return found[1] if found else None
+
+    def _read(self, start: int, stop: int) -> str:
+        if self._file is None:
+            # Not a memory map: its touched pages would count as every worker's own memory.
+            self._file = os.open(self.folder / "counts.bin", os.O_RDONLY)
+        return os.pread(self._file, stop - start, start).decode("ascii")
+
+    def __reduce__(self):
+        return MaskIndex, (self.folder,)
+
+    def __del__(self):
+        file = getattr(self, "_file", None)
+        if file is not None:
+            os.close(file)
+
+
+def _build(source: Path, key: dict[str, Any], folder: Path) -> None:
+    """Write the index files of `source` into `folder`."""
+    tracks: list[tuple[str, int, int, list[int]]] = []
+    irregular: dict[str, Any] = {}
+    order: list[str] = []
+    lengths: list[int] = []
+    with open(folder / "counts.bin", "wb") as file:
+        try:
+            for annotation_id, value in stream_json(source):
+                order.append(annotation_id)
+                counts, size = _regular(value)
+                if counts is None:
+                    irregular[annotation_id] = value
+                    continue
+                tracks.append((annotation_id, len(lengths), len(counts), size))
+                lengths.extend(len(text) for text in counts)
+                file.write("".join(counts).encode("ascii"))
+        except FileError as error:
+            raise InputError(str(error)) from None
+    with open_json(source) as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    np.save(folder / "offsets.npy", np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
+    write_json(folder / "tracks.json", {
+        "source": key, "sha256": digest, "tracks": tracks, "irregular": irregular,
+        "order": order,
+    })  # fmt: skip
+
+
+def _regular(value: Any) -> tuple[list[str] | None, list[int]]:
+    """RLE strings per frame ("" where absent) and their one size; None if a mask is malformed.
+
+    Masks are checked here, so that readers need not: pycocotools does not.
+    """
+    if not isinstance(value, list):
+        return None, []
+    sizes = [mask["size"] for mask in value if isinstance(mask, dict) and "size" in mask]
+    size = sizes[0] if sizes else []
+    if canonical_track(value, size or None) is None:
+        return None, []
+    return [mask["counts"] if mask is not None else "" for mask in value], size
+
+
+def _replace(building: Path, folder: Path) -> None:
+    """Put a finished index in place; another process may have been faster."""
+    if folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        os.chmod(building, 0o755)
+        os.rename(building, folder)
+    except OSError:
+        if not (folder / "tracks.json").is_file():
+            raise

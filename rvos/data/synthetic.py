@@ -1,0 +1,312 @@
+"""A small MeViS dataset drawn from a seed: textured shapes told apart by colour, shape and motion.
+
+Each video has a few objects on a noisy background. Some share category and colour and differ in
+their motion alone ("the red circle moving left"). Objects pass before and behind each other and
+behind pillars, may leave the frame and come back, and the camera may shake. A description (colour?,
+category, motion?) refers to every object it is true of, so expressions are right by construction.
+
+Written per split: what MeViS has (`meta_expressions.json`, `mask_dict.json`, JPEG frames; no masks
+for `valid`), `nouns.json` `{video: {expression_id: noun}}`, and `objects.json`
+`{video: {annotation_id: {"category", "color", "motion", "moving"}}}`.
+"""
+
+import multiprocessing
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from rich.progress import track as progress
+
+from rvos import InputError
+from rvos.data import sprites
+from rvos.masks import Track, encode, write_json
+
+SPLITS = ("train", "valid_u", "valid")  # their position is part of each video's seed
+
+# motion -> what it is called of one object and of several
+MOTIONS = {
+    "left": ("moving left", "moving left"),
+    "right": ("moving right", "moving right"),
+    "up": ("moving up", "moving up"),
+    "down": ("moving down", "moving down"),
+    "still": ("standing still", "standing still"),
+    "stop_up": ("that stops and then goes up", "that stop and then go up"),
+    "stop_down": ("that stops and then goes down", "that stop and then go down"),
+    "leave": ("that leaves and comes back", "that leave and come back"),
+}
+SHARES = (0.2, 0.2, 0.14, 0.14, 0.12, 0.06, 0.06, 0.08)
+# Objects of one category never have motions of which one phrase would be half true of both.
+UNCLEAR = {
+    frozenset(pair)
+    for pair in [
+        ("left", "stop_up"), ("left", "stop_down"), ("left", "leave"), ("up", "stop_up"),
+        ("right", "stop_up"), ("right", "stop_down"), ("right", "leave"), ("down", "stop_down"),
+        ("leave", "stop_up"), ("leave", "stop_down"), ("stop_up", "stop_down"),
+    ]
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object of a scene. `path` (T, 2) float64: its centre x, y in pixels, without shake."""
+
+    category: str
+    color: str
+    motion: str
+    diameter: float
+    path: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Description:
+    category: str
+    color: str | None
+    motion: str | None
+
+    def is_true_of(self, thing: Thing) -> bool:
+        return (
+            self.category == thing.category
+            and self.color in (None, thing.color)
+            and self.motion in (None, thing.motion)
+        )
+
+    def text(self, count: int) -> str:
+        noun = self.category + ("s" if count > 1 else "")
+        phrase = MOTIONS[self.motion][count > 1] if self.motion else None
+        return " ".join(word for word in ("the", self.color, noun, phrase) if word)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What every video is drawn with; see conf/synthesize.yaml for units and defaults."""
+
+    num_frames: int
+    size: tuple[int, int]  # height, width
+    num_objects: tuple[int, int]  # least, most
+    object_size: tuple[float, float]  # diameter as a share of the shorter side: least, most
+    camera_shake: float  # standard deviation of the camera's offset, pixels; 0: none
+    pillars: float  # share of videos with a pillar in front of the objects
+    no_target: float  # share of expressions that are true of no object
+    jpeg_quality: int
+    seed: int
+
+    def __post_init__(self):
+        problems = [
+            f"{key}: expected {expected}, got {value}"
+            for key, value, expected, fine in (
+                ("num_frames", self.num_frames, "at least 1", self.num_frames >= 1),
+                ("size", self.size, "height and width of at least 32 pixels",
+                 len(self.size) == 2 and min(self.size) >= 32),
+                ("num_objects", self.num_objects, "1 <= least <= most <= 8",
+                 1 <= self.num_objects[0] <= self.num_objects[-1] <= 8),
+                ("object_size", self.object_size, "0.05 <= least <= most <= 0.5",
+                 0.05 <= self.object_size[0] <= self.object_size[-1] <= 0.5),
+                ("camera_shake", self.camera_shake, "0 or more", self.camera_shake >= 0),
+                ("pillars", self.pillars, "0 to 1", 0 <= self.pillars <= 1),
+                ("no_target", self.no_target, "0 to below 1", 0 <= self.no_target < 1),
+                ("jpeg_quality", self.jpeg_quality, "1 to 100", 1 <= self.jpeg_quality <= 100),
+            ) if not fine
+        ]  # fmt: skip
+        if problems:
+            raise InputError("\n".join(problems))
+
+
+def synthesize(out: Path | str, *, num_videos: Mapping[str, int], workers: int, **recipe: Any):
+    """Write the splits named in `num_videos` under `out`; `recipe` as `Recipe`.
+
+    The same arguments give the same files, whatever `workers`. Raises InputError for a split that
+    has been written before and for values out of range.
+    """
+    pairs = {k: tuple(recipe[k]) for k in ("size", "num_objects", "object_size")}
+    made = Recipe(**{**recipe, **pairs})
+    unknown = [split for split in num_videos if split not in SPLITS]
+    if unknown:
+        raise InputError(f"num_videos: expected the splits {SPLITS}, got {unknown}")
+    present = [s for s in num_videos if (Path(out) / s / "meta_expressions.json").exists()]
+    if present:
+        raise InputError(f"{out}: has the splits {present} already; delete them or choose another")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max(workers, 1), mp_context=context) as pool:
+        for split, count in num_videos.items():
+            if count > 0:
+                _write_split(Path(out), split, count, made, pool)
+
+
+def _write_split(out: Path, split: str, count: int, recipe: Recipe, pool: ProcessPoolExecutor):
+    """One split; the JSON files come last, so a split that can be read is whole."""
+    draw = partial(_write_video, out / split, SPLITS.index(split), recipe)
+    names = [f"{split}_{idx:04d}" for idx in range(count)]
+    results = progress(pool.map(draw, range(count), names, chunksize=4), f"{split}", count)
+    meta: dict[str, Any] = {}
+    mask_dict: dict[str, Track] = {}
+    nouns, objects = {}, {}
+    for name, (things, tracks, expressions) in zip(names, results, strict=True):
+        ids = [str(len(mask_dict) + i) for i in range(len(tracks))]
+        mask_dict.update(zip(ids, tracks, strict=True))
+        described = {str(k): e for k, e in enumerate(expressions)}
+        meta[name] = {
+            "vid_id": len(meta),
+            "frames": [f"{t:05d}" for t in range(recipe.num_frames)],
+            "expressions": {
+                k: _expression(text, targets, ids, split)
+                for k, (_, text, targets) in described.items()
+            },
+        }
+        nouns[name] = {k: description.category for k, (description, _, _) in described.items()}
+        objects[name] = dict(zip(ids, things, strict=True))
+    write_json(out / split / "nouns.json", nouns)
+    if split != "valid":
+        write_json(out / split / "objects.json", objects)
+        write_json(out / split / "mask_dict.json", mask_dict)
+    write_json(out / split / "meta_expressions.json", {"videos": meta})
+
+
+def _expression(text: str, targets: Sequence[int], ids: Sequence[str], split: str) -> dict:
+    if split == "valid":  # as in MeViS, whose valid split names no objects
+        return {"exp": text}
+    return {"exp": text, "obj_id": list(targets), "anno_id": [int(ids[i]) for i in targets]}
+
+
+Drawn = tuple[list[dict], list[Track], list[tuple[Description, str, list[int]]]]
+
+
+def _write_video(folder: Path, split_idx: int, recipe: Recipe, idx: int, name: str) -> Drawn:
+    """Draw one video: its frames go to disk, its objects, tracks and expressions come back."""
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng([recipe.seed, split_idx, idx])
+    things = _scene(rng, recipe)
+    tracks: list[Track] = [[] for _ in things]
+    frames = folder / "JPEGImages" / name
+    frames.mkdir(parents=True, exist_ok=True)
+    for t, (image, owner) in enumerate(sprites.render(rng, recipe, things)):
+        quality = [cv2.IMWRITE_JPEG_QUALITY, recipe.jpeg_quality]
+        jpeg = cv2.imencode(".jpg", image[..., ::-1], quality)[1]  # OpenCV writes BGR
+        (frames / f"{t:05d}.jpg").write_bytes(jpeg.tobytes())
+        for i, track in enumerate(tracks):
+            mask = owner == i
+            track.append(encode(mask) if mask.any() else None)
+    described = [
+        {"category": thing.category, "color": thing.color, "motion": thing.motion,
+         "moving": thing.motion != "still"}
+        for thing in things
+    ]
+    return described, tracks, _expressions(rng, recipe, things)
+
+
+# ------------------------------------------------------------------------------------ the scene
+
+
+def _scene(rng: Generator, recipe: Recipe) -> list[Thing]:
+    """Objects whose full descriptions are unique and whose paths rarely meet."""
+    kinds = _cast(rng, int(rng.integers(recipe.num_objects[0], recipe.num_objects[-1] + 1)))
+    things: list[Thing] = []
+    for category, color, motion in kinds:
+        candidates = [_thing(rng, recipe, category, color, motion) for _ in range(40)]
+        crowding = [max((_crowding(c, o) for o in things), default=0.0) for c in candidates]
+        things.append(candidates[int(np.argmin(crowding))])
+    order = rng.permutation(len(things))  # later ones are drawn before earlier ones
+    return [things[i] for i in order]
+
+
+def _cast(rng: Generator, count: int) -> list[tuple[str, str, str]]:
+    """(category, colour, motion) each; often the first two or three differ by motion only."""
+    alike = 1
+    if count > 1 and rng.random() < 0.8:
+        alike = 3 if count > 4 and rng.random() < 0.4 else 2
+    cast: list[tuple[str, str, str]] = []
+    while len(cast) < count:
+        twin = 0 < len(cast) < alike
+        category = cast[0][0] if twin else str(rng.choice(sprites.CATEGORIES))
+        color = cast[0][1] if twin else str(rng.choice(list(sprites.COLORS)))
+        motion = str(rng.choice(list(MOTIONS), p=SHARES))
+        rivals = [other for other in cast if other[0] == category]
+        if rivals and not twin and rng.random() < 0.8:
+            continue  # another category, mostly
+        if all(o[2] != motion and frozenset((o[2], motion)) not in UNCLEAR for o in rivals):
+            cast.append((category, color, motion))
+    return cast
+
+
+def _thing(rng: Generator, recipe: Recipe, category: str, color: str, motion: str) -> Thing:
+    diameter = rng.uniform(*recipe.object_size) * min(recipe.size)
+    return Thing(category, color, motion, diameter, _path(rng, recipe, motion, diameter))
+
+
+def _path(rng: Generator, recipe: Recipe, motion: str, diameter: float) -> NDArray[np.float64]:
+    """(T, 2) centre x, y in pixels; all but `leave` stay inside the frame."""
+    span = np.array([recipe.size[1], recipe.size[0]], float)  # width, height
+    low, high = 0.5 * diameter + np.zeros(2), span - 0.5 * diameter
+    time = np.linspace(0, 1, recipe.num_frames)
+    way = rng.uniform(0.45, 0.7) * (high - low)  # how far it goes, pixels
+    side = rng.choice([-1, 1])
+    steps = {  # (time, dx, dy) in shares of `way`
+        "left": [(0, 0, 0), (1, -1, 0)],
+        "right": [(0, 0, 0), (1, 1, 0)],
+        "up": [(0, 0, 0), (1, 0, -1)],
+        "down": [(0, 0, 0), (1, 0, 1)],
+        "still": [(0, 0, 0), (1, 0, 0)],
+        "stop_up": [(0, 0, 0), (0.3, 0.5 * side, 0), (0.5, 0.5 * side, 0), (1, 0.5 * side, -1)],
+        "stop_down": [(0, 0, 0), (0.3, 0.5 * side, 0), (0.5, 0.5 * side, 0), (1, 0.5 * side, 1)],
+        "leave": [(0, 0, 0), (0.4, side, 0), (0.6, side, 0), (1, 0, 0)],
+    }[motion]
+    at, dx, dy = np.array(steps, float).T
+    offset = np.stack([np.interp(time, at, dx), np.interp(time, at, dy)], 1) * way  # (T, 2)
+    if motion == "leave":
+        edge = span[0] + diameter if side > 0 else -diameter
+        start = rng.uniform(low + 0.15 * (high - low), high - 0.15 * (high - low))
+        offset[:, 0] *= (edge - start[0]) / (side * way[0])
+    else:
+        start = rng.uniform(low - offset.min(0), high - offset.max(0))
+    sway = 0.02 * diameter * np.sin(2 * np.pi * (2 * time[:, None] + rng.random(2)))
+    return start + offset + sway * (motion != "still")
+
+
+def _crowding(a: Thing, b: Thing) -> float:
+    """Share of the frames in which two objects cover each other by a good part."""
+    distance = np.linalg.norm(a.path - b.path, axis=1)
+    return float((distance < 0.4 * (a.diameter + b.diameter)).mean())
+
+
+# ------------------------------------------------------------------------------ the expressions
+
+
+def _expressions(rng: Generator, recipe: Recipe, things: Sequence[Thing]):
+    """[(description, text, indices of its objects)]: one or two per object and set of objects."""
+    by_targets: dict[tuple[int, ...], list[Description]] = {}
+    for description in _descriptions():
+        targets = tuple(i for i, thing in enumerate(things) if description.is_true_of(thing))
+        by_targets.setdefault(targets, []).append(description)
+    chosen: list[tuple[Description, tuple[int, ...]]] = []
+    for targets in sorted(by_targets):
+        if targets:
+            alternatives = by_targets[targets]
+            count = min(int(rng.integers(1, 3)), len(alternatives))
+            picked = rng.choice(len(alternatives), count, replace=False)
+            chosen += [(alternatives[i], targets) for i in sorted(picked)]
+    absent = _tempting(by_targets[()], things)
+    share = recipe.no_target / (1 - recipe.no_target)
+    for _ in range(int(len(chosen) * share + rng.random())):
+        chosen.append((absent[int(rng.integers(len(absent)))], ()))
+    return [(d, d.text(len(targets)), list(targets)) for d, targets in chosen]
+
+
+def _descriptions() -> Iterable[Description]:
+    for category in sprites.CATEGORIES:
+        for color in (None, *sprites.COLORS):
+            for motion in (None, *MOTIONS):
+                yield Description(category, color, motion)
+
+
+def _tempting(absent: Sequence[Description], things: Sequence[Thing]) -> list[Description]:
+    """Descriptions of nothing that name a category of the scene."""
+    present = {thing.category for thing in things}
+    return [d for d in absent if d.category in present]
+
+

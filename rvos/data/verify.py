@@ -1,0 +1,125 @@
+"""A dataset on disk -> counts against the published ones, and everything that is wrong with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rvos import InputError
+from rvos.data.check import find_problems
+from rvos.data.formats import Format, open_split, open_truth
+from rvos.data.mevis import Annotations, Problem, Split
+from rvos.data.palette import PaletteAnnotations
+from rvos.masks import find_json
+
+# Videos and expressions per split, and SHA-256 of mask_dict.json: the MeViS releases.
+COUNTS = {
+    "v1": {"train": (1662, 23_051), "valid_u": (50, 793), "valid": (140, 2_236)},
+    "v2": {"train": (1662, 27_502), "valid_u": (50, 907), "valid": (140, 2_523)},
+}
+MASK_DICT_SHA256 = {
+    "v1": {
+        "train": "f9d9b01a2a6d7a004e2e7a664ce2b9b1576218e975030f8e4df4f66111fb253f",
+        "valid_u": "6e711a3f713cd95a825f536323e434b4d80f85a8e4e66d0cd662408e8779db50",
+    }
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one split holds. `differences` are from the published numbers."""
+
+    split: str
+    num_videos: int
+    num_expressions: int
+    num_without_target: int | None  # None: a split without ground truth
+    num_annotations: int | None
+    num_frames: int
+    mask_dict_sha256: str | None
+    problems: tuple[str, ...]
+    differences: tuple[str, ...]
+
+
+def verify(root: Path | str, *, format: Format, release: str, splits: Sequence[str], decode: bool,
+           workers: int) -> list[Report]:
+    """Reports of those of `splits` that exist. Raises InputError if none does, or for a release
+    that is not any, v1 or v2."""
+    if release not in ("any", *COUNTS):
+        raise InputError(f"data.release: expected any, v1 or v2, got {release!r}")
+    present = [split for split in splits if (Path(root) / split).is_dir()]
+    if not present:
+        raise InputError(f"{root}: expected folders named {', '.join(splits)}, found none of them")
+    return [
+        _report(Path(root), split, format, release, decode=decode, workers=workers)
+        for split in present
+    ]
+
+
+def _report(root: Path, name: str, format: Format, release: str, *, decode: bool,
+            workers: int) -> Report:
+    malformed: list[Problem] = []
+    try:
+        split = open_split(format, root, name, malformed)
+        truth = _truth(format, split)
+    except InputError as error:
+        return Report(name, 0, 0, None, None, 0, None, (str(error),), ())
+    problems = malformed + find_problems(split, truth, decode=decode, workers=workers)
+    expressions = [e for video in split.videos for e in video.expressions]
+    digest = truth.index.sha256 if isinstance(truth, Annotations) else None
+    counts = (len(split.videos), len(expressions))
+    return Report(
+        split=name,
+        num_videos=counts[0],
+        num_expressions=counts[1],
+        num_without_target=(
+            None if truth is None else sum(not e.annotation_ids for e in expressions)
+        ),
+        num_annotations=sum(1 for _ in truth) if truth is not None else None,
+        num_frames=sum(len(video.frames) for video in split.videos),
+        mask_dict_sha256=digest,
+        problems=tuple(str(problem) for problem in problems),
+        differences=tuple(_differences(release, name, counts, digest)),
+    )
+
+
+def _truth(format: Format, split: Split) -> Annotations | PaletteAnnotations | None:
+    """The ground truth, which a split whose expressions name no objects need not have."""
+    named = any(e.annotation_ids for video in split.videos for e in video.expressions)
+    if not named and format == "mevis" and find_json(split.folder / "mask_dict.json") is None:
+        return None
+    return open_truth(format, split) if named or format == "mevis" else None
+
+
+def _differences(release: str, split: str, counts: tuple[int, int], digest: str | None):
+    expected = COUNTS.get(release, {}).get(split)
+    if expected is not None:
+        for what, number, count in zip(("videos", "expressions"), expected, counts, strict=True):
+            if number != count:
+                yield f"expected {number} {what} in MeViS {release}, found {count}"
+    sha256 = MASK_DICT_SHA256.get(release, {}).get(split)
+    if sha256 is not None and digest != sha256:
+        yield f"mask_dict.json: expected SHA-256 {sha256} in MeViS {release}, found {digest}"
+
+
+def show(reports: Sequence[Report], console: Console) -> bool:
+    """Print a table, then everything that is wrong; False if anything is."""
+    table = Table("split")
+    for name in ("videos", "expressions", "no target", "annotations", "frames", "problems"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for report in reports:
+        numbers = (report.num_videos, report.num_expressions, report.num_without_target,
+                   report.num_annotations, report.num_frames)
+        wrong = len(report.problems) + len(report.differences)
+        shown = ("-" if number is None else f"{number:,}" for number in (*numbers, wrong))
+        table.add_row(report.split, *shown)
+    console.print(table)
+    for report in reports:
+        if report.mask_dict_sha256:
+            console.print(f"{report.split}/mask_dict.json SHA-256 {report.mask_dict_sha256}",
+                          soft_wrap=True)
+    for report in reports:
+        for text in (*report.differences, *report.problems):
+            console.print(f"{report.split}: {text}", markup=False, soft_wrap=True)
+    return not any(report.problems or report.differences for report in reports)

@@ -1,0 +1,128 @@
+"""Frames -> what moves otherwise than the camera does: dense flow, camera motion, background.
+
+Everything is at working size; flow fields are (h, w, 2) float32 displacements x, y in pixels.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]  # (h, w, 3) RGB
+Field = NDArray[np.float32]  # (h, w, 2)
+Pixels = NDArray[np.bool_]  # (h, w)
+Affine = NDArray[np.float64]  # (3, 3), last row 0 0 1
+
+GRID = 6  # pixels between the flow vectors from which the camera's motion is found
+CAMERA_TOLERANCE = 0.5  # pixels: vectors this near belong to the camera's motion
+SMOOTHING = 2  # frames before and after over which residual motion is averaged
+BACKGROUND_FRAMES = 15  # of which a background is the median
+IN_PLACE = 0.25  # share of the frame by which the camera may have moved from a background's frame
+
+
+class Motion:
+    """Flow between neighbouring frames both ways, and the camera's part of it.
+
+    `forward[t]` leads from frame t to t + 1, `backward[t]` from t to t - 1 (float16; entry 0 of
+    `backward` and the last of `forward` are zero); `residual[t]` (h, w) float32 is the speed in
+    pixels per frame relative to the camera, averaged over a few frames.
+    """
+
+    def __init__(self, images: Sequence[Image]):
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        dis.setFinestScale(1)  # the preset's quarter resolution blurs small objects away
+        greys = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
+        height, width = greys[0].shape
+        across, down = np.meshgrid(np.arange(width), np.arange(height))
+        self.grid = np.stack([across, down], -1).astype(np.float32)  # (h, w, 2) x, y
+        zero = np.zeros((height, width, 2), np.float16)
+        self.forward: list[NDArray[np.float16]] = []
+        self.backward: list[NDArray[np.float16]] = [zero]
+        self.camera: list[Affine] = []  # entry t takes points of frame t to frame t + 1
+        apart: list[NDArray[np.float16]] = []
+        for before, after in zip(greys[:-1], greys[1:], strict=True):
+            there = dis.calc(before, after, zero.astype(np.float32))
+            back = dis.calc(after, before, zero.astype(np.float32))
+            camera = self._camera(np.asarray(there, np.float32))
+            apart.append((there - self._field(camera)).astype(np.float16))
+            self.forward.append(there.astype(np.float16))
+            self.backward.append(back.astype(np.float16))
+            self.camera.append(camera)
+        self.forward.append(zero)
+        apart.append(apart[-1])
+        self.residual = [
+            np.linalg.norm(np.mean(apart[max(0, t - SMOOTHING) : t + SMOOTHING + 1], 0,
+                                   dtype=np.float32), axis=-1)
+            for t in range(len(images))
+        ]
+
+    def _camera(self, flow: Field) -> Affine:
+        """The shift, turn and zoom that most vectors agree on (RANSAC, always of one seed)."""
+        start = self.grid[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
+        moved = start + flow[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
+        cv2.setRNGSeed(0)
+        affine, _ = cv2.estimateAffinePartial2D(
+            start, moved, ransacReprojThreshold=CAMERA_TOLERANCE)
+        found = np.eye(3)
+        if affine is not None:
+            found[:2] = affine
+        return found
+
+    def _field(self, affine: Affine) -> Field:
+        moved = self.grid @ affine[:2, :2].T.astype(np.float32) + affine[:2, 2].astype(np.float32)
+        return moved - self.grid
+
+    def carry(self, mask: Pixels, flow: NDArray[np.float16]) -> Pixels:
+        """A mask in the frame from which `flow` leads to the mask's frame."""
+        where = self.grid + flow
+        carried = cv2.remap(mask.astype(np.float32), where[..., 0], where[..., 1], cv2.INTER_LINEAR)
+        return carried > 0.5
+
+
+def background_differences(images: Sequence[Image], motion: Motion) -> list[NDArray[np.uint8]]:
+    """(h, w) uint8 per frame: largest difference of a channel from the background.
+
+    A background is the median of up to 15 frames of a stretch over which the camera stays in
+    place, brought onto the stretch's middle frame; where it does not reach, the difference is 0.
+    """
+    height, width = images[0].shape[:2]
+    blurred = [cv2.GaussianBlur(image, (3, 3), 0) for image in images]
+    differences: list[NDArray[np.uint8]] = []
+    for start, stop in _stretches(motion.camera, len(images), (width, height)):
+        middle = (start + stop) // 2
+        onto = {t: _between(motion.camera, t, middle) for t in range(start, stop)}
+        chosen = np.unique(np.linspace(start, stop - 1, BACKGROUND_FRAMES).round().astype(int))
+        stack = [cv2.warpAffine(blurred[t], onto[t][:2], (width, height),
+                                borderMode=cv2.BORDER_REPLICATE) for t in chosen]
+        background = np.median(np.stack(stack), axis=0).astype(np.uint8)
+        for t in range(start, stop):
+            back = np.linalg.inv(onto[t])[:2]
+            seen = cv2.warpAffine(background, back, (width, height))
+            inside = cv2.warpAffine(np.full((height, width), 255, np.uint8), back, (width, height))
+            difference = cv2.absdiff(blurred[t], seen).max(-1)
+            differences.append(np.where(inside == 255, difference, 0).astype(np.uint8))
+    return differences
+
+
+def _stretches(
+    camera: Sequence[Affine], num_frames: int, size: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """(start, stop) of runs of frames whose view is nearly that of their first frame."""
+    corners = np.array([[x, y, 1] for x in (0, size[0]) for y in (0, size[1])], float).T
+    starts, total = [0], np.eye(3)
+    for t in range(1, num_frames):
+        total = camera[t - 1] @ total
+        moved = np.abs((total @ corners - corners)[:2]).max(1) / size
+        if moved.max() > IN_PLACE:
+            starts.append(t)
+            total = np.eye(3)
+    return list(zip(starts, [*starts[1:], num_frames], strict=True))
+
+
+def _between(camera: Sequence[Affine], start: int, stop: int) -> Affine:
+    """The motion that takes points of frame `start` to frame `stop`."""
+    total = np.eye(3)
+    for t in range(min(start, stop), max(start, stop)):
+        total = camera[t] @ total
+    return total if start <= stop else np.asarray(np.linalg.inv(total), np.float64)

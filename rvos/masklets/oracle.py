@@ -1,0 +1,100 @@
+"""Ground-truth instances as masklets: the upper bound of any refinement, with optional errors.
+
+The errors (dropped frames, dilation, swapped identities) come from one seed per video and
+annotation id, so the same object errs alike under every noun.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from rvos import InputError, list_problems
+from rvos.data.mevis import Annotations, Video, check_track
+from rvos.masks import Mask, Track, decode, encode
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Settings of `masklets=oracle`.
+
+    drop: probability with which an instance is absent from a frame.
+    dilate: largest growth (shrinkage, if the draw is negative) in pixels; each track draws its own.
+    swap: probability per frame that two instances of a noun exchange identities from there on.
+    seed: of all of these.
+    """
+
+    drop: float
+    dilate: int
+    swap: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("drop", "swap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"masklets.oracle.{name}={getattr(self, name)}: expected a "
+                                 "probability, 0 to 1")
+        if self.dilate < 0:
+            raise InputError(f"masklets.oracle.dilate={self.dilate}: expected pixels, 0 or more")
+
+    def tracks(
+        self, video: Video, annotations: Annotations, expression_ids: Sequence[str]
+    ) -> list[Track]:
+        """One track per object that the given expressions refer to, in the order of the file.
+
+        Raises InputError when an annotation is missing or malformed.
+        """
+        wanted = set(expression_ids)
+        ids = list(dict.fromkeys(
+            annotation_id for expression in video.expressions
+            if expression.expression_id in wanted for annotation_id in expression.annotation_ids))
+        tracks, problems = {}, list[str]()
+        for id_ in ids:
+            where = f"{annotations.path}: annotation {id_} (video {video.name})"
+            if id_ not in annotations:
+                problems.append(f"{where}: no such annotation")
+                continue
+            tracks[id_] = check_track(annotations.track(id_), len(video.frames), None, where,
+                                      problems)
+        if problems:
+            raise InputError(list_problems("Ground truth for masklets=oracle", problems))
+        noisy = [self._disturb(track, self._random(video.name, id_))
+                 for id_, track in tracks.items()]
+        return self._swapped(noisy, self._random(video.name, "swap"))
+
+    def _random(self, *names: str) -> Generator:
+        text = "/".join([str(self.seed), *names])
+        return np.random.default_rng(list(hashlib.sha256(text.encode()).digest()))
+
+    def _disturb(self, track: Track, random: Generator) -> Track:
+        growth = int(random.integers(-self.dilate, self.dilate + 1))
+        dropped = random.random(len(track)) < self.drop
+        return [None if gone else _grown(mask, growth)
+                for mask, gone in zip(track, dropped, strict=True)]
+
+    def _swapped(self, tracks: list[Track], random: Generator) -> list[Track]:
+        if len(tracks) < 2 or not self.swap:
+            return tracks
+        order = list(range(len(tracks)))
+        result: list[Track] = [[] for _ in tracks]
+        for t in range(len(tracks[0])):
+            if random.random() < self.swap:
+                a, b = random.choice(len(tracks), 2, replace=False)
+                order[a], order[b] = order[b], order[a]
+            for i, source in enumerate(order):
+                result[i].append(tracks[source][t])
+        return result
+
+
+def _grown(mask: Mask, pixels: int) -> Mask:
+    """A mask dilated (eroded, if negative) by a disc of that radius; None if nothing is left."""
+    if mask is None or pixels == 0:
+        return mask
+    size = 2 * abs(pixels) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    change = cv2.dilate if pixels > 0 else cv2.erode
+    changed = change(np.ascontiguousarray(decode(mask)), disc)
+    return encode(changed) if changed.any() else None

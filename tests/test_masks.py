@@ -1,0 +1,240 @@
+"""Masks against arrays: every operation on RLE is compared with the same one on pixels."""
+
+import gzip
+import json
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from pycocotools import mask as coco
+
+from rvos import masks
+from rvos.masks import FileError, MaskError, TrackFiles
+
+SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
+PIXELS = SIZES.flatmap(lambda size: arrays(np.uint8, size, elements=st.integers(0, 1)))
+PAIRS = SIZES.flatmap(
+    lambda size: st.tuples(*[arrays(np.uint8, size, elements=st.integers(0, 1))] * 2)
+)
+
+
+@given(PIXELS)
+def test_encode_decode(pixels):
+    rle = masks.encode(pixels)
+    assert rle["counts"] == coco.encode(np.asfortranarray(pixels))["counts"].decode()
+    assert (masks.decode(rle) == pixels).all()
+    runs = masks.runs_of(rle)
+    assert runs.sum() == pixels.size and masks.from_runs(runs, rle["size"]) == rle
+    assert masks.area(rle) == pixels.sum()
+
+
+@given(PIXELS, st.data())
+def test_crop_and_partial_decode(pixels, data):
+    height, width = pixels.shape
+    x0 = data.draw(st.integers(0, width - 1))
+    y0 = data.draw(st.integers(0, height - 1))
+    x1 = data.draw(st.integers(x0 + 1, width))
+    y1 = data.draw(st.integers(y0 + 1, height))
+    part = pixels[y0:y1, x0:x1]
+    rle = masks.encode(pixels)
+    assert (masks.decode(rle, (x0, y0, x1, y1)) == part).all()
+    cropped = masks.crop(rle, (x0, y0, x1, y1))
+    assert cropped == (masks.encode(part) if part.any() else None)
+
+
+@given(PAIRS)
+def test_union_overlap_iou(pair):
+    a, b = pair
+    rle_a, rle_b = (masks.canonical(masks.encode(m)) for m in pair)
+    assert masks.union([rle_a, None, rle_b]) == masks.canonical(masks.encode(a | b))
+    expected = (a & b).sum() / a.sum() if a.any() else 0
+    assert masks.overlap_fractions([rle_a, None], rle_b).tolist() == [expected, 0]
+    assert masks.iou(rle_a, rle_b) == ((a & b).sum() / (a | b).sum() if (a | b).any() else 1)
+
+
+def test_union_is_canonical_so_that_equal_masks_are_equal_strings():
+    left, right = np.zeros((2, 20, 30), np.uint8)
+    left[:, :10], right[:, 10:20] = 1, 1
+    merged = masks.union([masks.encode(left), masks.encode(right)])
+    assert merged == masks.encode(left | right)
+
+
+def test_canonical_forms():
+    pixels = np.zeros((4, 5), np.uint8)
+    pixels[1:3, 2] = 1
+    rle = masks.encode(pixels)
+    split = coco.frPyObjects({"size": [4, 5], "counts": [9, 1, 0, 1, 9, 0]}, 4, 5)
+    assert split["counts"].decode() != rle["counts"]
+    assert masks.canonical(split) == rle
+    assert masks.canonical({"size": [4, 5], "counts": rle["counts"].encode()}) == rle
+    assert masks.canonical(masks.encode(np.zeros((4, 5)))) is None
+    assert masks.canonical_track([None, split, rle]) == [None, rle, rle]
+
+
+GOOD = {"size": [480, 854], "counts": masks.encode(np.eye(480, 854))["counts"]}
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ({**GOOD, "counts": ""}, "corrupt counts"),
+        ({**GOOD, "counts": GOOD["counts"][:-2]}, "corrupt counts"),
+        ({**GOOD, "counts": GOOD["counts"] + "1"}, "do not add up to 480 x 854"),
+        ({**GOOD, "counts": GOOD["counts"][:20] + "~" + GOOD["counts"][21:]}, "alphabet"),
+        ({**GOOD, "counts": "é"}, "alphabet"),
+        ({**GOOD, "counts": "oooooooooo0"}, "corrupt counts"),
+        ({**GOOD, "counts": [3, 4]}, "expected a compressed RLE string"),
+        ({**GOOD, "size": [480, 855]}, "do not add up"),
+        ({**GOOD, "size": [480]}, "size"),
+        ({**GOOD, "size": [-480, -854]}, "size"),
+        ({"counts": "x"}, "expected"),
+        ("missing", "file is missing"),
+        (7, "expected"),
+    ],
+)
+def test_bad_masks(mask, message):
+    with pytest.raises(MaskError, match=message):
+        masks.canonical(mask)
+    assert masks.canonical_track([GOOD, mask]) is None
+
+
+def test_wrong_size_says_both():
+    with pytest.raises(MaskError, match="expected a mask of 10 x 20 .* got 480 x 854"):
+        masks.canonical(GOOD, [10, 20])
+
+
+@settings(max_examples=30)
+@given(st.lists(PIXELS, max_size=6))
+def test_a_track_at_once_equals_mask_by_mask(frames):
+    track = [masks.encode(f) if i % 3 else None for i, f in enumerate(frames)]
+    assert masks.canonical_track(track) == [masks.canonical(m) for m in track]
+
+
+def test_resize_nearest_by_pixel_centres():
+    pixels = np.zeros((4, 6), np.uint8)
+    pixels[1:3, 2:5] = 1
+    doubled = np.repeat(np.repeat(pixels, 2, 0), 2, 1)
+    assert masks.resize(masks.encode(pixels), (8, 12)) == masks.encode(doubled)
+    assert masks.resize(masks.encode(doubled), (4, 6)) == masks.encode(pixels)
+    assert masks.resize(None, (4, 6)) is None
+
+
+# ------------------------------------------------------------------------------------- files
+
+TRACK = [masks.encode(np.eye(6, 8)), None, masks.encode(np.ones((6, 8)))]
+
+
+@pytest.fixture(params=["json", "json.gz", "folder", "png"])
+def stored(request, tmp_path):
+    """The same coarse masks in each of the accepted forms."""
+    content = {"a": {"0": TRACK, "1": TRACK[::-1]}, "b": {"0": TRACK}}
+    if request.param.startswith("json"):
+        path = tmp_path / f"coarse.{request.param}"
+        masks.write_json(path, content)
+        return path
+    for video, tracks in content.items():
+        if request.param == "folder":
+            masks.write_json(tmp_path / f"{video}.json.gz", tracks)
+            continue
+        for expression_id, track in tracks.items():
+            folder = tmp_path / video / expression_id
+            folder.mkdir(parents=True)
+            for frame, mask in zip("xyz", track, strict=True):
+                pixels = np.zeros((6, 8), np.uint8) if mask is None else masks.decode(mask)
+                Image.fromarray(pixels * 255).save(folder / f"{frame}.png")
+    return tmp_path
+
+
+def test_track_files_of_every_form(stored):
+    files = TrackFiles(stored)
+    assert files.videos() == ["a", "b"] and "a" in files and "c" not in files
+    for video, ids in (("a", ["0", "1"]), ("b", ["0"])):
+        value = files.read(video, "xyz")
+        assert list(value) == ids
+    assert masks.canonical_track(files.read("a", "xyz")["1"]) == TRACK[::-1]
+
+
+def test_png_tree_any_nonzero_pixel_is_foreground(tmp_path):
+    pixels = np.zeros((5, 7), np.uint8)
+    pixels[2, 3] = 1
+    palette = Image.fromarray(pixels, "P")
+    palette.putpalette([0, 0, 0, 0, 0, 0])  # index 1 is drawn black too, and still foreground
+    opaque = Image.fromarray(np.dstack([pixels, pixels * 0, pixels * 0, pixels * 0 + 255]))
+    images = (Image.fromarray(pixels), palette, opaque)
+    for name, image in zip(("grey", "palette", "rgba"), images, strict=True):
+        image.save(tmp_path / f"{name}.png")
+        assert (masks.read_pixels(tmp_path / f"{name}.png") == (pixels > 0)).all(), name
+
+
+def test_missing_png_is_told_apart_from_an_empty_one(tmp_path):
+    folder = tmp_path / "video" / "0"
+    folder.mkdir(parents=True)
+    Image.fromarray(np.zeros((5, 7), np.uint8)).save(folder / "x.png")
+    track = TrackFiles(tmp_path).read("video", ["x", "y"])["0"]
+    assert masks.canonical(track[0]) is None
+    with pytest.raises(MaskError, match="missing"):
+        masks.canonical(track[1])
+
+
+@pytest.mark.parametrize("content", [b'{"a": [1, 2', b"no json", b'{"a": 1, "a": 2}'])
+@pytest.mark.parametrize("name", ["x.json", "x.json.gz"])
+def test_bad_json_names_the_file(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(FileError, match=name):
+        masks.read_json(path)
+    with pytest.raises(FileError, match=name):
+        list(masks.stream_json(path))
+
+
+def test_truncated_gzip_names_the_file(tmp_path):
+    path = tmp_path / "x.json.gz"
+    path.write_bytes(gzip.compress(json.dumps({"a": list(range(9999))}).encode())[:-50])
+    with pytest.raises(FileError, match="x.json.gz"):
+        masks.read_json(path)
+    with pytest.raises(FileError, match="x.json.gz"):
+        TrackFiles(path)
+
+
+def test_duplicate_keys_deep_inside_are_errors(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text('{"v": {"0": [], "0": []}}')
+    for read in (masks.read_json, TrackFiles):
+        with pytest.raises(FileError, match="'0' occurs twice"):
+            read(path)
+
+
+def test_no_file_no_folder(tmp_path):
+    with pytest.raises(FileError, match="no such file or folder"):
+        TrackFiles(tmp_path / "nothing")
+    with pytest.raises(FileError, match="found none"):
+        TrackFiles(tmp_path)
+
+
+def test_writes_are_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "x.json.gz"
+    masks.write_json(path, {"a": 1})
+    before = path.read_bytes()
+    masks.write_json(path, {"a": 1})
+    assert path.read_bytes() == before  # no time stamp inside
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        masks.write_json(path, {"a": 2})
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
+def test_large_masks_are_read_exactly():
+    rng = np.random.default_rng(0)
+    noise = cv2.GaussianBlur(rng.random((1080, 1920)), (0, 0), 5)
+    pixels = (noise > 0.5).astype(np.uint8)
+    rle = masks.encode(pixels)
+    assert masks.canonical(rle) == rle
+    assert (masks.decode(rle, (100, 50, 1900, 1000)) == pixels[50:1000, 100:1900]).all()
