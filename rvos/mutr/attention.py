@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-# Tokens that pass the wide hidden layer together where no gradient is needed: the hidden layer of
-# a long clip would take gigabytes at once. The result is the same to the last bit or two.
+# Tokens that pass the wide hidden layer together where it is not kept for the backward pass: that
+# of a long clip would take gigabytes at once. The result is the same to the last bit or two.
 CHUNK = 8192
 
 
@@ -65,10 +66,14 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """x -> LayerNorm(x + Linear(ReLU(Linear(x)))), the second half of every layer (post-norm)."""
+    """x -> LayerNorm(x + Linear(ReLU(Linear(x)))), the second half of every layer (post-norm).
 
-    def __init__(self, dim: int, hidden_dim: int, dropout: float):
+    checkpointing: the hidden layer is computed again in the backward pass, part by part.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, dropout: float, *, checkpointing: bool = False):
         super().__init__()
+        self.checkpointing = checkpointing
         self.linear1 = nn.Linear(dim, hidden_dim)
         self.linear2 = nn.Linear(hidden_dim, dim)
         self.dropout = nn.Dropout(dropout)
@@ -78,9 +83,15 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., C) -> (..., C)."""
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or x[..., 0].numel() <= CHUNK:
+        kept = torch.is_grad_enabled() and not self.checkpointing
+        if kept or torch.compiler.is_compiling():
             return self._forward(x)
-        return torch.cat([self._forward(c) for c in x.flatten(0, -2).split(CHUNK)]).view_as(x)
+        parts = x.flatten(0, -2).split(CHUNK)
+        if torch.is_grad_enabled():
+            done = [checkpoint(self._forward, part, use_reentrant=False) for part in parts]
+        else:
+            done = [self._forward(part) for part in parts]
+        return torch.cat(done).view_as(x)
 
     def _forward(self, x: Tensor) -> Tensor:
         hidden = self.dropout(F.relu(self.linear1(x)))

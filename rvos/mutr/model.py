@@ -104,7 +104,12 @@ class MUTR(nn.Module):
         )
         self.mti = MTI(dim, num_queries, num_heads, ffn_dim, mti_layers, mti_window, mti_dropout)
         self.pixel_decoder = PixelDecoder(
-            self.backbone.channels[0], dim, num_heads, ffn_dim, dropout
+            self.backbone.channels[0],
+            dim,
+            num_heads,
+            ffn_dim,
+            dropout,
+            checkpointing=checkpoint_encoder,
         )
         self.mask_head = MaskHead(dim, mask_channels, rel_coord)
         heads = decoder_layers if box_refine else 1  # shared by all levels without refinement

@@ -31,14 +31,23 @@ def as_tokens(maps: Tensor, batch: int) -> Tensor:
 class CrossModalBlock(nn.Module):
     """Self-attention over all frames jointly, cross-attention to the words, feed-forward."""
 
-    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float, thinning: int):
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        ffn_dim: int,
+        dropout: float,
+        thinning: int,
+        *,
+        checkpointing: bool,
+    ):
         super().__init__()
         self.thinning = thinning
         self.self_attention = Attention(dim, num_heads, dropout)
         self.self_norm = nn.LayerNorm(dim)
         self.attention = Attention(dim, num_heads, dropout)
         self.norm = nn.LayerNorm(dim)
-        self.ffn = FeedForward(dim, ffn_dim, dropout)
+        self.ffn = FeedForward(dim, ffn_dim, dropout, checkpointing=checkpointing)
         self.dropout = nn.Dropout(dropout)
 
     def look_around(
@@ -93,14 +102,12 @@ def _add_positions(x: Tensor, positions: Tensor) -> Tensor:
 class PixelLevel(nn.Module):
     """One level: `enter` does not see the text at stride 4, `leave` needs it."""
 
-    def __init__(
-        self, in_dim: int, dim: int, num_heads: int, ffn_dim: int, dropout: float, thinning: int
-    ):
+    def __init__(self, in_dim: int, dim: int, block: CrossModalBlock):
         super().__init__()
         groups = 8
         self.lateral = nn.Conv2d(in_dim, dim, 1, bias=False)
         self.lateral_norm = nn.GroupNorm(groups, dim)
-        self.block = CrossModalBlock(dim, num_heads, ffn_dim, dropout, thinning)
+        self.block = block
         self.smooth = nn.Conv2d(dim, dim, 3, padding=1, bias=False)
         self.smooth_norm = nn.GroupNorm(groups, dim)
         for convolution in (self.lateral, self.smooth):
@@ -128,13 +135,23 @@ class PixelLevel(nn.Module):
 
 
 class PixelDecoder(nn.Module):
-    """`levels`: strides 4, 8, 16, 32."""
+    """`levels`: strides 4, 8, 16, 32. `in_dim`: channels of the backbone's stride-4 map."""
 
-    def __init__(self, in_dim: int, dim: int, num_heads: int, ffn_dim: int, dropout: float):
+    def __init__(
+        self,
+        in_dim: int,
+        dim: int,
+        num_heads: int,
+        ffn_dim: int,
+        dropout: float,
+        *,
+        checkpointing: bool,
+    ):
         super().__init__()
+        settings = (dim, num_heads, ffn_dim, dropout)
+        blocks = [CrossModalBlock(*settings, t, checkpointing=checkpointing) for t in THINNING]
         self.levels = nn.ModuleList(
-            PixelLevel(in_dim if i == 0 else dim, dim, num_heads, ffn_dim, dropout, thinning)
-            for i, thinning in enumerate(THINNING)
+            PixelLevel(in_dim if i == 0 else dim, dim, block) for i, block in enumerate(blocks)
         )
 
     def enter_finest(
