@@ -63,6 +63,8 @@ def main(cfg: DictConfig) -> None:
                  __version__, len(data.train_data), trainer.world_size, data.batch_size,
                  trainer.accumulate_grad_batches, cfg.seed, folder)  # fmt: skip
     try:
+        if cfg.validation.at_start and resume is None:
+            trainer.validate(segmenter, data, verbose=False)
         trainer.fit(segmenter, data, ckpt_path=resume, weights_only=True)
         if trainer.is_global_zero and not trainer.fast_dev_run:
             log.info("finished: %s", training.finish(trainer, segmenter.model, folder))

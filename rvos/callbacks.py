@@ -50,6 +50,7 @@ class LastCheckpoint(Checkpoint):
         self.path = Path(dirpath) / "last.ckpt"
         self.every_n_steps = every_n_steps
         self.signal: int | None = None
+        self._stop = False
         self._saved_step = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -71,7 +72,12 @@ class LastCheckpoint(Checkpoint):
         stop = trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
         if stop or trainer.global_step % self.every_n_steps == 0:
             self._save(trainer)
-        if stop:
+        self._stop = stop
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Clip, batch_idx: int
+    ) -> None:
+        if self._stop:  # only now: the last step has been logged
             self._end(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

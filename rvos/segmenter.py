@@ -6,6 +6,7 @@ so every pass contributes undivided sums, and the gradients are divided once, be
 same global batch therefore takes the same step on one device and on four.
 """
 
+import sys
 from typing import Any, Protocol
 
 import numpy as np
@@ -101,15 +102,17 @@ class Segmenter(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.optim.optimizer(self.model)
-        self.trainer.fit_loop.setup_data()  # counts the batches; done again only if needed
-        steps_per_epoch = max(
-            1, -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
-        )
-        schedule = LambdaLR(optimizer, lambda step: self.optim.factor(step, steps_per_epoch))
+        schedule = LambdaLR(optimizer, self._rate_factor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _rate_factor(self, step: int) -> float:
+        # Before training starts the number of batches is infinite, and the first epoch endless.
+        # (Asking Lightning to count them earlier makes it forget where the loader was to resume.)
+        num_batches = min(self.trainer.num_training_batches, sys.maxsize)
+        return self.optim.factor(step, -(-num_batches // self.trainer.accumulate_grad_batches))
 
     # Validation
 

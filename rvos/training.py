@@ -79,6 +79,8 @@ def check_loggers(trainer: pl.Trainer) -> None:
     """Starts W&B where it is used. Raises InputError without account and network."""
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
+            # Images of tables stay in the run folder until they are synchronised.
+            os.environ.setdefault("WANDB_DATA_DIR", str(Path(logger.save_dir or ".") / "wandb"))
             from wandb.errors import CommError, UsageError
 
             try:

@@ -114,11 +114,13 @@ def test_a_step_does_not_depend_on_how_its_batch_is_divided(tmp_path, precision,
     two_ranks = one_step(tmp_path, model, precision, batch_size=2, world_size=2, passes=1)
     both = one_step(tmp_path, model, precision, batch_size=1, world_size=2, passes=2)
     assert len(whole["gradients"]) > 200
+    largest = max(float(gradient.abs().max()) for gradient in whole["gradients"].values())
+    floor = 1e-6 * largest  # some gradients, as that of a key's bias, are zero in exact arithmetic
     for other in (accumulated, two_ranks, both):
         assert other["gradients"].keys() == whole["gradients"].keys()
         for name, expected in whole["gradients"].items():
             worst = (other["gradients"][name] - expected).abs().max()
-            assert worst <= tolerance * expected.abs().max(), name
+            assert float(worst) <= tolerance * max(float(expected.abs().max()), floor), name
 
 
 def test_the_logged_loss_is_that_of_the_whole_batch(tmp_path):
