@@ -323,10 +323,10 @@ def worker(case, stores, devices):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [1, 2])
-def test_bytes_do_not_depend_on_devices_or_a_kill(case, one_device, tmp_path, devices):
+def test_bytes_do_not_depend_on_devices_or_a_kill(case, one_device, tmp_path):
+    """Killed on one device, continued on two (gloo), against one undisturbed start."""
     stores, store = one_device
-    process = worker(case, tmp_path, devices)
+    process = worker(case, tmp_path, devices=1)
     folder = tmp_path / "coarse" / store.path.name
     deadline = time.monotonic() + 300
     while not list(folder.glob("video*")) and process.poll() is None:
@@ -335,10 +335,10 @@ def test_bytes_do_not_depend_on_devices_or_a_kill(case, one_device, tmp_path, de
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert 0 < len(list(folder.glob("video*"))) < 5, "killed too early or too late to show anything"
-    process = worker(case, tmp_path, devices)
-    output, _ = process.communicate(timeout=300)
+    process = worker(case, tmp_path, devices=2)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
-    assert "expressions/s" in output
+    assert "GLOBAL_RANK: 1, MEMBER: 2/2" in output and "expressions/s" in output
     finished = {name: data for name, data in files(tmp_path).items() if "/." not in name}
     assert finished == files(stores)
 
