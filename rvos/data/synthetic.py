@@ -26,7 +26,7 @@ from rich.progress import track as progress
 
 from rvos import InputError
 from rvos.data import sprites
-from rvos.masks import Track, encode, write_bytes, write_json
+from rvos.masks import Track, encode, write_json
 
 SPLITS = ("train", "valid_u", "valid")  # their position is part of each video's seed
 
@@ -183,10 +183,12 @@ def _write_video(folder: Path, split_idx: int, recipe: Recipe, idx: int, name: s
     rng = np.random.default_rng([recipe.seed, split_idx, idx])
     things = _scene(rng, recipe)
     tracks: list[Track] = [[] for _ in things]
+    frames = folder / "JPEGImages" / name
+    frames.mkdir(parents=True, exist_ok=True)
     for t, (image, owner) in enumerate(sprites.render(rng, recipe, things)):
         quality = [cv2.IMWRITE_JPEG_QUALITY, recipe.jpeg_quality]
         jpeg = cv2.imencode(".jpg", image[..., ::-1], quality)[1]  # OpenCV writes BGR
-        write_bytes(folder / "JPEGImages" / name / f"{t:05d}.jpg", jpeg.tobytes())
+        (frames / f"{t:05d}.jpg").write_bytes(jpeg.tobytes())
         for i, track in enumerate(tracks):
             mask = owner == i
             track.append(encode(mask) if mask.any() else None)

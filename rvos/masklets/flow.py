@@ -222,8 +222,9 @@ class _Run:
 def _components(pixels: Pixels, min_pixels: float) -> tuple[NDArray[np.int32], dict[int, int]]:
     """Labelled 8-connected components (h, w) int32, and the area of those large enough."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8))
-    areas = {i: int(stats[i, cv2.CC_STAT_AREA]) for i in range(1, count)}
-    return np.asarray(labels, np.int32), {i: area for i, area in areas.items() if area >= min_pixels}
+    areas = stats[:, cv2.CC_STAT_AREA].tolist()
+    large = {i: areas[i] for i in range(1, count) if areas[i] >= min_pixels}
+    return np.asarray(labels, np.int32), large
 
 
 def _share(region: Pixels, mine: int, states: Sequence[tuple[int, Pixels]]) -> Pixels:

@@ -42,8 +42,9 @@ class Motion:
         self.camera: list[Affine] = []  # entry t takes points of frame t to frame t + 1
         apart: list[NDArray[np.float16]] = []
         for before, after in zip(greys[:-1], greys[1:], strict=True):
-            there, back = dis.calc(before, after, None), dis.calc(after, before, None)
-            camera = self._camera(there)
+            there = dis.calc(before, after, zero.astype(np.float32))
+            back = dis.calc(after, before, zero.astype(np.float32))
+            camera = self._camera(np.asarray(there, np.float32))
             apart.append((there - self._field(camera)).astype(np.float16))
             self.forward.append(there.astype(np.float16))
             self.backward.append(back.astype(np.float16))
@@ -57,7 +58,7 @@ class Motion:
         ]
 
     def _camera(self, flow: Field) -> Affine:
-        """The shift, turn and zoom that most vectors agree on (RANSAC, always from the same seed)."""
+        """The shift, turn and zoom that most vectors agree on (RANSAC, always of one seed)."""
         start = self.grid[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
         moved = start + flow[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
         cv2.setRNGSeed(0)

@@ -147,7 +147,7 @@ class MaskletStage:
     noun: NounFinder
     flow: FlowTracker
     oracle: Oracle
-    sam2: Mapping[str, Any]  # the rest; arguments of rvos.masklets.sam2.Sam2Method
+    sam2: Mapping[str, Any]  # the rest; arguments of rvos.masklets.detect_and_track.Sam2Method
 
     def run(
         self,
@@ -175,6 +175,21 @@ class MaskletStage:
             Console().print(str(plan), soft_wrap=True, highlight=False)
         _make(plan, method, progress=rank == 0)
         return MaskletFiles(TrackFiles(plan.store.path), nouns, str(plan.store.path))
+
+    def make_one(
+        self, video: Video, frames: Frames, *, device: str = "cpu"
+    ) -> tuple[Masklets, dict[str, str]]:
+        """Masklets of one's own video and the nouns of its expressions; nothing is kept in stores.
+
+        Raises InputError for methods that need a dataset: `oracle` and `files`.
+        """
+        if self.name in ("oracle", "files"):
+            raise InputError(f"masklets={self.name} needs a dataset; one's own video: flow, sam2")
+        split = Split(Path(), "", (video,), "")
+        nouns = read_nouns(Path(self.nouns), split) if self.nouns else self.noun.for_split(split)
+        method = self._method(split, nouns, device)
+        task = VideoTask(video, tuple(sorted(_single(nouns[video.name]))), nouns[video.name])
+        return _with_entries(task, method.make(task, frames)), dict(nouns[video.name])
 
     def find_nouns(
         self, split: Split, *, data_name: str, stores: Path | str, write: bool = True
@@ -223,7 +238,7 @@ class MaskletStage:
             return FlowMethod(self.flow)
         if self.name == "oracle":
             return OracleMethod(self.oracle, Annotations(split), nouns)
-        from rvos.masklets.sam2 import Sam2Method  # torch and transformers, only when needed
+        from rvos.masklets.detect_and_track import Sam2Method  # imports torch, transformers
 
         return Sam2Method(**self.sam2, device=device)
 
@@ -311,13 +326,18 @@ def _write(store: Store, task: VideoTask, made: Masklets) -> None:
     single = dict(made)
     if store.has(task.video.name):
         single = {n: t for n, t in store.read(task.video.name).items() if len(parts(n)) == 1} | made
+    value = _with_entries(task, single)
+    store.write(task.video.name, {noun: value[noun] for noun in sorted(value)})
+    write_json(_index(store, task.video.name), sorted(value))
+
+
+def _with_entries(task: VideoTask, single: Masklets) -> Masklets:
+    """With the masklets of the video's noun entries that name several nouns ("cat. dog")."""
     entries = {
         entry: _distinct([track for noun in parts(entry) for track in single[noun]])
         for entry in set(task.nouns.values())
     }
-    value = single | entries
-    store.write(task.video.name, {noun: value[noun] for noun in sorted(value)})
-    write_json(_index(store, task.video.name), sorted(value))
+    return single | entries
 
 
 def _distinct(tracks: Sequence[Track]) -> list[Track]:

@@ -7,6 +7,7 @@ what a file is.
 
 import pickle
 import re
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 from rvos import InputError, list_problems
+from rvos.mutr.backbones import NAMES as BACKBONES
+from rvos.mutr.backbones import build_backbone
 from rvos.mutr.model import MUTR
 
 State = dict[str, Tensor]
@@ -94,9 +97,12 @@ def official_name(own: str) -> str:
     """`decoder.queries.weight` -> `query_embed.weight`."""
     for pattern, official in _patterns():
         if found := pattern.match(own):
-            numbers = iter(int(number) for number in found.groups())
-            start = re.sub(r"#([+-]1)?", lambda m: str(next(numbers) + int(m[1] or 0)), official)
-            return start + own[found.end() :]
+            for number in found.groups():
+                step = re.search(r"#([+-]1)?", official)
+                assert step is not None
+                index = str(int(number) + int(step[1] or 0))
+                official = official[: step.start()] + index + official[step.end() :]
+            return official + own[found.end() :]
     return own
 
 
@@ -122,9 +128,9 @@ def _constants(model: MUTR) -> State:
 def to_official(model: MUTR) -> State:
     """The official state dict of a model."""
     own = model.state_dict()
-    return {
-        official: own[name] for official, name in official_names(model).items()
-    } | _constants(model)
+    return {official: own[name] for official, name in official_names(model).items()} | _constants(
+        model
+    )
 
 
 def from_official(state: Mapping[str, Tensor], model: MUTR) -> State:
@@ -190,21 +196,101 @@ def load_weights(model: MUTR, path: str | Path) -> None:
     """Loads an official file or our own into `model`, strictly."""
     state = read_state(path)
     try:
-        if is_official(state):
-            state = from_official(state, model)
-        else:
-            shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-            if problems := _differences(state, shapes):
-                raise InputError(list_problems("the checkpoint does not fit the model", problems))
+        own = from_official(state, model) if is_official(state) else state
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        if problems := _differences(own, shapes):
+            raise InputError(list_problems("the checkpoint does not fit the model", problems))
     except InputError as error:
-        told = describe(state)
-        raise InputError(f"{path} ({told}): {error}") from error
-    model.load_state_dict(state)
+        raise InputError(f"{path}: {error}\nThe file is: {summary(state)[0]}") from error
+    model.load_state_dict(own)
 
 
 def save_official(model: MUTR, path: str | Path) -> None:
-    """Writes `{"model": official state dict}`."""
+    """Writes `{"model": official state dict}`, atomically."""
     path = Path(path)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.part")
     torch.save({"model": to_official(model)}, part)
     part.replace(path)
+
+
+def guess_backbone(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:
+    """Name of the backbone in a state dict that fits best, and where it does not."""
+    found = {n: v for n, v in state.items() if n.startswith("backbone.")}
+    official = is_official(state)
+    differences = {n: _differences(found, _backbone_shapes(n, official)) for n in BACKBONES}
+    return min(differences.items(), key=lambda row: len(row[1]))
+
+
+@cache
+def _backbone_shapes(name: str, official: bool) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        backbone = build_backbone(name, checkpointing=False)
+    entries = {f"backbone.{key}": value.shape for key, value in backbone.state_dict().items()}
+    if not official:
+        return entries
+    constants = getattr(backbone, "index_buffers", dict)()
+    entries |= {f"backbone.{key}": value.shape for key, value in constants.items()}
+    return {official_name(key): shape for key, shape in entries.items()}
+
+
+def summary(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:
+    """What a state dict is in one line, and which keys of its backbone do not fit."""
+    backbone, problems = guess_backbone(state)
+    official = is_official(state)
+    query = "query_embed.weight" if official else "decoder.queries.weight"
+    classes = "class_embed.0.weight" if official else "class_heads.0.weight"
+    refined = "transformer.decoder.bbox_embed.0.layers.0.weight" if official else "box_heads.1."
+    facts = [
+        "official MUTR" if official else "MUTR of this package",
+        f"backbone {backbone}" + ("" if not problems else f" (nearest; {len(problems)} differ)"),
+        "box refinement " + ("on" if any(n.startswith(refined) for n in state) else "off"),
+        f"{len(state[classes]) if classes in state else 'unknown'} classes",
+        f"{len(state[query]) if query in state else 'unknown'} queries",
+        f"{sum(v.numel() for v in state.values()) / 1e6:.1f} M numbers in {len(state)} tensors",
+    ]
+    return ", ".join(facts), problems
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m rvos.mutr.checkpoint FILE ...`: one line per file, then the keys that differ."""
+    if not arguments:
+        print("usage: python -m rvos.mutr.checkpoint FILE ...", file=sys.stderr)
+        return 2
+    status = 0
+    for path in arguments:
+        try:
+            state = read_state(path)
+            line, problems = summary(state)
+            problems = problems or _misfits(state)
+        except InputError as error:
+            print(error, file=sys.stderr)
+            status = 1
+            continue
+        print(f"{path}: {line}")
+        if problems:
+            print(list_problems("keys that do not fit", problems, shown=40))
+            status = 1
+        else:
+            print("all keys fit")
+    return status
+
+
+def _misfits(state: Mapping[str, Tensor]) -> list[str]:
+    """Keys that do not fit a model of the settings that the tensors tell."""
+    from rvos.mutr.build import settings_of
+
+    try:
+        settings = settings_of(state)
+    except KeyError as error:
+        return [f"missing: {error.args[0]}; without it this is no MUTR"]
+    with torch.device("meta"):
+        model = MUTR(**settings)
+    if not is_official(state):
+        return _differences(state, {n: v.shape for n, v in model.state_dict().items()})
+    shapes = {o: model.state_dict()[own].shape for o, own in official_names(model).items()}
+    shapes |= {name: tensor.shape for name, tensor in _constants(model).items()}
+    return _differences(state, shapes)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -145,10 +145,11 @@ class MUTR(nn.Module):
         positions = [sine_map(mask, dim).to(projected[0].dtype) for mask in masks]
         hidden = [None if padding is None else mask for mask in masks]
         tokens = [rearrange(x, "(b t) c h w -> b t (h w) c", b=batch) for x in projected]
+        flat = [x.flatten(1, 2) for x in tokens]  # (B, T h w, C)
         finest = self.pixel_decoder.enter_finest(maps[0], positions[0], hidden[0], batch)
         return VideoFeatures(
             tokens=tuple(tokens),
-            mta=tuple(self.mta.attention.keys_values(x, x) for x in (t.flatten(1, 2) for t in tokens)),
+            mta=tuple(self.mta.attention.keys_values(x, x) for x in flat),
             mta_padding=tuple(
                 None if mask is None else mask.flatten(1).repeat(1, num_frames)
                 for mask in hidden[1:]
@@ -165,9 +166,7 @@ class MUTR(nn.Module):
         """E expressions -> word features. InputError: an empty one, or one with too many tokens."""
         ids, padding = self.text.tokenize(expressions)
         device = self.level_embed.device
-        return self.encode_tokens(
-            ids.to(device), None if padding is None else padding.to(device)
-        )
+        return self.encode_tokens(ids.to(device), None if padding is None else padding.to(device))
 
     def encode_tokens(self, ids: Tensor, padding: Tensor | None = None) -> TextFeatures:
         """ids (E, L) int64 of the tokenizer, bos and eos included; padding (E, L) bool."""

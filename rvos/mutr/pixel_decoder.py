@@ -5,7 +5,6 @@ the words, pass a feed-forward, are added to the coarser result and smoothed by 
 Stride 4 does not see the text before it looks at the words: that much is shared by all expressions.
 """
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn

@@ -112,6 +112,8 @@ class TextEncoder(nn.Module):
             max_position_embeddings=max_tokens + PAD + 1,
             type_vocab_size=1,
             layer_norm_eps=1e-5,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
             bos_token_id=BOS,
             pad_token_id=PAD,
             eos_token_id=EOS,

@@ -174,6 +174,7 @@ def _details(
         video = job.video
         refined = read_json(folder / "refined" / f"{video.name}.json.gz")
         decisions = read_json(folder / "decisions" / f"{video.name}.json")
+        assert job.truths is not None, "a report is of scored masks"
         for expression in video.expressions:
             key = expression.expression_id
             tracks = {

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos.masks import Mask, decode
+from rvos.masks import Mask, Track, decode
 
 COLOR = (255, 64, 64)  # RGB
 
@@ -28,6 +28,13 @@ def overlay(
     outlines, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     thickness = max(1, round(min(frame.shape[:2]) / 240))
     return cv2.drawContours(picture, outlines, -1, color, thickness)
+
+
+def write_overlays(
+    path: Path, frames: Iterable[NDArray[np.uint8]], track: Track, fps: float
+) -> None:
+    """An mp4 of the frames (H, W, 3) uint8 RGB with one object's masks drawn over them."""
+    write_video(path, (overlay(f, mask) for f, mask in zip(frames, track, strict=True)), fps)
 
 
 def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: float) -> None:

@@ -18,7 +18,7 @@ FramePath = Callable[[str, str], Path]  # (video, frame name) -> image file, e.g
 # Okabe-Ito colours: told apart with any colour vision, in print too.
 COLORS = {"coarse": (230, 159, 0), "refined": (0, 114, 178), "truth": (0, 158, 115)}
 _GREY = 72  # of frames that are not there
-_OPACITY = 0.6
+_OPACITY = 0.7
 _OPACITY_ON_GREY = 0.9
 _GAP = 4  # pixels between frames
 

@@ -1,4 +1,4 @@
-"""A golden case's config -> our model with the same parameters and inputs; comparison of tensors."""
+"""A golden case's config -> our model, same parameters, same inputs; comparison of tensors."""
 
 from pathlib import Path
 

@@ -128,4 +128,3 @@ def computed_stages(model, video, text, seen, num_frames):
         smooth = seen[f"pixel_decoder.levels.{level}.smooth_norm"]
         yield f"pixel_decoder.level{level + 1}", smooth.relu()
     yield "pixel_decoder.out", model.mask_head.features(seen["pixel_decoder"])
-

@@ -9,8 +9,8 @@ from mutr_case import (
     assert_close,
     assert_probe,
     build,
-    fill,
     features,
+    fill,
     mix_clips_in_mti,
 )
 from torch import nn
@@ -59,6 +59,7 @@ def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_train(golden_case):
     file, name = golden_case
     content = json.loads(file.read_text())

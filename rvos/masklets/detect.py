@@ -1,0 +1,121 @@
+"""Frame + noun -> boxes, by Grounding DINO (Liu et al., 2023) in transformers.
+
+The prompt is the noun in lower case with a final period. Each noun is asked alone: the model lets
+image features attend to all words of a prompt, so two nouns in one prompt do not give the boxes
+that each gives alone (tests/masklets/test_detect.py shows it). What is batched instead are
+(frame, noun) pairs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.ops import nms
+
+from rvos import InputError
+from rvos.frames import Frame
+from rvos.masklets.sam2_weights import missing
+
+DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base"
+OutOfMemory = torch.cuda.OutOfMemoryError
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Detections of one noun in one frame, best first."""
+
+    xyxy: NDArray[np.float32]  # (O, 4) pixels of the frame, inside it
+    confidence: NDArray[np.float32]  # (O,) 0..1
+
+
+class Detector:
+    """Grounding DINO with its processor.
+
+    box_threshold: least confidence of a box. text_threshold: least confidence of the noun's words.
+    nms_iou: of two boxes that overlap more, the less confident goes. batch_size: pairs at once.
+    """
+
+    def __init__(self, model: Any, processor: Any, *, box_threshold: float, text_threshold: float,
+                 nms_iou: float, batch_size: int, device: str):
+        self.model = model.to(device).eval()
+        self.processor = processor
+        self.box_threshold = box_threshold
+        self.text_threshold = text_threshold
+        self.nms_iou = nms_iou
+        self.batch_size = batch_size
+        self.device = device
+
+    def detect(self, frames: Sequence[Frame], nouns: Sequence[str]) -> list[Boxes]:
+        """One result per pair of an (H, W, 3) uint8 RGB frame and a noun; sizes may differ."""
+        results: list[Boxes] = []
+        for start in range(0, len(frames), self.batch_size):
+            stop = start + self.batch_size
+            results += self._batch(frames[start:stop], nouns[start:stop])
+        return results
+
+    @torch.inference_mode()
+    def _batch(self, frames: Sequence[Frame], nouns: Sequence[str]) -> list[Boxes]:
+        inputs = self.processor(images=list(frames), text=[prompt(noun) for noun in nouns],
+                                padding=True, return_tensors="pt").to(self.device)
+        try:
+            outputs = self.model(**inputs)
+        except OutOfMemory:
+            if len(frames) == 1:
+                raise InputError("masklets=sam2: out of GPU memory detecting in one frame; choose "
+                                 "a smaller Grounding DINO in masklets.detect.weights") from None
+            torch.cuda.empty_cache()
+            half = len(frames) // 2
+            return self._batch(frames[:half], nouns[:half]) + self._batch(frames[half:],
+                                                                           nouns[half:])
+        found = self.processor.post_process_grounded_object_detection(
+            outputs, inputs["input_ids"], threshold=self.box_threshold,
+            text_threshold=self.text_threshold,
+            target_sizes=[frame.shape[:2] for frame in frames])
+        return [self._cleaned(one, frame.shape[:2])
+                for one, frame in zip(found, frames, strict=True)]
+
+    def _cleaned(self, found: dict[str, Any], size: tuple[int, int]) -> Boxes:
+        """Without boxes whose words are too weak, empty boxes and duplicates; clipped."""
+        height, width = size
+        named = torch.tensor([bool(label.strip()) for label in found["text_labels"]],
+                             dtype=torch.bool)
+        boxes = found["boxes"].float().cpu()  # (O, 4) xyxy
+        boxes = torch.stack([boxes[:, 0].clamp(0, width), boxes[:, 1].clamp(0, height),
+                             boxes[:, 2].clamp(0, width), boxes[:, 3].clamp(0, height)], 1)
+        filled = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1)
+        keep = named & filled
+        boxes, scores = boxes[keep], found["scores"].float().cpu()[keep]
+        order = nms(boxes, scores, self.nms_iou)  # best first
+        return Boxes(boxes[order].numpy(), scores[order].numpy())
+
+
+def prompt(noun: str) -> str:
+    return noun.strip().lower().rstrip(".").strip() + "."
+
+
+def load_detector(
+    weights: str, *, box_threshold: float, text_threshold: float, nms_iou: float, batch_size: int,
+    device: str,
+) -> Detector:
+    """From a Hugging Face folder or name. Raises InputError: weights missing or of another form."""
+    for name, value in (("box_threshold", box_threshold), ("text_threshold", text_threshold),
+                        ("nms_iou", nms_iou)):
+        if not 0 <= value <= 1:
+            raise InputError(f"masklets.detect.{name}={value}: expected 0 to 1")
+    if Path(weights).suffix == ".pth":
+        raise InputError(
+            f"masklets.detect.weights={weights}: the original .pth files cannot be read; the "
+            f"same weights for transformers: {DOWNLOAD} (Swin-T: grounding-dino-tiny)")
+    from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(weights)
+        model = AutoModelForZeroShotObjectDetection.from_pretrained(weights)
+    except (OSError, ValueError) as error:
+        raise missing(weights, error, key="masklets.detect.weights", download=DOWNLOAD) from None
+    return Detector(model, processor, box_threshold=box_threshold, text_threshold=text_threshold,
+                    nms_iou=nms_iou, batch_size=batch_size, device=device)

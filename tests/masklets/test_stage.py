@@ -1,0 +1,284 @@
+"""The masklet stage: plan, one file per video, resuming, processes, nouns by hand, errors."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from PIL import Image
+
+from rvos import InputError
+from rvos.data.mevis import read_split
+from rvos.frames import FrameFolder
+from rvos.masklets.oracle import Oracle
+from rvos.masklets.stage import FlowMethod, make_masklets, shares
+from rvos.masks import area, decode, encode, iou, write_json
+
+CONF = Path(__file__).parents[2] / "conf"
+SIZE = (40, 60)
+NUM_FRAMES = 6
+
+
+def square(x, size=14):
+    mask = np.zeros(SIZE, np.uint8)
+    mask[10 : 10 + size, x : x + size] = 1
+    return encode(mask)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Three videos of six frames; a cat that moves and a dog that does not."""
+    texts = {"a": ["the cat", "the dog", "moving right"], "b": ["two cats"], "c": ["a dog", "cat"]}
+    annotations = {"cat": "0", "dog": "1"}
+    meta, tracks = {}, {}
+    random = np.random.default_rng(0)
+    for number, (video, of_video) in enumerate(texts.items()):
+        names = [f"{i:05d}" for i in range(NUM_FRAMES)]
+        expressions = {}
+        for i, text in enumerate(of_video):
+            kind = "dog" if "dog" in text else "cat"
+            expressions[str(i)] = {"exp": text, "obj_id": [0],
+                                   "anno_id": [10 * number + int(annotations[kind])]}
+        meta[video] = {"frames": names, "expressions": expressions}
+        tracks[str(10 * number)] = [square(4 + 3 * t) for t in range(NUM_FRAMES)]
+        tracks[str(10 * number + 1)] = [square(30) if t != 2 else None for t in range(NUM_FRAMES)]
+        folder = tmp_path / "data" / "valid_u" / "JPEGImages" / video
+        folder.mkdir(parents=True)
+        texture = random.integers(120, 255, (14, 14, 3), dtype=np.uint8)
+        for t, name in enumerate(names):
+            frame = np.full((*SIZE, 3), 60, np.uint8)
+            frame[10:24, 4 + 3 * t : 18 + 3 * t] = texture
+            Image.fromarray(frame).save(folder / f"{name}.jpg", quality=95)
+    write_json(tmp_path / "data/valid_u/meta_expressions.json", {"videos": meta})
+    write_json(tmp_path / "data/valid_u/mask_dict.json", tracks)
+    return tmp_path
+
+
+def stage(*overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("eval", overrides=list(overrides))
+    return make_masklets(**OmegaConf.to_container(config.masklets, resolve=True))
+
+
+def run(root, name, *overrides, **options):
+    split = read_split(root / "data", "valid_u")
+    return stage(f"masklets={name}", *overrides).run(
+        split, data_name="made", stores=options.pop("stores", root / "stores"), **options)
+
+
+def files_of(folder):
+    return {p.relative_to(folder): p.read_bytes()
+            for p in Path(folder).rglob("*") if p.is_file()}
+
+
+# ------------------------------------------------------------------------------------ oracle
+
+
+def test_oracle_gives_the_objects_of_the_nouns_expressions(root):
+    found = run(root, "oracle")
+    assert found.nouns["a"] == {"0": "cat", "1": "dog", "2": "cat. dog"}
+    masklets = found.tracks.read("a")
+    assert set(masklets) == {"cat", "dog", "cat. dog"}
+    cat, dog = [square(4 + 3 * t) for t in range(6)], [square(30)] * 2 + [None] + [square(30)] * 3
+    assert masklets["dog"] == [dog, cat]  # "moving right" is about the cat, its nouns are both
+    assert masklets["cat"] == [cat]
+    assert sorted(map(str, masklets["cat. dog"])) == sorted(map(str, [cat, dog]))
+
+
+def test_oracle_errors_are_seeded_and_of_the_size_asked_for(root):
+    split = read_split(root / "data", "valid_u")
+    from rvos.data.mevis import Annotations
+
+    truth = Annotations(split)
+    make = lambda **k: Oracle(**({"drop": 0.0, "dilate": 0, "swap": 0.0, "seed": 0} | k)).tracks(  # noqa: E731
+        split.videos[0], truth, ["0", "1"])
+    exact = make()
+    assert make(drop=1.0) == [[None] * 6] * 2
+    dropped = make(drop=0.5)
+    assert dropped == make(drop=0.5) != make(drop=0.5, seed=1)
+    assert 0 < sum(m is None for t in dropped for m in t) < 12
+    grown = make(dilate=3, seed=3)
+    assert grown != exact
+    assert all(0.3 < iou(a, b) <= 1 for one, two in zip(grown, exact, strict=True)
+               for a, b in zip(one, two, strict=True) if b)
+    swapped = make(swap=1.0)
+    assert [swapped[0][0], swapped[1][0]] == [exact[1][0], exact[0][0]]
+    assert [swapped[0][1], swapped[1][1]] == [exact[0][1], exact[1][1]]
+    with pytest.raises(InputError, match="oracle.drop=2"):
+        make(drop=2)
+
+
+def test_missing_ground_truth_is_listed(root):
+    path = root / "data/valid_u/mask_dict.json"
+    tracks = json.loads(path.read_text())
+    tracks["0"] = tracks["0"][:3]
+    del tracks["1"]
+    write_json(path, tracks)
+    with pytest.raises(InputError, match=r"(?s)annotation 0 \(video a\).*expected 6 masks"):
+        run(root, "oracle")
+    with pytest.raises(InputError, match=r"annotation 1 \(video a\): no such annotation"):
+        run(root, "oracle")
+
+
+# ------------------------------------------------------------------------------------- stage
+
+
+def test_flow_finds_what_moves(root):
+    masklets = run(root, "flow").tracks.read("b")
+    assert set(masklets) == {"cat"}
+    ious = [np.mean([iou(m, square(4 + 3 * t)) for t, m in enumerate(track)])
+            for track in masklets["cat"]]
+    assert max(ious) > 0.6
+    assert area(masklets["cat"][0][0]) == decode(masklets["cat"][0][0]).sum()
+
+
+def test_plan_is_printed_and_a_second_run_does_nothing(root, capsys, monkeypatch):
+    run(root, "oracle")
+    out = capsys.readouterr().out
+    assert "3 videos, 6 expressions, 5 (video, noun) runs, 18 frames" in out
+    assert "cached: 0 runs; to do: 5 runs in 3 videos, 18 frames" in out
+    before = files_of(root / "stores")
+    monkeypatch.setattr(Oracle, "tracks", None)
+    run(root, "oracle")
+    assert "cached: 5 runs; to do: 0 runs in 0 videos, 0 frames" in capsys.readouterr().out
+    assert files_of(root / "stores") == before
+
+
+def test_any_number_of_processes_writes_the_same_files(root):
+    """Every video exactly once, and byte for byte what one process writes."""
+    run(root, "flow", stores=root / "one")
+    split = read_split(root / "data", "valid_u")
+    made = []
+    original = FlowMethod.make
+    try:
+        FlowMethod.make = lambda self, task, frames: made.append(task.video.name) or original(
+            self, task, frames)
+        for rank in reversed(range(4)):  # one more than there are videos, in any order
+            run(root, "flow", stores=root / "four", rank=rank, world_size=4)
+    finally:
+        FlowMethod.make = original
+    assert sorted(made) == [v.name for v in split.videos]
+    assert files_of(root / "one") == files_of(root / "four")
+
+
+def test_shares_hold_every_index_once_and_are_balanced():
+    costs = [9, 1, 5, 5, 1, 3, 8, 2]
+    for world_size in (1, 2, 3, 5, 10):
+        parts = shares(costs, world_size)
+        assert len(parts) == world_size
+        assert sorted(i for part in parts for i in part) == list(range(len(costs)))
+    totals = [sum(costs[i] for i in part) for part in shares(costs, 3)]
+    assert max(totals) - min(totals) <= 2
+
+
+def test_a_killed_run_goes_on_where_it_was(root, monkeypatch):
+    original, seen = FlowMethod.make, []
+
+    def fails_at_the_second(self, task, frames):
+        seen.append(task.video.name)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return original(self, task, frames)
+
+    monkeypatch.setattr(FlowMethod, "make", fails_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run(root, "flow")
+    first = list(seen)
+    found = run(root, "flow")
+    assert seen[2:] == [v for v in ("a", "b", "c") if v != first[0]]
+    assert sorted(found.tracks.videos()) == ["a", "b", "c"]
+
+
+def test_a_noun_corrected_by_hand_makes_only_what_is_missing(root, monkeypatch):
+    found = run(root, "flow")
+    path = next((root / "stores/nouns").rglob("nouns.json"))
+    nouns = json.loads(path.read_text())
+    assert nouns == found.nouns
+    nouns["b"]["0"] = "kitten"
+    path.write_text(json.dumps(nouns))
+    original, made = FlowMethod.make, []
+    monkeypatch.setattr(FlowMethod, "make", lambda self, task, frames: made.append(
+        (task.video.name, task.wanted)) or original(self, task, frames))
+    found = run(root, "flow")
+    assert made == [("b", ("kitten",))]
+    assert found.nouns["b"] == {"0": "kitten"} and set(found.tracks.read("b")) == {"cat", "kitten"}
+
+
+def test_given_nouns_are_taken(root):
+    nouns = {"a": {"0": "x", "1": "x", "2": "y"}, "b": {"0": "x"}, "c": {"0": "x", "1": "y"}}
+    write_json(root / "mine.json", nouns)
+    found = run(root, "oracle", f"masklets.nouns={root / 'mine.json'}")
+    assert found.nouns == nouns and set(found.tracks.read("c")) == {"x", "y"}
+    assert not (root / "stores/nouns").exists()
+
+
+def test_other_settings_are_another_store(root):
+    first = run(root, "flow").origin
+    assert run(root, "flow", "masklets.flow.difference=30").origin != first
+    assert run(root, "oracle").origin != first
+    assert run(root, "flow", "masklets.oracle.drop=0.5").origin == first  # not of this choice
+
+
+def test_files_are_taken_as_they_are(root):
+    store = Path(run(root, "oracle").origin)
+    given = run(root, "files", f"masklets.path={store}")
+    assert given.origin == "unknown origin" and sorted(given.tracks.videos()) == ["a", "b", "c"]
+    with pytest.raises(InputError, match="masklets.path: expected a file or folder"):
+        run(root, "files")
+    with pytest.raises(InputError, match="masklets.path: .*nowhere"):
+        run(root, "files", "masklets.path=nowhere")
+
+
+# ------------------------------------------------------------------------------------ errors
+
+
+def test_missing_frames_of_all_videos_are_reported_before_the_work(root):
+    shutil.rmtree(root / "data/valid_u/JPEGImages/b")
+    (root / "data/valid_u/JPEGImages/c/00003.jpg").unlink()
+    with pytest.raises(InputError, match=r"(?s)Frames missing \(2\).*b: no such.*00003.jpg"):
+        run(root, "flow")
+    assert not list((root / "stores/masklets").rglob("*.json.gz"))
+
+
+def test_a_video_that_cannot_be_decoded_does_not_stop_the_others(root):
+    (root / "data/valid_u/JPEGImages/a/00004.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(InputError, match=r"(?s)without masklets; the others are done \(1\).*00004"):
+        run(root, "flow")
+    assert sorted(p.name for p in (root / "stores/masklets").rglob("*.json.gz")) == [
+        "b.json.gz", "c.json.gz"]
+
+
+def test_nothing_found_is_an_empty_list_and_said(root, monkeypatch, caplog):
+    monkeypatch.setattr(FlowMethod, "make",
+                        lambda self, task, frames: {noun: [] for noun in task.wanted})
+    found = run(root, "flow")
+    assert found.tracks.read("b") == {"cat": []}
+    assert "found no instance" in caplog.text and "b: cat" in caplog.text
+
+
+def test_every_choice_has_the_same_keys():
+    keys = {}
+    for path in sorted((CONF / "masklets").glob("*.yaml")):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("eval", overrides=[f"masklets={path.stem}"])
+        assert config.masklets.name == path.stem
+        keys[path.stem] = _keys(OmegaConf.to_container(config.masklets))
+    assert len(keys) == 4 and all(k == keys["sam2"] for k in keys.values())
+
+
+def _keys(value, name=""):
+    if not isinstance(value, dict):
+        return {name}
+    return {k for key, item in value.items() for k in _keys(item, f"{name}.{key}")}
+
+
+def test_frames_are_decoded_once(root, monkeypatch):
+    read = []
+    original = FrameFolder.__iter__
+    monkeypatch.setattr(FrameFolder, "__iter__", lambda self: (
+        read.append(1) or frame for frame in original(self)))
+    run(root, "flow")
+    assert len(read) == 3 * NUM_FRAMES
