@@ -42,11 +42,12 @@ class CoarseProgress:
             TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn(),
             speed_estimate_period=3600,
         )  # fmt: skip
-        self._task = self._bar.add_task("", total=self._total, status="")
+        self._task = self._bar.add_task("", total=self._total, start=False, status="")
 
     def start(self) -> None:
         self._started = self._last_line = time.monotonic()
         self._bar.start()
+        self._bar.start_task(self._task)
         self._show()
 
     def advance(self, expression_frames: int) -> None:
@@ -71,8 +72,9 @@ class CoarseProgress:
 
     def stop(self) -> None:
         """Also after an error, and on devices that showed nothing."""
-        self.refresh()
-        self._bar.stop()
+        if self._started is not None:
+            self.refresh()
+            self._bar.stop()
 
     def _show(self) -> None:
         if self._started is None:
@@ -103,12 +105,13 @@ class CoarseProgress:
             "seconds": f"{seconds:.1f}",
             "expressions/s": f"{self.num_expressions / seconds:.3g}",
             "devices": str(num_devices),
-            "peak memory of the first device's process": _peak_memory(),
-            "store": str(self.store.path),
+            "peak memory (first device)": _peak_memory(),
         }
         for row in rows.items():
             table.add_row(*row)
-        Console(soft_wrap=True).print(table)
+        console = Console()
+        console.print(table)
+        console.print(str(self.store.path), soft_wrap=True)
 
 
 def _peak_memory() -> str:

@@ -79,10 +79,11 @@ def run_coarse(
     not fit; after the other videos are done, for frames that cannot be decoded; and at once when
     the disk is full. What is finished stays valid.
     """
-    names = set(store.missing(video.name for video in videos or split.videos))
-    missing = [video for video in videos or split.videos if video.name in names]
+    wanted = split.videos if videos is None else videos
+    names = set(store.missing(video.name for video in wanted))
+    missing = [video for video in wanted if video.name in names]
     if not missing:
-        log.info("coarse masks: all %d videos are in %s", len(videos or split.videos), store.path)
+        log.info("coarse masks: all %d videos are in %s", len(wanted), store.path)
         return
     if trainer.is_global_zero:
         check_videos(split, missing)
@@ -182,16 +183,17 @@ class CoarsePredictor(pl.LightningModule):
     def on_predict_end(self) -> None:
         torch.set_num_threads(self._num_threads)
 
-    def predict_step(self, batch: "tuple[Video, ResizedFrames | FrameError]") -> None:
+    def predict_step(self, batch: "tuple[Video, ResizedFrames | FrameError]") -> str:
         video, frames = batch
         if isinstance(frames, FrameError):
             log.error("%s", frames)
             self.failures.append(f"video {video.name}: {frames}")
-            return
+            return video.name
         with frames:
             answers = self._answer(video, frames, self.plans[video.name])
         self._write(video, answers)
         self.progress.finish()
+        return video.name
 
     def _answer(self, video: Video, frames: ResizedFrames, plans: Sequence[Clips]) -> list[Answer]:
         encode_text = encoder(self.model, [expression.text for expression in video.expressions])

@@ -1,4 +1,4 @@
-"""Whole videos -> coarse masks: clip plans, frames, masks, the store on devices and after a kill."""
+"""Whole videos -> coarse masks: clip plans, frames, masks, the store on devices, after a kill."""
 
 import errno
 import os
@@ -133,8 +133,8 @@ def test_contiguous_clips():
 
 def test_released_script_lengths():
     """By hand: 11 frames at 4 end with a clip of 3, at 3 with 2, at 2 with 1 (six clips: 2 2 2 2 2
-    1); from there on every clip has one frame. A process that starts anew has 4 again: 10 frames end
-    with 3, then (3 3 2 2) with 2."""
+    1); from there on every clip has one frame. A process that starts anew has 4 again: 10 frames
+    end with 3, then (3 3 2 2) with 2."""
     videos = [(11, 3), (10, 2), (8, 1)]
     assert released_script_lengths(videos, 4, "strided") == [[4, 3, 2], [1, 1], [1]]
     assert released_script_lengths(videos, 4, "strided", 2) == [[4, 3, 2], [4, 3], [2]]
@@ -281,9 +281,11 @@ def test_second_start_does_only_what_is_missing(case, one_device, tmp_path, monk
     answered = []
     from rvos import coarse_store
 
-    original = coarse_store.answer
-    monkeypatch.setattr(coarse_store, "answer",
-                        lambda *args, **kw: answered.append(1) or original(*args, **kw))  # fmt: skip
+    def counted(*args, original=coarse_store.answer, **keys):
+        answered.append(1)
+        return original(*args, **keys)
+
+    monkeypatch.setattr(coarse_store, "answer", counted)
     run(case, copy)
     assert len(answered) == 1
     assert files(copy) == before
@@ -323,10 +325,10 @@ def worker(case, stores, devices):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [1, 2])
-def test_bytes_do_not_depend_on_devices_or_a_kill(case, one_device, tmp_path, devices):
+def test_bytes_do_not_depend_on_devices_or_a_kill(case, one_device, tmp_path):
+    """Killed on one device, continued on two (gloo), against one undisturbed start."""
     stores, store = one_device
-    process = worker(case, tmp_path, devices)
+    process = worker(case, tmp_path, devices=1)
     folder = tmp_path / "coarse" / store.path.name
     deadline = time.monotonic() + 300
     while not list(folder.glob("video*")) and process.poll() is None:
@@ -335,10 +337,10 @@ def test_bytes_do_not_depend_on_devices_or_a_kill(case, one_device, tmp_path, de
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert 0 < len(list(folder.glob("video*"))) < 5, "killed too early or too late to show anything"
-    process = worker(case, tmp_path, devices)
-    output, _ = process.communicate(timeout=300)
+    process = worker(case, tmp_path, devices=2)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
-    assert "expressions/s" in output
+    assert "GLOBAL_RANK: 1, MEMBER: 2/2" in output and "expressions/s" in output
     finished = {name: data for name, data in files(tmp_path).items() if "/." not in name}
     assert finished == files(stores)
 
@@ -382,7 +384,8 @@ def test_unreadable_frame_is_named_and_the_other_videos_are_done(case, one_devic
     with pytest.raises(InputError, match="video2.*00003.jpg"):
         run(folder, tmp_path / "stores")
     found = tmp_path / "stores" / "coarse" / store.path.name
-    assert sorted(p.name for p in found.glob("video*")) == [f"video{v}.json.gz" for v in (0, 1, 3, 4)]
+    expected = [f"video{v}.json.gz" for v in (0, 1, 3, 4)]
+    assert sorted(p.name for p in found.glob("video*")) == expected
     frame.write_bytes(whole)
     run(folder, tmp_path / "stores")
     assert files(tmp_path / "stores") == files(stores)
