@@ -90,7 +90,7 @@ class ResizedFrames:
         frames = np.empty((len(frame_idx), *self.size, 3), np.uint8)
         for t, frame in zip(frame_idx, frames, strict=True):
             self._file.seek(t * frame.nbytes)
-            num_bytes = self._file.readinto(frame)  # type: ignore[attr-defined]
+            num_bytes = self._file.readinto(frame.data)
             assert num_bytes == frame.nbytes, f"short read of frame {t}"
         return frames
 
