@@ -3,7 +3,7 @@
 Everything is at working size; flow fields are (h, w, 2) float32 displacements x, y in pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -78,6 +78,17 @@ class Motion:
         where = self.grid + flow
         carried = cv2.remap(mask.astype(np.float32), where[..., 0], where[..., 1], cv2.INTER_LINEAR)
         return carried > 0.5
+
+    def travel(self, positions: Mapping[int, NDArray[np.float64]]) -> float:
+        """How far, in pixels, points (x, y) by frame_idx get relative to what the camera shows."""
+        first = min(positions)
+        onto = np.eye(3)
+        places = []
+        for t in range(first, max(positions) + 1):
+            if t in positions:
+                places.append((np.linalg.inv(onto) @ [*positions[t], 1.0])[:2])
+            onto = self.camera[min(t, len(self.camera) - 1)] @ onto
+        return float(np.linalg.norm(np.ptp(places, axis=0)))
 
 
 def background_differences(images: Sequence[Image], motion: Motion) -> list[NDArray[np.uint8]]:

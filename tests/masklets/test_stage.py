@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def root(tmp_path):
     return tmp_path
 
 
+@cache
 def stage(*overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("eval", overrides=list(overrides))
@@ -262,10 +264,10 @@ def test_nothing_found_is_an_empty_list_and_said(root, monkeypatch, caplog):
 def test_every_choice_has_the_same_keys():
     keys = {}
     for path in sorted((CONF / "masklets").glob("*.yaml")):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("eval", overrides=[f"masklets={path.stem}"])
-        assert config.masklets.name == path.stem
-        keys[path.stem] = _keys(OmegaConf.to_container(config.masklets))
+        with initialize_config_dir(str(CONF / "masklets"), version_base="1.3"):
+            config = compose(path.stem)
+        assert config.name == path.stem
+        keys[path.stem] = _keys(OmegaConf.to_container(config))
     assert len(keys) == 4 and all(k == keys["sam2"] for k in keys.values())
 
 
