@@ -163,7 +163,7 @@ def write_frames(folder, num_frames, size):
 
 
 def track_once(options):
-    """In its own process: track `objects` boxes through `frames` frames; seconds and peak memory."""
+    """In its own process: boxes tracked through a video; seconds per frame and peak memory."""
     import psutil
     import torch
 
