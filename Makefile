@@ -40,6 +40,7 @@ eval: $(READY) ## python eval.py, settings in ARGS: make eval ARGS="refine.windo
 	$(BIN)/python eval.py $(ARGS)
 
 bench: $(READY) ## speed of scoring against the official functions: make bench MEVIS=<checkout>
+	$(BIN)/python -m pip install --quiet -c constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/scoring.py --mevis $(MEVIS)
 
 clean: ## delete .venv

@@ -1,23 +1,40 @@
-"""Coarse masks + masklets -> refined masks, scores and tables: `python eval.py refine.window=15`.
+"""Frames + expressions -> refined masks, scores and a report: `python eval.py refine.window=15`.
 
-Settings: conf/eval.yaml. Results go to the run folder (`output_dir`).
+Settings: conf/eval.yaml. Stages keep their masks in the stores and are run only where these lack
+something; results go to the run folder (`output_dir`).
 """
 
 import logging
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track as progress
 
-from rvos import __version__
+from rvos import InputError, __version__
 from rvos.ablation import Hashes, grid
-from rvos.data.mevis import Annotations, read_split
-from rvos.entry import claim_folder, entry_point, run_folder
+from rvos.data.formats import Truth, open_split, open_truth
+from rvos.data.mevis import Split
+from rvos.entry import (
+    CONFIG_DIR,
+    check_folder_of_ranks,
+    claim_folder,
+    entry_point,
+    refuse_ranks_in_multirun,
+    run_folder,
+)
 from rvos.evaluation import evaluate, num_workers
-from rvos.inputs import Inputs, open_tracks, read_nouns
-from rvos.refine import KeepCoarse, make_rule
+from rvos.inputs import Inputs, Job, first_videos, open_tracks, read_nouns
+from rvos.masks import TrackFiles, find_json
+from rvos.refine import KeepCoarse, Rule, make_rule
+from rvos.report.html import write_report
 from rvos.report.plots import write_heat_map
+from rvos.report.rules import write_rules
+from rvos.report.submission import check, pack
 from rvos.report.tables import ablation_cells, metrics, print_ablation, print_metrics, write_tables
 
 log = logging.getLogger(__name__)
@@ -29,19 +46,21 @@ def main(cfg: DictConfig) -> None:
     rule = make_rule(**cfg.refine)
     workers = num_workers(cfg.score.workers)
     cells = grid(cfg.ablation.windows, cfg.ablation.taus)
+    rules = named_rules(cfg.ablation.rules)
 
-    split = read_split(cfg.data.root, cfg.data.split)
-    coarse = open_tracks("coarse.path", cfg.coarse.path)
-    needs_masklets = cells or not isinstance(rule, KeepCoarse)
-    inputs = Inputs(
-        split,
-        Annotations(split),
-        coarse,
-        open_tracks("masklets.path", cfg.masklets.path) if needs_masklets else None,
-        read_nouns("masklets.nouns", cfg.masklets.nouns) if needs_masklets else {},
-        missing=cfg.score.missing,
+    split = first_videos(
+        open_split(cfg.data.format, cfg.data.root, cfg.data.split), cfg.score.max_videos
     )
-    jobs = inputs.jobs(cfg.score.max_videos)
+    truth = truth_to_score(cfg, split)
+    trainer = make_trainer(cfg)
+    coarse = coarse_files(cfg, split, trainer)
+    needs_masklets = cells or not isinstance(rule, KeepCoarse)
+    masklets, nouns = masklet_files(cfg, split, trainer) if needs_masklets else (None, {})
+    if trainer is not None and not trainer.is_global_zero:
+        return  # the other processes' work is done
+
+    inputs = Inputs(split, truth, coarse, masklets, nouns, missing=cfg.score.missing)
+    jobs = inputs.jobs()
     folder = run_folder()
     claim_folder(
         folder,
@@ -52,29 +71,128 @@ def main(cfg: DictConfig) -> None:
     log.info("rvos %s: %d videos, %d expressions -> %s", __version__, len(jobs),
              sum(len(job.video.expressions) for job in jobs), folder)  # fmt: skip
 
-    videos = evaluate(jobs, rule, cells, folder, workers=workers)
-    results, hashes = [], Hashes(1 + len(cells))
+    every = [*cells, *rules.values()]
+    results, hashes = [], Hashes(1 + len(every))
+    videos = evaluate(jobs, rule, every, folder, workers=workers)
     for video in progress(videos, "Refining and scoring", total=len(jobs)):
         for result in video:
             hashes.update(result.fingerprint)
             results.append(result)
 
-    table = ablation_cells(results, cells, hashes.hexdigests()) if cells else []
-    content = metrics(
-        results,
-        split=split.name,
-        refine=OmegaConf.to_container(cfg.refine),
-        num_scored_as_empty=inputs.num_scored_as_empty,
-    )
-    write_tables(folder, content, results, table)
-    if len(cfg.ablation.windows) > 1 and len(cfg.ablation.taus) > 1:
-        write_heat_map(folder / "ablation.png", table, f"{cfg.data.name} {split.name}: J&F")
-
     console = Console()
-    if table:
-        print_ablation(console, table)
-    print_metrics(console, content)
+    if truth is not None:
+        digests = hashes.hexdigests()
+        table = ablation_cells(results, cells, digests) if cells else []
+        content = metrics(
+            results,
+            split=split.name,
+            refine=OmegaConf.to_container(cfg.refine),
+            num_scored_as_empty=inputs.num_scored_as_empty,
+        )
+        if rules:
+            write_rules(folder, results, rules, digests, first=len(cells))
+        if len(cfg.ablation.windows) > 1 and len(cfg.ablation.taus) > 1:
+            write_heat_map(folder / "ablation.png", table, f"{cfg.data.name} {split.name}: J&F")
+        write_tables(folder, content, results, table)
+        if table:
+            print_ablation(console, table)
+        print_metrics(console, content)
+        report = write_report(folder, jobs, frame_path=split.frame_path, **cfg.report)
+        if report is not None:
+            console.print(f"report: {report}", soft_wrap=True)
+        if cfg.logger.wandb is not None:
+            log_to_dashboard(cfg, folder, jobs, split)
+    if cfg.submission:
+        count = pack(folder / "refined", folder / "submission.zip", split)
+        check(folder / "submission.zip", split)
+        console.print(f"submission: {folder / 'submission.zip'} ({count} images)", soft_wrap=True)
     console.print(f"{folder} ({time.monotonic() - started:.1f} s)", soft_wrap=True)
+
+
+def log_to_dashboard(cfg: DictConfig, folder: Path, jobs: Sequence[Job], split: Split) -> None:
+    """The finished run in Weights & Biases."""
+    from rvos.report.dashboard import log_evaluation
+
+    log_evaluation(
+        folder,
+        jobs,
+        **{key: cfg.logger.wandb[key] for key in ("project", "group", "name", "id", "save_dir")},
+        **{key: cfg.report[key] for key in ("strips", "frames", "width")},
+        config=OmegaConf.to_container(cfg, resolve=True),
+        frame_path=split.frame_path,
+    )
+
+
+def truth_to_score(cfg: DictConfig, split: Split) -> Truth | None:
+    """The ground truth; None for a submission of a split that has none."""
+    if cfg.submission and cfg.data.format == "mevis":
+        if find_json(split.folder / "mask_dict.json") is None:
+            return None
+    return open_truth(cfg.data.format, split)
+
+
+def named_rules(names: Sequence[str]) -> dict[str, Rule]:
+    """The rules of `ablation.rules`, each as its file in conf/refine describes it."""
+    files = {name: CONFIG_DIR / "refine" / f"{name}.yaml" for name in names}
+    if missing := [name for name, file in files.items() if not file.is_file()]:
+        raise InputError(f"ablation.rules: no such rule: {', '.join(missing)}")
+    return {name: make_rule(**OmegaConf.load(file)) for name, file in files.items()}
+
+
+def make_trainer(cfg: DictConfig) -> Any:
+    """Lightning's trainer where a network or several devices are used, else None (no torch)."""
+    alone = cfg.trainer.devices in (1, "1") and cfg.trainer.num_nodes == 1
+    if cfg.coarse.name == "files" and cfg.masklets.name != "sam2" and alone:
+        return None
+    from rvos.training import check_devices
+
+    check_devices(cfg.trainer.accelerator, cfg.trainer.devices)
+    trainer = instantiate(cfg.trainer, logger=False, enable_checkpointing=False)
+    refuse_ranks_in_multirun(trainer.world_size)
+    check_folder_of_ranks()
+    return trainer
+
+
+def coarse_files(cfg: DictConfig, split: Split, trainer: Any) -> TrackFiles:
+    """Stage 1: the files of the coarse masks, made where they are missing."""
+    if cfg.coarse.name == "files":
+        return open_tracks("coarse.path", cfg.coarse.path)
+    from rvos.coarse import make_coarse
+    from rvos.coarse_store import open_coarse_store, run_coarse
+
+    settings = make_coarse(**cfg.coarse)
+    store = open_coarse_store(
+        cfg.paths.stores,
+        split,
+        settings,
+        data_name=cfg.data.name,
+        model=OmegaConf.to_container(cfg.model, resolve=True),
+        precision=cfg.trainer.precision,
+    )
+    run_coarse(split, store, settings, build_model=lambda: instantiate(cfg.model), trainer=trainer)
+    return TrackFiles(store.path)
+
+
+def masklet_files(cfg: DictConfig, split: Split, trainer: Any) -> tuple[TrackFiles, Any]:
+    """Stage 2: the files of the masklets, made where they are missing, and the nouns."""
+    if cfg.masklets.name == "files":
+        tracks = open_tracks("masklets.path", cfg.masklets.path)
+        return tracks, read_nouns("masklets.nouns", cfg.masklets.nouns)
+    from rvos.masklets.stage import make_masklets
+
+    stage = make_masklets(**OmegaConf.to_container(cfg.masklets, resolve=True))
+    where = {"data_name": cfg.data.name, "stores": cfg.paths.stores}
+    if trainer is not None:
+        from rvos.devices import on_every_device
+
+        on_every_device(
+            trainer,
+            lambda rank, world_size, device: stage.run(
+                split, **where, rank=rank, world_size=world_size, device=device
+            ),
+        )
+    files = stage.run(split, **where)
+    return files.tracks, files.nouns
 
 
 if __name__ == "__main__":

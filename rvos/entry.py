@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,12 +21,16 @@ from rvos.masks import FileError, write_bytes
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
 SETTINGS_FILE = "config.yaml"
 # Keys that may differ between two runs into one folder: they do not change any result.
-_FREE_KEYS = {"output_dir", "paths", "score.workers"}
+_FREE_KEYS = {"output_dir", "paths", "score.workers", "ckpt_path", "data.num_workers",
+              "trainer", "callbacks", "logger", "report"}
 
 
-def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+def entry_point(
+    config_name: str, *, sentences: Sequence[str] = ()
+) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Decorate `task(cfg)`: Hydra composes `conf/<config_name>.yaml`; users' mistakes end in one
-    message on stderr and exit status 1, without a traceback."""
+    message on stderr and exit status 1, without a traceback. Values of the keys `sentences` are
+    taken as typed, whatever characters they hold."""
 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
         @functools.wraps(task)
@@ -41,11 +46,13 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
 
         @functools.wraps(task)
         def main() -> None:
+            sys.argv[1:] = [quote_sentence(arg, sentences) for arg in sys.argv[1:]]
             os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the handlers below
             try:
                 composed()
             except (HydraException, OmegaConfBaseException) as error:
-                _fail(error)
+                cause = error.__cause__  # of what an object made from the config complains about
+                _fail(cause if isinstance(cause, InputError | FileError) else error)
             except OSError as error:  # Hydra makes the run folder before the task starts
                 if error.filename is None:
                     raise
@@ -54,6 +61,17 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
         return main
 
     return decorate
+
+
+def quote_sentence(argument: str, keys: Sequence[str]) -> str:
+    """`key=any text` as Hydra's grammar wants it quoted, for the given keys; others unchanged."""
+    key, equals, text = argument.partition("=")
+    if not equals or key not in keys:
+        return argument
+    text = text.replace("${", r"\${")  # no interpolation
+    # Backslashes are literal except before a quote and at the end, where they are doubled.
+    text = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text)
+    return f"{key}='{text}'"
 
 
 def _fail(error: Any) -> None:
@@ -68,6 +86,35 @@ def run_folder() -> Path:
 
 def is_multirun() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def refuse_ranks_in_multirun(world_size: int) -> None:
+    """Raises InputError for several ranks in a multirun that stays in this process.
+
+    Every further rank would start the whole sweep again: jobs would hang, or run on fewer devices
+    than they report.
+    """
+    launcher = HydraConfig.get().launcher.get("_target_", "")
+    if world_size > 1 and is_multirun() and "submitit" not in launcher:
+        raise InputError(
+            f"--multirun with {world_size} processes per job cannot run in one process. Use one "
+            "device per job (trainer.devices=1), one process per run (`wandb sweep`, "
+            "`make sweep`, or a shell loop), or hydra/launcher=slurm with one task per device"
+        )
+
+
+def check_folder_of_ranks() -> None:
+    """Raises InputError where torchrun or srun started this rank without a common output_dir."""
+    started = "TORCHELASTIC_RUN_ID" in os.environ or (
+        "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1
+    )
+    overrides = HydraConfig.get().overrides
+    given = any(o.startswith("output_dir=") for o in overrides.task) or any(
+        o.startswith("hydra.run.dir=") for o in overrides.hydra
+    )
+    if started and not given and not is_multirun():
+        raise InputError("under torchrun and srun every process resolves its own run folder: give "
+                         "output_dir=..., one for all")
 
 
 def claim_folder(

@@ -19,7 +19,7 @@ from rvos.ablation import Expression, Fingerprint, Scored, score_rules
 from rvos.data.mevis import Video
 from rvos.inputs import Job
 from rvos.masks import write_json
-from rvos.refine import Candidates, KeepCoarse, Masklets, Rule
+from rvos.refine import Candidates, KeepCoarse, Masklets, Refinement, Rule
 from rvos.score import decay, recall, temporal_ious
 
 
@@ -72,37 +72,50 @@ def evaluate(
 def evaluate_video(
     job: Job, rule: Rule, cells: Sequence[Rule], output_dir: Path
 ) -> list[ExpressionResult]:
-    """Refine and score one video; writes its `refined/` and `decisions/` files."""
+    """Refine and score one video; writes its `refined/` and `decisions/` files.
+
+    Without ground truth it is refined only, and the list is empty.
+    """
     masklets = {noun: Masklets(tracks) for noun, tracks in job.masklets.items()}
+    candidates = {
+        e.expression_id: Candidates(
+            job.coarse[e.expression_id],
+            masklets.get(job.nouns[e.expression_id]) or Masklets([]),
+        )
+        for e in job.video.expressions
+    }
+    if job.truths is None:
+        _write(job, {key: rule(c) for key, c in candidates.items()}, output_dir)
+        return []
     expressions = [
         Expression(
             e.expression_id,
             job.nouns[e.expression_id],
             job.truths[e.annotation_ids],
-            Candidates(
-                job.coarse[e.expression_id],
-                masklets.get(job.nouns[e.expression_id]) or Masklets([]),
-            ),
+            candidates[e.expression_id],
         )
         for e in job.video.expressions
     ]
     scored = score_rules(expressions, [KeepCoarse(), rule, *cells])
     rows = list(zip(expressions, scored, strict=True))
-    name = job.video.name
-    write_json(
-        output_dir / "refined" / f"{name}.json.gz",
-        {e.expression_id: row[1].refinement.track for e, row in rows},
-    )
-    write_json(
-        output_dir / "decisions" / f"{name}.json",
-        {e.expression_id: _decisions(e.noun, row[1]) for e, row in rows},
-    )
+    _write(job, {e.expression_id: row[1].refinement for e, row in rows}, output_dir)
     texts = [e.text for e in job.video.expressions]
     return [_result(job.video, text, *row) for text, row in zip(texts, rows, strict=True)]
 
 
-def _decisions(noun: str, scored: Scored) -> dict[str, Any]:
-    refinement = scored.refinement
+def _write(job: Job, refinements: dict[str, Refinement], output_dir: Path) -> None:
+    """The video's files in `refined/` and `decisions/`."""
+    name = job.video.name
+    write_json(
+        output_dir / "refined" / f"{name}.json.gz", {k: r.track for k, r in refinements.items()}
+    )
+    write_json(
+        output_dir / "decisions" / f"{name}.json",
+        {key: _decisions(job.nouns[key], r) for key, r in refinements.items()},
+    )
+
+
+def _decisions(noun: str, refinement: Refinement) -> dict[str, Any]:
     return {
         "noun": noun,
         "combinations": [list(c) for c in refinement.combinations],

@@ -5,6 +5,7 @@ are (H, W, 3) uint8 RGB arrays, streamed: memory does not grow with the length o
 `DecodedFrames` gives random access on top, and still decodes every frame only once.
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rvos import InputError, list_problems
+from rvos.stores import file_sha256
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 
@@ -230,3 +232,11 @@ def _check_size(frame: Frame, size: tuple[int, int], where: str) -> None:
     if frame.shape[:2] != size:
         raise FrameError(f"{where}: expected {size[0]} x {size[1]} pixels (height x width) as in "
                          f"the first frame, got {frame.shape[0]} x {frame.shape[1]}")
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 that tells two videos apart: of a file's bytes, of a folder's names and sizes."""
+    if path.is_file():
+        return file_sha256(path)
+    lines = [f"{p.name} {p.stat().st_size}" for p in sorted(path.iterdir())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

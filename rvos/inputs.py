@@ -6,14 +6,15 @@ reported at once.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.progress import track as progress
 
 from rvos import InputError, list_problems
-from rvos.data.mevis import Annotations, Split, Video, merge_tracks
+from rvos.data.formats import Truth
+from rvos.data.mevis import Split, Video, merge_tracks
 from rvos.masks import (
     FileError,
     MaskError,
@@ -30,7 +31,7 @@ class Job:
     """Everything that one video's refinement and scoring needs, checked and in canonical form."""
 
     video: Video
-    truths: dict[tuple[str, ...], Track]  # per set of annotation ids
+    truths: dict[tuple[str, ...], Track] | None  # per set of annotation ids; None: not to be scored
     coarse: dict[str, Track]  # per expression_id
     masklets: dict[str, list[Track]]  # per noun
     nouns: dict[str, str]  # per expression_id
@@ -42,7 +43,7 @@ class Inputs:
     def __init__(
         self,
         split: Split,
-        annotations: Annotations,
+        annotations: Truth | None,
         coarse: TrackFiles,
         masklets: TrackFiles | None,
         nouns: dict[str, dict[str, str]],
@@ -60,11 +61,9 @@ class Inputs:
         self.num_scored_as_empty = 0  # expression-frames without a usable coarse mask
         self._problems: dict[str, list[str]] = defaultdict(list)
 
-    def jobs(self, max_videos: int | None = None) -> list[Job]:
-        """Of the first `max_videos` videos. Raises InputError with all problems, by kind."""
-        if max_videos is not None and max_videos < 1:
-            raise InputError(f"score.max_videos: expected null or at least 1, got {max_videos}")
-        videos = self.split.videos[:max_videos]
+    def jobs(self) -> list[Job]:
+        """Raises InputError with all problems, by kind."""
+        videos = self.split.videos
         jobs = [self._job(v) for v in progress(videos, "Reading masks", transient=True)]
         if self._problems:
             raise InputError(
@@ -73,8 +72,36 @@ class Inputs:
         return jobs
 
     def _job(self, video: Video) -> Job:
+        by_annotation, size = self._annotations_of(video)
+        raw_coarse = self._read(self.coarse, video, "Coarse masks")
+        raw_masklets = self._read(self.masklets, video, "Masklets") if self.masklets else {}
+        lists = [m for m in raw_masklets.values() if isinstance(m, list)]
+        size = size or _size_of(raw_coarse.values()) or _size_of(t for m in lists for t in m)
+        truths = None if self.annotations is None else {
+            e.annotation_ids: merge_tracks(
+                [by_annotation[a] for a in e.annotation_ids if by_annotation.get(a)],
+                len(video.frames),
+            )
+            for e in video.expressions
+        }  # fmt: skip
+        coarse = {
+            e.expression_id: self._coarse_track(raw_coarse, video, e.expression_id, size)
+            for e in video.expressions
+        }
+        nouns = {e.expression_id: self._noun(video, e.expression_id) for e in video.expressions}
+        masklets = {
+            noun: self._masklets(raw_masklets, video, noun, size)
+            for noun in dict.fromkeys(nouns.values())
+            if noun
+        }
+        return Job(video, truths, coarse, masklets, nouns)
+
+    def _annotations_of(self, video: Video) -> tuple[dict[str, Track], Any]:
+        """The video's ground-truth tracks, and the size of their masks if there are any."""
         by_annotation: dict[str, Track] = {}
         size: Any = None
+        if self.annotations is None:
+            return by_annotation, size
         for expression in video.expressions:
             for annotation_id in expression.annotation_ids:
                 where = f"{self.annotations.path}: annotation {annotation_id} (video {video.name})"
@@ -87,28 +114,7 @@ class Inputs:
                     raw = self.annotations.track(annotation_id)
                     size = size or _size_of([raw])
                     by_annotation[annotation_id] = self._track(raw, video, size, where)
-        raw_coarse = self._read(self.coarse, video, "Coarse masks")
-        raw_masklets = self._read(self.masklets, video, "Masklets") if self.masklets else {}
-        lists = [m for m in raw_masklets.values() if isinstance(m, list)]
-        size = size or _size_of(raw_coarse.values()) or _size_of(t for m in lists for t in m)
-        truths = {
-            e.annotation_ids: merge_tracks(
-                [by_annotation[a] for a in e.annotation_ids if by_annotation.get(a)],
-                len(video.frames),
-            )
-            for e in video.expressions
-        }
-        coarse = {
-            e.expression_id: self._coarse_track(raw_coarse, video, e.expression_id, size)
-            for e in video.expressions
-        }
-        nouns = {e.expression_id: self._noun(video, e.expression_id) for e in video.expressions}
-        masklets = {
-            noun: self._masklets(raw_masklets, video, noun, size)
-            for noun in dict.fromkeys(nouns.values())
-            if noun
-        }
-        return Job(video, truths, coarse, masklets, nouns)
+        return by_annotation, size
 
     def _read(self, files: TrackFiles, video: Video, what: str) -> dict[str, Any]:
         if video.name not in files:
@@ -190,6 +196,13 @@ class Inputs:
 
     def _problem(self, kind: str, text: str) -> None:
         self._problems[kind].append(text)
+
+
+def first_videos(split: Split, max_videos: int | None) -> Split:
+    """The split with its first `score.max_videos` videos only; all for None."""
+    if max_videos is not None and max_videos < 1:
+        raise InputError(f"score.max_videos: expected null or at least 1, got {max_videos}")
+    return replace(split, videos=split.videos[:max_videos])
 
 
 def open_tracks(key: str, path: str | None) -> TrackFiles:

@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos import InputError
-from rvos.masks import Mask, Track, overlap_fractions, union
+from rvos.masks import (
+    Mask,
+    Track,
+    bounding_box,
+    decode,
+    encode,
+    overlap_fractions,
+    union,
+)
 
 Combination = tuple[int, ...]  # positions of masklets in their list, ascending
 
@@ -132,7 +140,184 @@ class KeepCoarse:
         return Refinement(candidates.coarse, ((),) * num_frames, (whole,))
 
 
-RULES: dict[str, type[Rule]] = {"vote": Vote, "none": KeepCoarse}
+# ------------------------------------------------------------------------------- other rules
+
+
+@dataclass(frozen=True)
+class InstanceVote(Vote):
+    """The vote taken for each instance by itself: C_sel holds the instances that are in C_t in more
+    than half of a window's frames.
+
+    It can select a set that no single frame had. Source: the paper's vote per label instead of per
+    set (majority voting with binary relevance, Tsoumakas and Katakis 2007).
+    """
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        combinations = candidates.combinations(self.tau)
+
+        def select(start: int, stop: int) -> Combination:
+            counts = Counter(i for combination in combinations[start:stop] for i in combination)
+            return tuple(sorted(i for i, n in counts.items() if 2 * n > stop - start))
+
+        spans = _windows(len(combinations), self.window)
+        return _refine(candidates, combinations, [(*span, select(*span)) for span in spans])
+
+
+@dataclass(frozen=True)
+class WeightedVote(Vote):
+    """The vote in which a clear frame counts for more than an ambiguous one.
+
+    A frame's vote for its C_t weighs the mean of f_i^t over i in C_t; its vote for the empty set
+    weighs 1 - max_i f_i^t (1 without instances). The largest sum wins, ties go to the combination
+    that occurs first. Source: weighted voting (Dietterich 2000, section 2), weights from the
+    paper's f.
+    """
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        combinations = candidates.combinations(self.tau)
+        weights = [
+            float(f[list(c)].mean()) if c else 1 - float(f.max(initial=0))
+            for f, c in zip(candidates.fractions, combinations, strict=True)
+        ]
+
+        def select(start: int, stop: int) -> Combination:
+            sums: dict[Combination, float] = {}
+            for t in range(start, stop):
+                sums[combinations[t]] = sums.get(combinations[t], 0.0) + weights[t]
+            return max(sums, key=sums.__getitem__)
+
+        spans = _windows(len(combinations), self.window)
+        return _refine(candidates, combinations, [(*span, select(*span)) for span in spans])
+
+
+@dataclass(frozen=True)
+class WholeVideo:
+    """The paper's vote with one window as long as the video."""
+
+    tau: float  # 0 <= tau < 1
+
+    def __post_init__(self) -> None:
+        Vote(window=1, tau=self.tau)  # checks tau
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        return Vote(window=max(1, len(candidates.coarse)), tau=self.tau)(candidates)
+
+
+@dataclass(frozen=True)
+class SlidingVote(Vote):
+    """The vote in overlapping windows: each frame follows the window of which it is the middle.
+
+    Frame t takes the most frequent C of frames t - (W - 1) // 2 .. t + W // 2, cut at the ends of
+    the video; ties go to the one that occurs first. Neighbouring frames with the same C_sel are
+    one span of `Refinement.windows`. Source: a mode filter over time, stride 1.
+    """
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        combinations = candidates.combinations(self.tau)
+        spans: list[tuple[int, int, Combination]] = []
+        for t in range(len(combinations)):
+            first = max(0, t - (self.window - 1) // 2)
+            counts = Counter(combinations[first : t + self.window // 2 + 1])
+            selected = max(counts, key=counts.__getitem__)
+            start = spans.pop()[0] if spans and spans[-1][2] == selected else t
+            spans.append((start, t + 1, selected))
+        return _refine(candidates, combinations, spans)
+
+
+@dataclass(frozen=True)
+class PixelMajority(Vote):
+    """Pixels on which two of three agree: the coarse mask u^t, the union of the frame's own C_t,
+    and the union of its window's C_sel (the paper's vote).
+
+    A window with an empty C_sel keeps its coarse masks. Source: vote-rule decision fusion per pixel
+    (Heckemann et al. 2006, NeuroImage 33), with these three as the voters.
+    """
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        voted = super().__call__(candidates)
+        track: Track = []
+        for window in voted.windows:
+            for t in range(window.start, window.stop):
+                own = candidates.masklets.union(t, voted.combinations[t])
+                voters = (candidates.coarse[t], own, voted.track[t])
+                track.append(candidates.coarse[t] if window.kept_coarse else _majority(voters))
+        return Refinement(track, voted.combinations, voted.windows)
+
+
+@dataclass(frozen=True)
+class ConditionalFusion(Vote):
+    """The voted masks s alone, or s united with the coarse masks u where s looks incomplete.
+
+    If in more than half of the video's frames the box of s^t has less than `box_ratio` of the area
+    of the box of u^t, every frame becomes the union of both. Source: conditional mask fusion of
+    ReferDINO-Plus (arXiv 2503.23509, there between SAM 2's and ReferDINO's masks).
+    """
+
+    box_ratio: float  # 0 < box_ratio <= 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.box_ratio, int | float) or not 0 < self.box_ratio <= 1:
+            raise InputError(
+                f"refine.box_ratio: expected a number with 0 < box_ratio <= 1, got "
+                f"{self.box_ratio!r}"
+            )
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        voted = super().__call__(candidates)
+        pairs = list(zip(voted.track, candidates.coarse, strict=True))
+        small = sum(_box_area(s) < self.box_ratio * _box_area(u) for s, u in pairs)
+        if 2 * small <= len(pairs):
+            return voted
+        return Refinement([union(pair) for pair in pairs], voted.combinations, voted.windows)
+
+
+def _windows(num_frames: int, window: int) -> list[tuple[int, int]]:
+    """(start, stop) of windows from frame 0; the last may be shorter."""
+    return [(start, min(start + window, num_frames)) for start in range(0, num_frames, window)]
+
+
+def _refine(
+    candidates: Candidates,
+    combinations: tuple[Combination, ...],
+    spans: Sequence[tuple[int, int, Combination]],
+) -> Refinement:
+    """Spans (start, stop, C_sel) applied as the paper does: an empty C_sel keeps the coarse masks,
+    any other replaces them by the union of its masklets."""
+    track: Track = []
+    for start, stop, selected in spans:
+        for t in range(start, stop):
+            mask = candidates.masklets.union(t, selected) if selected else candidates.coarse[t]
+            track.append(mask)
+    windows = tuple(Window(*span, kept_coarse=not span[2]) for span in spans)
+    return Refinement(track, combinations, windows)
+
+
+def _majority(masks: Sequence[Mask]) -> Mask:
+    """Pixels that are in more than half of the masks."""
+    present = [decode(mask) for mask in masks if mask is not None]
+    if 2 * len(present) <= len(masks):
+        return None
+    pixels = 2 * np.sum(present, axis=0) > len(masks)  # (H, W)
+    return encode(pixels) if pixels.any() else None
+
+
+def _box_area(mask: Mask) -> int:
+    """Pixels of a mask's bounding box; 0 for an empty mask."""
+    box = bounding_box(mask)
+    return (box[2] - box[0]) * (box[3] - box[1]) if box else 0
+
+
+RULES: dict[str, type[Rule]] = {
+    "vote": Vote,
+    "none": KeepCoarse,
+    "instance_vote": InstanceVote,
+    "weighted_vote": WeightedVote,
+    "whole_video": WholeVideo,
+    "sliding_vote": SlidingVote,
+    "pixel_majority": PixelMajority,
+    "conditional_fusion": ConditionalFusion,
+}
 
 
 def make_rule(name: str, **settings: Any) -> Rule:

@@ -16,7 +16,9 @@ def davis_arguments() -> list[str]:
     return [
         f"data.root={DAVIS.parent}",
         f"data.split={DAVIS.name}",
+        "coarse=files",
         f"coarse.path={DAVIS / 'coarse.json.gz'}",
+        "masklets=files",
         f"masklets.path={DAVIS / 'masklets.json.gz'}",
         f"masklets.nouns={DAVIS / 'nouns.json'}",
     ]
@@ -69,7 +71,9 @@ class MadeData:
             write_json(self.root / f"{name}.json", getattr(self, name))
         return [
             f"data.root={self.root / 'data'}",
+            "coarse=files",
             f"coarse.path={self.root / 'coarse.json'}",
+            "masklets=files",
             f"masklets.path={self.root / 'masklets.json'}",
             f"masklets.nouns={self.root / 'nouns.json'}",
             f"output_dir={self.root / 'out'}",

@@ -20,6 +20,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from rvos.masks import FileError
+
 MEAN = torch.tensor([0.485, 0.456, 0.406])  # ImageNet, RGB of 0..1
 STD = torch.tensor([0.229, 0.224, 0.225])
 CHANNEL_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
@@ -118,11 +120,11 @@ class Photometric:
         if happens[0]:
             image += brightness
         if happens[1] and contrast_first:
-            image *= contrast
+            image = image * contrast
         if happens[2] or happens[3]:
             image = self._hsv(image, saturation if happens[2] else 1, hue if happens[3] else 0)
         if happens[1] and not contrast_first:
-            image *= contrast
+            image = image * contrast
         if happens[4]:
             image = image[..., order]
         if self.overflow == "wrap":
@@ -133,8 +135,9 @@ class Photometric:
         if self.overflow == "clip":
             image = image.clip(0, 255)
         hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)  # hue 0..360, saturation 0..1
-        hsv[..., 0] = (hsv[..., 0] + hue) % 360
-        hsv[..., 1] *= saturation
+        angle = hsv[..., 0] + hue
+        hsv[..., 0] = np.where(angle < 0, angle + 360, np.where(angle > 360, angle - 360, angle))
+        hsv[..., 1] = hsv[..., 1] * saturation
         if self.overflow == "clip":
             hsv[..., 1] = hsv[..., 1].clip(0, 1)
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
@@ -154,14 +157,16 @@ def read_frames(paths: list[Path], geometry: Geometry, original: Size, reduced: 
 
 
 def _decode(path: Path, geometry: Geometry, original: Size, reduced: bool) -> Tensor:
-    """(H, W, 3) uint8, the whole frame at full or reduced size."""
-    with Image.open(path) as image:
-        if reduced:
-            scale = max(g / c for g, c in zip(geometry.size, geometry.crop[2:], strict=True))
-            height, width = original
-            if scale < 1:
+    """(H, W, 3) uint8, the whole frame at full or reduced size. Raises FileError."""
+    scale = max(g / c for g, c in zip(geometry.size, geometry.crop[2:], strict=True))
+    height, width = original
+    try:
+        with Image.open(path) as image:
+            if reduced and scale < 1:
                 image.draft("RGB", (int(np.ceil(width * scale)), int(np.ceil(height * scale))))
-        return torch.from_numpy(np.array(image.convert("RGB")))
+            return torch.from_numpy(np.array(image.convert("RGB")))
+    except (OSError, SyntaxError) as error:
+        raise FileError(f"{path}: cannot be read as an image: {error}") from None
 
 
 def _scaled(crop: tuple[int, int, int, int], original: Size, decoded: Size) -> tuple[int, ...]:

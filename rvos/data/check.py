@@ -4,8 +4,8 @@
 each frame, and keeps what it saw beside the data. `python -m rvos.data verify` decodes all frames.
 """
 
+import hashlib
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -105,19 +105,20 @@ def _check_pngs(truth: PaletteAnnotations, video: Video, size: Any) -> Iterator[
 def _check_frames(split: Split, decode: bool, workers: int) -> dict[str, Frames]:
     """{video: {"size": [h, w] or None, "problems": [text]}}, from an earlier check where it holds.
 
-    What was seen of a folder holds while the folder has the same time of change and the same
-    frames are asked for: adding, removing or renaming files changes it, rewriting one does not.
+    What was seen of a video holds while its files keep their sizes and times of change.
     """
     kept = {} if decode else _kept(split)
-    keys = {video.name: _key(split, video) for video in split.videos}
-    new = [v for v in split.videos if kept.get(v.name, {}).get("key") != keys[v.name]]
-    if new:
-        with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool:
+        found_keys = pool.map(lambda video: _key(split, video), split.videos)
+        keys = {v.name: key for v, key in zip(split.videos, found_keys, strict=True)}
+        new = [v for v in split.videos if kept.get(v.name, {}).get("key") != keys[v.name]]
+        if new:
             checks = pool.map(lambda video: _check_video(split, video, decode), new)
             shown = progress(checks, f"checking frames of {split.name}", len(new),
                              disable=len(new) < 100)
             for video, found in zip(new, shown, strict=True):
                 kept[video.name] = {"key": keys[video.name], **found}
+    if new:
         write_json(writable_index_folder(split.folder) / "frames.json", kept)
     return kept
 
@@ -129,10 +130,16 @@ def _kept(split: Split) -> dict[str, Frames]:
     return {}
 
 
-def _key(split: Split, video: Video) -> list[int]:
-    folder = split.frame_path(video.name, "").parent
-    changed = folder.stat().st_mtime_ns if folder.is_dir() else 0
-    return [changed, len(video.frames), zlib.crc32("\n".join(video.frames).encode())]
+def _key(split: Split, video: Video) -> str:
+    """Hash of the names, sizes and times of change of a video's frames."""
+    paths = [split.frame_path(video.name, frame) for frame in video.frames]
+    entries = list(os.scandir(paths[0].parent)) if paths[0].parent.is_dir() else []
+    stats = {entry.name: entry.stat() for entry in entries}
+    digest = hashlib.sha256()
+    for path in paths:
+        stat = stats.get(path.name)
+        digest.update(f"{path.name} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _check_video(split: Split, video: Video, decode: bool) -> Frames:

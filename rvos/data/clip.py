@@ -5,6 +5,7 @@ function of (seed, epoch, index): the same whatever the number of workers and ra
 follow the fine-tuning code of MUTR for MeViS; docs/data.md lists its defects and our switches.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -20,7 +21,9 @@ from rvos import InputError
 from rvos.data import augment
 from rvos.data.augment import Geometry, Photometric, Resizing
 from rvos.data.mevis import Expression, Split, Video
-from rvos.masks import Mask, decode
+from rvos.masks import FileError, Mask, decode
+
+log = logging.getLogger(__name__)
 
 Identity = tuple[str, str]  # video, expression_id
 
@@ -44,7 +47,7 @@ class Sample:
     frame_idx: Tensor  # (T,) int64, positions in Video.frames
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning assigns the fields of a copy when it casts to a precision
 class Clip:
     """A batch of clips, padded at the bottom and right to one size."""
 
@@ -188,32 +191,48 @@ class ClipRecipe:
 class ClipDataset(Dataset[Sample]):
     """Clips of a split by (epoch, index); an index alone means epoch 0.
 
-    Clips without target are replaced by other clips of the same (seed, epoch, index) or kept.
+    Clips without target are replaced by others, drawn from (seed, epoch, index) too, or kept. A
+    file that was damaged since the split was checked is an InputError; with `skip_bad` its clip is
+    replaced and the file named in the log.
     """
 
-    def __init__(self, split: Split, truth: Truth, recipe: ClipRecipe, seed: int):
-        self.split, self.truth, self.recipe, self.seed = split, truth, recipe, seed
-        self.clips: list[tuple[Video, Expression, int]] = [
-            (video, expression, anchor)
-            for video in split.videos
-            for expression in video.expressions
-            for anchor in recipe.anchors(len(video.frames))
-        ]
-        if recipe.no_target == "resample" and not any(e.annotation_ids for _, e, _ in self.clips):
+    def __init__(
+        self, split: Split, truth: Truth, recipe: ClipRecipe, *, seed: int, skip_bad: bool
+    ):
+        self.split, self.truth, self.recipe = split, truth, recipe
+        self.seed, self.skip_bad = seed, skip_bad
+        # The clips themselves are not listed: MeViS has some 370,000, and every worker has its own.
+        self._pairs = [(video, e) for video in split.videos for e in video.expressions]
+        self._ends = np.cumsum([len(recipe.anchors(len(v.frames))) for v, _ in self._pairs])
+        if recipe.no_target == "resample" and not any(e.annotation_ids for _, e in self._pairs):
             raise InputError(f"{split.folder}: no expression names an object to train on; expected "
                              '"anno_id" (the splits train and valid_u have them)')
 
     def __len__(self) -> int:
-        return len(self.clips)
+        return int(self._ends[-1])
+
+    def clip(self, index: int) -> tuple[Video, Expression, int]:
+        """What clip `index` of an epoch is about: video, expression, anchor frame."""
+        pair = int(np.searchsorted(self._ends, index, side="right"))
+        video, expression = self._pairs[pair]
+        anchors = self.recipe.anchors(len(video.frames))
+        return video, expression, anchors[index - int(self._ends[pair])]
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = np.random.default_rng([self.seed, epoch, index])
         for _ in range(10_000):
-            sample = self._sample(rng, *self.clips[index])
+            try:
+                sample = self._sample(rng, *self.clip(index))
+            except FileError as error:
+                if not self.skip_bad:
+                    advice = "mend it, or leave bad clips out with data.skip_bad=true"
+                    raise InputError(f"{error}; {advice}") from None
+                log.warning("%s; another clip takes its place", error)
+                sample = None
             if sample is not None:
                 return sample
-            index = int(rng.integers(len(self.clips)))
+            index = int(rng.integers(len(self)))
         raise InputError(f"{self.split.folder}: 10,000 clips in a row show no target; "
                          "check the annotations or set data.clip.no_target=keep")
 

@@ -231,7 +231,7 @@ class DataModule(pl.LightningDataModule):
     def _clips(self, split: str, recipe: ClipRecipe) -> ClipDataset:
         opened, truth = self._open(split, with_truth=True)
         assert truth is not None
-        return ClipDataset(opened, truth, recipe, self.seed)
+        return ClipDataset(opened, truth, recipe, seed=self.seed, skip_bad=self.skip_bad)
 
     def _val_clips(self, split: str) -> Dataset:
         clips = self._clips(split, replace(self.clip, recipe="plain"))

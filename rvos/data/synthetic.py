@@ -6,7 +6,7 @@ behind pillars, may leave the frame and come back, and the camera may shake. A d
 category, motion?) refers to every object it is true of, so expressions are right by construction.
 
 Written per split: what MeViS has (`meta_expressions.json`, `mask_dict.json`, JPEG frames; no masks
-for `valid`), `nouns.json` `{video: {expression_id: noun}}`, and `objects.json`
+for hidden splits), `nouns.json` `{video: {expression_id: noun}}`, and `objects.json`
 `{video: {annotation_id: {"category", "color", "motion", "moving"}}}`.
 """
 
@@ -26,7 +26,7 @@ from rich.progress import track as progress
 
 from rvos import InputError
 from rvos.data import sprites
-from rvos.masks import Track, encode, write_bytes, write_json
+from rvos.masks import Track, encode, write_json
 
 SPLITS = ("train", "valid_u", "valid")  # their position is part of each video's seed
 
@@ -118,17 +118,24 @@ class Recipe:
             raise InputError("\n".join(problems))
 
 
-def synthesize(out: Path | str, *, num_videos: Mapping[str, int], workers: int, **recipe: Any):
+def synthesize(
+    out: Path | str,
+    *,
+    num_videos: Mapping[str, int],
+    hidden_truth: Sequence[str],
+    workers: int,
+    **recipe: Any,
+) -> None:
     """Write the splits named in `num_videos` under `out`; `recipe` as `Recipe`.
 
-    The same arguments give the same files, whatever `workers`. Raises InputError for a split that
+    Splits in `hidden_truth` get neither masks nor object ids, as MeViS publishes `valid`. The same arguments give the same files, whatever `workers`. Raises InputError for a split that
     has been written before and for values out of range.
     """
     pairs = {k: tuple(recipe[k]) for k in ("size", "num_objects", "object_size")}
     made = Recipe(**{**recipe, **pairs})
-    unknown = [split for split in num_videos if split not in SPLITS]
-    if unknown:
-        raise InputError(f"num_videos: expected the splits {SPLITS}, got {unknown}")
+    for key, splits in (("num_videos", num_videos), ("hidden_truth", hidden_truth)):
+        if unknown := [split for split in splits if split not in SPLITS]:
+            raise InputError(f"{key}: expected the splits {SPLITS}, got {unknown}")
     present = [s for s in num_videos if (Path(out) / s / "meta_expressions.json").exists()]
     if present:
         raise InputError(f"{out}: has the splits {present} already; delete them or choose another")
@@ -136,10 +143,12 @@ def synthesize(out: Path | str, *, num_videos: Mapping[str, int], workers: int, 
     with ProcessPoolExecutor(max(workers, 1), mp_context=context) as pool:
         for split, count in num_videos.items():
             if count > 0:
-                _write_split(Path(out), split, count, made, pool)
+                _write_split(Path(out), split, count, made, split in hidden_truth, pool)
 
 
-def _write_split(out: Path, split: str, count: int, recipe: Recipe, pool: ProcessPoolExecutor):
+def _write_split(
+    out: Path, split: str, count: int, recipe: Recipe, hidden: bool, pool: ProcessPoolExecutor
+) -> None:
     """One split; the JSON files come last, so a split that can be read is whole."""
     draw = partial(_write_video, out / split, SPLITS.index(split), recipe)
     names = [f"{split}_{idx:04d}" for idx in range(count)]
@@ -155,21 +164,21 @@ def _write_split(out: Path, split: str, count: int, recipe: Recipe, pool: Proces
             "vid_id": len(meta),
             "frames": [f"{t:05d}" for t in range(recipe.num_frames)],
             "expressions": {
-                k: _expression(text, targets, ids, split)
+                k: _expression(text, targets, ids, hidden)
                 for k, (_, text, targets) in described.items()
             },
         }
         nouns[name] = {k: description.category for k, (description, _, _) in described.items()}
         objects[name] = dict(zip(ids, things, strict=True))
     write_json(out / split / "nouns.json", nouns)
-    if split != "valid":
+    if not hidden:
         write_json(out / split / "objects.json", objects)
         write_json(out / split / "mask_dict.json", mask_dict)
     write_json(out / split / "meta_expressions.json", {"videos": meta})
 
 
-def _expression(text: str, targets: Sequence[int], ids: Sequence[str], split: str) -> dict:
-    if split == "valid":  # as in MeViS, whose valid split names no objects
+def _expression(text: str, targets: Sequence[int], ids: Sequence[str], hidden: bool) -> dict:
+    if hidden:
         return {"exp": text}
     return {"exp": text, "obj_id": list(targets), "anno_id": [int(ids[i]) for i in targets]}
 
@@ -183,10 +192,12 @@ def _write_video(folder: Path, split_idx: int, recipe: Recipe, idx: int, name: s
     rng = np.random.default_rng([recipe.seed, split_idx, idx])
     things = _scene(rng, recipe)
     tracks: list[Track] = [[] for _ in things]
+    frames = folder / "JPEGImages" / name
+    frames.mkdir(parents=True, exist_ok=True)
     for t, (image, owner) in enumerate(sprites.render(rng, recipe, things)):
         quality = [cv2.IMWRITE_JPEG_QUALITY, recipe.jpeg_quality]
         jpeg = cv2.imencode(".jpg", image[..., ::-1], quality)[1]  # OpenCV writes BGR
-        write_bytes(folder / "JPEGImages" / name / f"{t:05d}.jpg", jpeg.tobytes())
+        (frames / f"{t:05d}.jpg").write_bytes(jpeg.tobytes())
         for i, track in enumerate(tracks):
             mask = owner == i
             track.append(encode(mask) if mask.any() else None)
@@ -214,7 +225,7 @@ def _scene(rng: Generator, recipe: Recipe) -> list[Thing]:
 
 
 def _cast(rng: Generator, count: int) -> list[tuple[str, str, str]]:
-    """(category, colour, motion) per object; often the first two or three differ in motion alone."""
+    """(category, colour, motion) each; often the first two or three differ by motion only."""
     alike = 1
     if count > 1 and rng.random() < 0.8:
         alike = 3 if count > 4 and rng.random() < 0.4 else 2

@@ -181,6 +181,21 @@ class MaskletStage:
         _make(plan, method, progress=rank == 0)
         return MaskletFiles(plan.store.path, nouns, str(plan.store.path))
 
+    def make_one(
+        self, video: Video, frames: Frames, *, device: str = "cpu"
+    ) -> tuple[Masklets, dict[str, str]]:
+        """Masklets of one's own video and the nouns of its expressions; nothing is kept in stores.
+
+        Raises InputError for methods that need a dataset: `oracle` and `files`.
+        """
+        if self.name in ("oracle", "files"):
+            raise InputError(f"masklets={self.name} needs a dataset; one's own video: flow, sam2")
+        split = Split(Path(), "", (video,), "")
+        nouns = read_nouns(Path(self.nouns), split) if self.nouns else self.noun.for_split(split)
+        method = self._method(split, nouns, device)
+        task = VideoTask(video, tuple(sorted(_single(nouns[video.name]))), nouns[video.name])
+        return _with_entries(task, method.make(task, frames)), dict(nouns[video.name])
+
     def find_nouns(
         self, split: Split, *, data_name: str, stores: Path | str, write: bool = True
     ) -> Nouns:
@@ -317,13 +332,18 @@ def _write(store: Store, task: VideoTask, made: Masklets) -> None:
     single = dict(made)
     if store.has(task.video.name):
         single = {n: t for n, t in store.read(task.video.name).items() if len(parts(n)) == 1} | made
+    value = _with_entries(task, single)
+    store.write(task.video.name, {noun: value[noun] for noun in sorted(value)})
+    write_json(_index(store, task.video.name), sorted(value))
+
+
+def _with_entries(task: VideoTask, single: Masklets) -> Masklets:
+    """With the masklets of the video's noun entries that name several nouns ("cat. dog")."""
     entries = {
         entry: _distinct([track for noun in parts(entry) for track in single[noun]])
         for entry in set(task.nouns.values())
     }
-    value = single | entries
-    store.write(task.video.name, {noun: value[noun] for noun in sorted(value)})
-    write_json(_index(store, task.video.name), sorted(value))
+    return single | entries
 
 
 def _distinct(tracks: Sequence[Track]) -> list[Track]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -79,24 +80,25 @@ def write_tables(
          r.coarse_J, r.coarse_F, (r.coarse_J + r.coarse_F) / 2]
         for r in results
     ]  # fmt: skip
-    _write_csv(folder / "per_expression.csv", header + scores, rows)
+    write_csv(folder / "per_expression.csv", header + scores, rows)
     if cells:
         header = ["window", "tau", "J", "F", "J&F", "frames_kept_coarse", "sha256"]
         rows = [
             [c.window, c.tau, *c.summary.as_dict().values(), c.frames_kept_coarse, c.sha256]
             for c in cells
         ]
-        _write_csv(folder / "ablation.csv", header, rows)
+        write_csv(folder / "ablation.csv", header, rows)
     write_json(folder / "metrics.json", content)
 
 
 def print_metrics(console: Console, content: dict[str, Any]) -> None:
     count = f"{content['num_expressions']} expressions, {content['num_frames']} expression-frames"
-    table = Table(title=f"{content['split']}: {count} (percent)")
+    table = Table(title=f"{content['split']}: {count} (percent)", box=box.SIMPLE, pad_edge=False)
     for column in ("masks", "J", "F", "J&F"):
         table.add_column(column, justify="left" if column == "masks" else "right")
-    setting = ", ".join(f"{k} {v}" for k, v in content["refine"].items() if v is not None)
-    for name, scores in (("coarse", content["coarse"]), (setting, content)):
+    rule = dict(content["refine"])
+    setting = [str(rule.pop("name")), *(f"{k} {v}" for k, v in rule.items() if v is not None)]
+    for name, scores in (("coarse", content["coarse"]), (", ".join(setting), content)):
         table.add_row(name, *(_percent(scores[key]) for key in ("J", "F", "J&F")))
     console.print(table)
 
@@ -106,7 +108,8 @@ def print_ablation(console: Console, cells: Sequence[Cell]) -> None:
     coarse, *rest = cells
     best = max(rest, key=lambda c: c.summary.JF)
     taus = list(dict.fromkeys(c.tau for c in rest))
-    table = Table(title=f"J&F by window and tau (percent); coarse {_percent(coarse.summary.JF)}")
+    title = f"J&F by window and tau (percent); coarse {_percent(coarse.summary.JF)}"
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     table.add_column("window", justify="right")
     for tau in taus:
         table.add_column(f"{tau:g}", justify="right")
@@ -121,7 +124,7 @@ def _percent(score: float) -> str:
     return f"{100 * score:.2f}"
 
 
-def _write_csv(path: Path, header: list[str], rows: Sequence[Sequence[Any]]) -> None:
+def write_csv(path: Path, header: list[str], rows: Sequence[Sequence[Any]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

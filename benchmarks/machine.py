@@ -1,0 +1,37 @@
+"""Results of a benchmark -> benchmarks/results/<name>.json with date, machine and commit."""
+
+import json
+import os
+import platform
+import subprocess
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def describe(packages: list[str]) -> dict[str, Any]:
+    """When, where and with what a number was measured."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    git = ["git", "-C", str(Path(__file__).parent)]
+    commit = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], text=True).strip()
+    changed = subprocess.check_output([*git, "status", "--porcelain", "--", ":/rvos"], text=True)
+    return {
+        "date": date.today().isoformat(),
+        "machine": f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores",
+        "load_average_at_start": os.getloadavg()[0],
+        "commit": commit + (" with changes" if changed.strip() else ""),
+        "python": platform.python_version(),
+        "packages": {package: version(package) for package in packages},
+    }
+
+
+def write(name: str, result: dict[str, Any]) -> None:
+    """Print the result and keep it as results/<name>.json."""
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(result, indent=2)
+    (RESULTS / f"{name}.json").write_text(text + "\n")
+    print(text)

@@ -1,0 +1,190 @@
+"""Speed of scoring and of the W x tau grid against the official MeViS functions.
+
+    python benchmarks/scoring.py --mevis <checkout of henghuiding/MeViS>
+
+One process, one thread, one run; both sides start from RLE, all pairs are distinct and nothing is
+kept between them. The official functions need scikit-image. Also the peak memory of `eval.py
+ablation=grid` on the bundled masks, all processes together.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+REPOSITORY = Path(__file__).parents[1]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from machine import describe, write  # noqa: E402
+from made_data import DAVIS, davis_arguments  # noqa: E402
+from pycocotools import mask as coco  # noqa: E402
+from rich.progress import track as progress  # noqa: E402
+
+from rvos.ablation import Expression, grid, score_rules  # noqa: E402
+from rvos.data.mevis import Annotations, read_split  # noqa: E402
+from rvos.inputs import Inputs, read_nouns  # noqa: E402
+from rvos.masks import TrackFiles, resize  # noqa: E402
+from rvos.refine import Candidates, Masklets  # noqa: E402
+from rvos.score import FrameScores  # noqa: E402
+
+WINDOWS, TAUS = [1, 5, 10, 15, 20, 30, 60], [round(0.1 * i, 1) for i in range(1, 10)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mevis", type=Path, required=True, help="checkout of henghuiding/MeViS")
+    parser.add_argument("--pairs", type=int, default=200, help="mask pairs per size")
+    parser.add_argument("--cells", type=int, default=63, help="grid cells run officially; if fewer"
+                        " than 63 the official time is scaled up, and the result says so")
+    options = parser.parse_args()
+    sys.path.insert(0, str(options.mevis / "tools"))
+    import metrics as official
+
+    cv2.setNumThreads(1)
+    result = describe(["numpy", "opencv-python-headless", "pycocotools", "scikit-image"])
+    jobs = load_jobs()
+    for name, size in (("480p", None), ("1080p", (1080, 1920))):
+        result[f"pairs_{name}"] = compare_pairs(distinct_pairs(jobs, options.pairs, size), official)
+    some = [job for job in jobs if job.video.name in ("judo", "pigs")]
+    result["grid_judo_pigs"] = compare_grid(some, options.cells, official)
+    result["memory_whole_grid_mb"] = peak_memory()
+    write("scoring", result)
+
+
+def load_jobs():
+    split = read_split(DAVIS.parent, DAVIS.name)
+    tracks = [TrackFiles(DAVIS / f"{name}.json.gz") for name in ("coarse", "masklets")]
+    nouns = read_nouns("nouns", str(DAVIS / "nouns.json"))
+    return Inputs(split, Annotations(split), *tracks, nouns).jobs()
+
+
+def distinct_pairs(jobs, count, size):
+    """(truth, prediction), both present, all different, spread over the videos."""
+    pairs = {}
+    for job in jobs:
+        for expression in job.video.expressions:
+            truth, coarse = job.truths[expression.annotation_ids], job.coarse
+            for g, p in zip(truth, coarse[expression.expression_id], strict=True):
+                if g and p:
+                    pairs[g["counts"], p["counts"]] = g, p
+    chosen = list(pairs.values())[:: max(1, len(pairs) // count)][:count]
+    return [(resize(g, size), resize(p, size)) if size else (g, p) for g, p in chosen]
+
+
+def compare_pairs(pairs, official):
+    start = time.perf_counter()
+    ours = [FrameScores()(g, p) for g, p in pairs]
+    ours_s = time.perf_counter() - start
+    start = time.perf_counter()
+    theirs = []
+    for g, p in pairs:
+        truth, prediction = coco.decode(g), coco.decode(p)
+        theirs.append((official.db_eval_iou(truth, prediction),
+                       official.db_eval_boundary(truth, prediction)))  # fmt: skip
+    theirs_s = time.perf_counter() - start
+    return {
+        "pairs": len(pairs),
+        "ours_ms_per_pair": 1e3 * ours_s / len(pairs),
+        "official_ms_per_pair": 1e3 * theirs_s / len(pairs),
+        "times_as_fast": theirs_s / ours_s,
+        "largest_difference": float(np.abs(np.array(ours) - np.array(theirs)).max()),
+    }
+
+
+def compare_grid(jobs, num_cells, official):
+    start = time.perf_counter()
+    ours = [row for job in jobs for row in score_rules(*our_task(job))]
+    ours_s = time.perf_counter() - start
+    cells = list(product(WINDOWS, TAUS))
+    picked = sorted(set(np.linspace(0, len(cells) - 1, num_cells).round().astype(int).tolist()))
+    start, difference = time.perf_counter(), 0.0
+    expressions = [(job, e) for job in jobs for e in job.video.expressions]
+    for row, (job, expression) in zip(progress(ours, "official"), expressions, strict=True):
+        for i, scores in zip(picked, official_cells(job, expression, cells, picked, official),
+                             strict=True):  # fmt: skip
+            mean = np.mean([row[i].J, row[i].F], axis=1)
+            difference = max(difference, float(np.abs(mean - scores).max()))
+    theirs_s = time.perf_counter() - start
+    scale = len(cells) / len(picked)
+    return {
+        "expressions": len(expressions),
+        "cells": len(cells),
+        "official_cells_run": len(picked),
+        "ours_s": ours_s,
+        "official_s": theirs_s * scale,
+        "times_as_fast": theirs_s * scale / ours_s,
+        "largest_difference": difference,
+    }
+
+
+def our_task(job):
+    masklets = {noun: Masklets(tracks) for noun, tracks in job.masklets.items()}
+    expressions = []
+    for e in job.video.expressions:
+        noun = job.nouns[e.expression_id]
+        candidates = Candidates(job.coarse[e.expression_id], masklets[noun])
+        truth = job.truths[e.annotation_ids]
+        expressions.append(Expression(e.expression_id, noun, truth, candidates))
+    return expressions, grid(WINDOWS, TAUS)
+
+
+def official_cells(job, expression, cells, picked, official):
+    """Mean J and F of the picked cells: refined on decoded arrays, scored by MeViS' functions."""
+    key = expression.expression_id
+    tracks = [job.truths[expression.annotation_ids], job.coarse[key]]
+    tracks += job.masklets[job.nouns[key]]
+    size = next(mask["size"] for track in tracks for mask in track if mask)
+    empty = np.zeros(size, np.uint8)
+    truth, coarse, *masklets = (
+        np.stack([empty if mask is None else coco.decode(mask) for mask in track])
+        for track in tracks
+    )  # each (T, H, W)
+    shares = np.zeros((len(coarse), len(masklets)))
+    for i, masklet in enumerate(masklets):
+        areas, inside = (x.sum((1, 2), dtype=np.int64) for x in (masklet, masklet & coarse))
+        shares[areas > 0, i] = inside[areas > 0] / areas[areas > 0]
+    for window, tau in (cells[i] for i in picked):
+        refined = coarse.copy()
+        for start in range(0, len(coarse), window):
+            above = shares[start : start + window] > tau
+            rows, first, counts = np.unique(above, axis=0, return_index=True, return_counts=True)
+            winner = rows[np.lexsort((first, -counts))[0]]
+            if winner.any():
+                parts = [m[start : start + window] for m, used in zip(masklets, winner, strict=True)
+                         if used]  # fmt: skip
+                refined[start : start + window] = np.any(parts, axis=0)
+        yield (official.db_eval_iou(truth, refined).mean(),
+               official.db_eval_boundary(truth, refined).mean())  # fmt: skip
+
+
+def peak_memory():
+    """Sum of the resident memory of eval.py and its workers, sampled; MB."""
+    import psutil
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [*davis_arguments(), "ablation=grid", f"output_dir={folder}/out"]
+        process = subprocess.Popen([sys.executable, "eval.py", *arguments], cwd=REPOSITORY,
+                                   stdout=subprocess.DEVNULL)  # fmt: skip
+        peak = 0
+        while process.poll() is None:
+            try:
+                tree = [psutil.Process(process.pid)]
+                tree += tree[0].children(recursive=True)
+                peak = max(peak, sum(p.memory_info().rss for p in tree))
+            except psutil.NoSuchProcess:
+                continue
+            time.sleep(0.02)
+        if process.returncode:
+            raise RuntimeError(f"eval.py failed with status {process.returncode}")
+    return peak / 1e6
+
+
+if __name__ == "__main__":
+    main()

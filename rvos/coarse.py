@@ -1,0 +1,299 @@
+"""MUTR over whole videos -> coarse masks: any length, every expression, at bounded memory.
+
+A video is cut into sub-clips (`clip_plan`); for each the text-independent features are computed
+once and all expressions are answered from them. `per_clip` lets every sub-clip choose its query;
+`long_term` chooses once, from the decoder states of all frames. The chosen query's mask is
+resized from stride 4 to the original frame as if it covered it exactly, thresholded, and kept as
+RLE. There is no score threshold: every expression gets a mask (MeViS_Track_Solution_2024,
+inference_mevis.py).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+from rvos import InputError, list_problems
+from rvos.clip_plan import ClipPlan, Clips, Sampling, cut, released_script_lengths
+from rvos.frames import Frames
+from rvos.masks import Mask, Track, from_runs
+from rvos.mutr import MUTR, TextFeatures
+from rvos.resized_frames import ResizedFrames
+
+QueryChoice = Literal["per_clip", "long_term"]
+Heads = Literal["upstream", "last"]
+FRAMES_AT_ONCE = 8  # masks resized to the original frame together; only memory depends on it
+
+
+@dataclass(frozen=True)
+class CoarseSettings:
+    """How whole videos are answered; conf/coarse/mutr.yaml says what each key means.
+
+    Raises InputError listing every value that is out of range.
+    """
+
+    checkpoint: str | None
+    sampling: Sampling
+    query: QueryChoice
+    clip_length: int
+    clip_plan: ClipPlan
+    script_processes: int
+    heads: Heads
+    mask_threshold: float
+    short_side: int
+    expression_batch: int
+    cpu_threads: int
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"coarse.{key}: expected {' or '.join(get_args(choices))}, got {getattr(self, key)!r}"
+            for key, choices in (
+                ("sampling", Sampling),
+                ("query", QueryChoice),
+                ("clip_plan", ClipPlan),
+                ("heads", Heads),
+            )
+            if getattr(self, key) not in get_args(choices)
+        ]
+        for key, minimum in (
+            ("clip_length", 1), ("script_processes", 1), ("short_side", 32),
+            ("expression_batch", 1), ("cpu_threads", 1),
+        ):  # fmt: skip
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+                problems.append(f"coarse.{key}: expected an integer >= {minimum}, got {value!r}")
+        threshold = self.mask_threshold
+        if not isinstance(threshold, int | float) or not 0 < threshold < 1:
+            problems.append(f"coarse.mask_threshold: expected 0 < value < 1, got {threshold!r}")
+        if problems:
+            raise InputError(list_problems("Wrong settings of coarse", problems))
+
+    def protocol(self) -> dict[str, Any]:
+        """What decides the masks, besides the model, its weights and its precision."""
+        return {
+            "sampling": self.sampling,
+            "query": self.query,
+            "clip_length": self.clip_length,
+            "clip_plan": self.clip_plan,
+            "script_processes": self.script_processes,
+            "resize": {"short_side": self.short_side, "filter": "Pillow bilinear"},
+            "mask_threshold": self.mask_threshold,
+            "heads": self.heads,
+            "cpu_threads": self.cpu_threads,
+        }
+
+    def checkpoint_file(self) -> Path:
+        """Raises InputError when no checkpoint is given or it is not there."""
+        if not self.checkpoint:
+            raise InputError("coarse.checkpoint: expected a file of MUTR's weights, got nothing")
+        if not Path(self.checkpoint).is_file():
+            raise InputError(f"coarse.checkpoint: {self.checkpoint}: no such file")
+        return Path(self.checkpoint)
+
+
+def make_coarse(name: str, path: str | None, **settings: Any) -> CoarseSettings:
+    """Settings of conf/coarse/mutr.yaml. Raises InputError when they make no sense."""
+    if name != "mutr" or path is not None:
+        raise InputError(
+            f"coarse={name} coarse.path={path}: MUTR's masks need coarse=mutr and no path; masks "
+            "that exist already are coarse=files coarse.path=..."
+        )
+    return CoarseSettings(**settings)
+
+
+class ClipFrames(Protocol):
+    """A video at network size (`ResizedFrames`)."""
+
+    original_size: tuple[int, int]  # height, width of the masks, pixels
+
+    def __len__(self) -> int: ...
+
+    def clip(self, frame_idx: range, device: torch.device) -> Tensor:
+        """Those frames (T, 3, h, w) float32, ImageNet-normalised."""
+
+
+@dataclass(frozen=True)
+class QueryScores:
+    """One choice of a query: of a sub-clip, or of the whole video (`long_term`)."""
+
+    frame_idx: range
+    scores: tuple[float, ...]  # (N,) probability of each query
+    query: int  # the chosen one
+
+    def as_json(self) -> dict[str, Any]:
+        frames = {"start": self.frame_idx.start, "step": self.frame_idx.step}
+        return {**frames, "frames": len(self.frame_idx), "scores": list(self.scores),
+                "query": self.query}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The coarse masks of one expression and how their queries were chosen."""
+
+    track: Track
+    clips: tuple[QueryScores, ...]  # each sub-clip's own choice, also with `long_term`
+    long_term: QueryScores | None
+
+    def scores_as_json(self) -> dict[str, Any]:
+        content: dict[str, Any] = {"clips": [clip.as_json() for clip in self.clips]}
+        if self.long_term is not None:
+            content["long_term"] = self.long_term.as_json()
+        return content
+
+
+def segment_video(
+    model: MUTR,
+    source: Frames,
+    expressions: Sequence[str],
+    settings: CoarseSettings,
+    *,
+    report: Callable[[int], None] | None = None,
+) -> list[Answer]:
+    """Coarse masks of one's own video, one Answer per expression, on the model's device.
+
+    `report(n)` is called with the number of expression-frames answered since the last call.
+    Raises FrameError for frames that cannot be read and InputError for an empty expression.
+    """
+    lengths = [settings.clip_length] * len(expressions)
+    if settings.clip_plan == "released_script":
+        video = (len(source), len(expressions))
+        (lengths,) = released_script_lengths([video], settings.clip_length, settings.sampling)
+    with ResizedFrames(source, settings.short_side) as frames:
+        plans = [cut(len(frames), length, settings.sampling) for length in lengths]
+        return answer(model, frames, encoder(model, expressions), plans, settings, report=report)
+
+
+TextEncoder = Callable[[Sequence[int]], TextFeatures]  # positions of expressions -> their words
+
+
+def encoder(model: MUTR, expressions: Sequence[str]) -> TextEncoder:
+    """The sentences as they are: no lower-casing, as in the released inference."""
+    return lambda idx: model.encode_text([expressions[i] for i in idx])
+
+
+@torch.inference_mode()
+def answer(
+    model: MUTR,
+    frames: ClipFrames,
+    encode_text: TextEncoder,
+    plans: Sequence[Clips],
+    settings: CoarseSettings,
+    *,
+    report: Callable[[int], None] | None = None,
+) -> list[Answer]:
+    """One Answer for each of `plans`, the sub-clips of each expression."""
+    model.eval()
+    device = next(model.parameters()).device
+    drafts = [_Draft(len(frames)) for _ in plans]
+    for clips, batches in _batches(plans, settings.expression_batch):
+        texts = [encode_text(batch) for batch in batches]
+        for clip in clips:
+            video = model.encode_video(frames.clip(clip, device)[None])  # (1, T, 3, h, w)
+            for batch, text in zip(batches, texts, strict=True):
+                _answer_clip(model, video, text, clip, [drafts[i] for i in batch],
+                             frames.original_size, settings)  # fmt: skip
+                if report is not None:
+                    report(len(clip) * len(batch))
+            del video
+        if settings.query == "long_term":
+            for batch in batches:
+                _choose_over_video(model, [drafts[i] for i in batch], device, settings)
+    return [draft.answer() for draft in drafts]
+
+
+def _batches(
+    plans: Sequence[Clips], batch_size: int
+) -> Iterator[tuple[Clips, list[Sequence[int]]]]:
+    """Expressions of equal sub-clips share the video's features: those, cut into batches."""
+    for clips in dict.fromkeys(plans):
+        idx = [i for i, plan in enumerate(plans) if plan == clips]
+        yield clips, [idx[start : start + batch_size] for start in range(0, len(idx), batch_size)]
+
+
+class _Draft:
+    """One expression while its video is being answered."""
+
+    def __init__(self, num_frames: int):
+        # Per frame the masks of the queries that may still be chosen.
+        self.masks: list[list[Mask]] = [[] for _ in range(num_frames)]
+        self.clips: list[QueryScores] = []
+        self.states: list[Tensor] = []  # (T, N, C) per sub-clip, in main memory; for `long_term`
+        self.long_term: QueryScores | None = None
+
+    def answer(self) -> Answer:
+        query = self.long_term.query if self.long_term else 0  # per_clip kept the chosen one only
+        track = [masks[query] for masks in self.masks]
+        return Answer(track, tuple(self.clips), self.long_term)
+
+
+def _answer_clip(
+    model: MUTR,
+    video: Any,
+    text: TextFeatures,
+    clip: range,
+    drafts: Sequence[_Draft],
+    size: tuple[int, int],
+    settings: CoarseSettings,
+) -> None:
+    """One sub-clip, one batch of expressions: scores and masks go into the drafts."""
+    long_term = settings.query == "long_term"
+    found = model(video, text, masks="all" if long_term else "chosen", heads=settings.heads)
+    assert found.mask_logits is not None
+    scores, queries = found.scores.float().tolist(), found.query.tolist()
+    for e, draft in enumerate(drafts):
+        draft.clips.append(QueryScores(clip, tuple(scores[e]), queries[e]))
+        if long_term:
+            draft.states.append(found.decoder_states[e].float().cpu())
+        logits = rearrange(found.mask_logits[e], "t m h w -> m t h w")
+        tracks = [mask_track(of_query, size, settings.mask_threshold) for of_query in logits]
+        for frame_idx, masks in zip(clip, zip(*tracks, strict=True), strict=True):
+            draft.masks[frame_idx] = list(masks)
+
+
+def _choose_over_video(
+    model: MUTR, drafts: Sequence[_Draft], device: torch.device, settings: CoarseSettings
+) -> None:
+    """The query of highest score over all frames, in their order in the video."""
+    order = torch.tensor([t for clip in drafts[0].clips for t in clip.frame_idx]).argsort()
+    states = torch.stack([torch.cat(draft.states)[order] for draft in drafts])  # (E, T, N, C)
+    scores = model.score_queries(states.to(device), heads=settings.heads).float()  # (E, N)
+    for draft, of_query in zip(drafts, scores.cpu(), strict=True):
+        draft.states.clear()
+        draft.long_term = QueryScores(
+            range(len(order)), tuple(of_query.tolist()), int(of_query.argmax())
+        )
+
+
+def mask_track(mask_logits: Tensor, size: tuple[int, int], threshold: float) -> Track:
+    """(T, h, w) logits -> masks of `size` (height, width), a few frames at a time."""
+    bound = math.log(threshold / (1 - threshold))  # sigmoid(logit) > threshold
+    track: Track = []
+    for part in mask_logits.float().split(FRAMES_AT_ONCE):
+        full = F.interpolate(part[:, None], size=size, mode="bilinear", align_corners=False)
+        track += encode_masks(full[:, 0] > bound)  # (T, H, W)
+    return track
+
+
+def encode_masks(masks: Tensor) -> Track:
+    """(T, H, W) bool on any device -> RLE. The runs are found where the masks are, so that only
+    their ends leave the device. An empty mask is None."""
+    num_frames, height, width = masks.shape
+    pixels = rearrange(masks, "t h w -> t (w h)")  # runs go down the columns
+    frame, position = torch.nonzero(pixels[:, 1:] != pixels[:, :-1], as_tuple=True)
+    ends = position.cpu().numpy() + 1
+    bounds = np.searchsorted(frame.cpu().numpy(), np.arange(num_frames + 1))
+    starts_inside = pixels[:, 0].tolist()  # the first run, of background, is then empty
+    track: Track = []
+    for t in range(num_frames):
+        inner = ends[bounds[t] : bounds[t + 1]]
+        before = [0, 0] if starts_inside[t] else [0]
+        runs = np.diff(np.concatenate((before, inner, [height * width])))
+        track.append(from_runs(runs, (height, width)) if runs.size > 1 else None)
+    return track

@@ -1,0 +1,192 @@
+"""What is installed and found on this machine, one line each with what to do: python -m rvos.doctor
+
+The exit status is 1 if something is missing without which eval.py cannot run on given masks.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from omegaconf import DictConfig, OmegaConf
+from packaging.requirements import Requirement
+from rich.console import Console
+
+from rvos import __version__
+from rvos.entry import CONFIG_DIR
+from rvos.masks import find_json
+
+_SPLITS = ("train", "valid_u", "valid", "test")
+_EXTRAS = {
+    "models": "training and networks: make setup",
+    "sam2": "masklets.tracker=sam2_package: make setup",
+    "nouns": "masklets.noun.method=benepar or spacy: pip install -e '.[nouns]'",
+    "bench": "benchmarks/scoring.py: pip install -e '.[bench]'",
+    "dev": "tests: pip install -e '.[dev]'",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: `needed` is missing and stops everything, `absent` only what it is for."""
+
+    state: Literal["ok", "absent", "needed"]
+    what: str
+    detail: str
+
+
+def findings() -> Iterator[Finding]:
+    yield Finding("ok", "rvos", f"{__version__}, {CONFIG_DIR.parent}")
+    yield Finding("ok", "Python", f"{platform.python_version()} on {platform.platform()}")
+    yield from _packages()
+    yield from _devices()
+    yield from _programs()
+    paths = OmegaConf.load(CONFIG_DIR / "paths.yaml")
+    assert isinstance(paths, DictConfig)
+    yield from _data(Path(paths.data))
+    yield from _weights(Path(paths.weights))
+
+
+def _packages() -> Iterator[Finding]:
+    """The packages that pyproject.toml names, by its groups."""
+    try:
+        requirements = importlib.metadata.requires("rvos") or []
+    except importlib.metadata.PackageNotFoundError:
+        requirements = _requirements_of_the_checkout()
+    for text in requirements:
+        requirement = Requirement(text)
+        match = re.search(r"extra == ['\"](\w+)", str(requirement.marker))
+        extra = match[1] if match else None
+        todo = _EXTRAS.get(extra, f"pip install -e '.[{extra}]'") if extra else "make setup"
+        missing: Literal["absent", "needed"] = "absent" if extra else "needed"
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(missing, requirement.name, f"not installed; for {todo}")
+            continue
+        if requirement.specifier.contains(version, prereleases=True):
+            yield Finding("ok", requirement.name, version)
+        else:
+            detail = f"{version}, but {requirement.specifier} is needed; for {todo}"
+            yield Finding(missing, requirement.name, detail)
+
+
+def _requirements_of_the_checkout() -> list[str]:
+    """As `importlib.metadata` gives them, where the package runs without being installed."""
+    import tomllib
+
+    project = tomllib.loads((CONFIG_DIR.parent / "pyproject.toml").read_text())["project"]
+    optional = [
+        f'{requirement}; extra == "{extra}"'
+        for extra, requirements in project["optional-dependencies"].items()
+        for requirement in requirements
+    ]
+    return [*project["dependencies"], *optional]
+
+
+def _devices() -> Iterator[Finding]:
+    cores = len(os.sched_getaffinity(0))
+    yield Finding("ok", "CPU", f"{cores} cores")
+    if importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        built = torch.version.cuda or "none"
+        yield Finding("absent", "GPU", f"none that torch {torch.__version__} (CUDA {built}) can "
+                      "use; networks run on the CPU, the full models slowly")  # fmt: skip
+    for i in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(i)
+        bf16 = "" if torch.cuda.is_bf16_supported() else ", no bf16: trainer.precision=32-true"
+        yield Finding("ok", f"GPU {i}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB, "
+                      f"compute capability {device.major}.{device.minor}{bf16}")  # fmt: skip
+
+
+def _programs() -> Iterator[Finding]:
+    if importlib.util.find_spec("av") is not None:
+        import av
+
+        if "libx264" in av.codecs_available:
+            yield Finding("ok", "H.264", "PyAV writes videos that browsers play")
+        else:
+            yield Finding("absent", "H.264", "this PyAV has no libx264; predict.py needs it: "
+                          "pip install --force-reinstall av")  # fmt: skip
+    for module, what, todo in (
+        ("mmcv", "mmcv", "only for model.deform_attn=mmcv, its CUDA kernel"),
+        ("hydra_plugins.hydra_submitit_launcher", "SLURM launcher",
+         "only for hydra/launcher=slurm: pip install hydra-submitit-launcher"),
+    ):  # fmt: skip
+        try:
+            found = importlib.util.find_spec(module) is not None
+        except ModuleNotFoundError:  # of the parent package
+            found = False
+        yield Finding("ok", what, "installed") if found else Finding("absent", what, todo)
+    mode = os.environ.get("WANDB_MODE")
+    yield Finding("ok", "W&B", f"WANDB_MODE={mode}" if mode else
+                  "logger=wandb needs `wandb login`, or WANDB_MODE=offline")  # fmt: skip
+
+
+def _data(folder: Path) -> Iterator[Finding]:
+    """The splits in each data set below paths.data."""
+    where = f"{folder.resolve()} (RVOS_DATA)"
+    sets = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    found = False
+    for root in sets:
+        for split in sorted(p.name for p in root.iterdir() if p.is_dir()):
+            if find_json(root / split / "meta_expressions.json") is None:
+                continue
+            found = True
+            parts = ["expressions"]
+            parts += ["ground truth"] * (find_json(root / split / "mask_dict.json") is not None)
+            parts += ["images"] * (root / split / "JPEGImages").is_dir()
+            missing = "" if "images" in parts else "; no JPEGImages: only given masks can be used"
+            yield Finding("ok", f"data {root.name}/{split}", ", ".join(parts) + missing)
+    if not found:
+        yield Finding("absent", "data", f"no data set in {where}; docs/data.md says how to get "
+                      f"MeViS there as mevis/{{{','.join(_SPLITS)}}}")  # fmt: skip
+
+
+def _weights(folder: Path) -> Iterator[Finding]:
+    """What lies in paths.weights, and the noun parser's model where NLTK looks for it."""
+    files = sorted(p for p in folder.iterdir() if not p.name.startswith(".")) \
+        if folder.is_dir() else []  # fmt: skip
+    for path in files:
+        if path.is_file():
+            yield Finding("ok", f"weights {path.name}", f"{path.stat().st_size / 2**20:.0f} MiB")
+        else:
+            yield Finding("ok", f"weights {path.name}/", f"{sum(1 for _ in path.iterdir())} files")
+    if not files:
+        yield Finding("absent", "weights", f"nothing in {folder.resolve()} (RVOS_WEIGHTS); "
+                      "docs/weights.md says where each official file comes from. `make demo` "
+                      "trains a small model of its own")  # fmt: skip
+    if importlib.util.find_spec("nltk") is not None:
+        import nltk.data
+
+        try:
+            nltk.data.find("models/benepar_en3")
+            yield Finding("ok", "benepar_en3", "masklets.noun.method=benepar can be used")
+        except LookupError:
+            todo = "python -c 'import benepar; benepar.download(\"benepar_en3\")'"
+            detail = f"only for masklets.noun.method=benepar: {todo}"
+            yield Finding("absent", "benepar_en3", detail)
+
+
+def main() -> int:
+    console = Console(highlight=False)
+    marks = {"ok": "[green]ok[/]     ", "absent": "[yellow]-[/]      ", "needed": "[red]MISSING[/]"}
+    found = []
+    for finding in findings():
+        found.append(finding)
+        detail = finding.detail.replace("[", r"\[")
+        console.print(f"{marks[finding.state]}  {finding.what:<28} {detail}", soft_wrap=True)
+    return int(any(finding.state == "needed" for finding in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Backbones: frames -> feature maps of strides 4, 8, 16, 32. They do not see the text.
+
+A backbone is a module with `channels` (of the four maps) and `forward(frames (B, T, 3, H, W)) ->
+[(B T, C_i, h_i, w_i)] * 4`. With `checkpointing`, activations of its blocks are computed again in
+the backward pass instead of being kept.
+"""
+
+from rvos import InputError
+from rvos.mutr.backbones.base import Backbone
+
+RESNETS = ("resnet50", "resnet101", "resnet10_tiny")
+SWINS = ("swin_t", "swin_s", "swin_b", "swin_l")
+VIDEO_SWINS = ("video_swin_t", "video_swin_s", "video_swin_b")
+CONVNEXTS = ("convnext_large", "convnext_xxlarge")
+CONVMAES = ("convmae_base", "convmae_large")
+NAMES = (*RESNETS, *SWINS, *VIDEO_SWINS, *CONVNEXTS, *CONVMAES)
+
+
+def build_backbone(name: str, *, checkpointing: bool) -> Backbone:
+    """`swin_l_p4w7`, as the official options call it, is `swin_l`."""
+    name = name.removesuffix("_p4w7")
+    if name in RESNETS:
+        from rvos.mutr.backbones.resnet import FrozenResNet, TinyResNet
+
+        if name == "resnet10_tiny":
+            return TinyResNet(checkpointing=checkpointing)
+        return FrozenResNet(name, checkpointing=checkpointing)
+    if name in SWINS:
+        from rvos.mutr.backbones.swin import Swin
+
+        return Swin(name, checkpointing=checkpointing)
+    if name in VIDEO_SWINS:
+        from rvos.mutr.backbones.video_swin import VideoSwin
+
+        return VideoSwin(name, checkpointing=checkpointing)
+    if name in CONVNEXTS:
+        from rvos.mutr.backbones.convnext import ConvNeXt
+
+        return ConvNeXt(name, checkpointing=checkpointing)
+    if name in CONVMAES:
+        from rvos.mutr.backbones.convmae import ConvMAE
+
+        return ConvMAE(name, checkpointing=checkpointing)
+    raise InputError(f"model.backbone={name}: expected one of {', '.join(NAMES)}")

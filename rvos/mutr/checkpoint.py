@@ -1,0 +1,296 @@
+"""Official MUTR checkpoints <-> ours, strictly both ways.
+
+Official files name their tensors after the official code's modules; that is a public format. The
+table below renames ours to theirs; shapes are equal. `python -m rvos.mutr.checkpoint FILE` tells
+what a file is.
+"""
+
+import pickle
+import re
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rvos import InputError, list_problems
+from rvos.mutr.backbones import NAMES as BACKBONES
+from rvos.mutr.backbones import build_backbone
+from rvos.mutr.model import MUTR
+
+State = dict[str, Tensor]
+
+# Start of own name -> start of official name. # is a number, #+1 and #-1 its neighbours.
+NAMES = {
+    "backbone": "backbone.0",
+    "backbone.body.layers.#.downsample": "backbone.0.body.layers.#-1.downsample",  # Swin
+    "backbone.norms.#": "backbone.0.body.norm#",  # Swin
+    "backbone.stages.#.#": "backbone.0.body.layers.#.blocks.#",  # Video Swin, here and below
+    "backbone.stages.#.#.mlp.0": "backbone.0.body.layers.#.blocks.#.mlp.fc1",
+    "backbone.stages.#.#.mlp.3": "backbone.0.body.layers.#.blocks.#.mlp.fc2",
+    "backbone.merges.#": "backbone.0.body.downsamples.#",
+    "backbone.patch_embed": "backbone.0.body.patch_embed",
+    "projection": "input_proj",
+    "text.roberta": "text_encoder",
+    "text.projection": "resizer.fc",
+    "text.norm": "resizer.layer_norm",
+    "fusion.attention": "fusion_module.multihead_attn",
+    "mta.attention": "MTA.layers.0.multihead_attn",
+    "mta.norm": "MTA.layers.0.norm1",
+    "mta.ffn": "MTA.layers.0",
+    "mta.ffn.norm": "MTA.layers.0.norm2",
+    "level_embed": "transformer.level_embed",
+    "encoder.layers.#.attention": "transformer.encoder.layers.#.self_attn",
+    "encoder.layers.#.norm": "transformer.encoder.layers.#.norm1",
+    "encoder.layers.#.ffn": "transformer.encoder.layers.#",
+    "encoder.layers.#.ffn.norm": "transformer.encoder.layers.#.norm2",
+    "decoder.queries": "query_embed",
+    "decoder.reference": "transformer.reference_points",
+    "decoder.layers.#.self_attention": "transformer.decoder.layers.#.self_attn",
+    "decoder.layers.#.self_norm": "transformer.decoder.layers.#.norm2",
+    "decoder.layers.#.attention": "transformer.decoder.layers.#.cross_attn",
+    "decoder.layers.#.norm": "transformer.decoder.layers.#.norm1",
+    "decoder.layers.#.ffn": "transformer.decoder.layers.#",
+    "decoder.layers.#.ffn.norm": "transformer.decoder.layers.#.norm3",
+    "mti.window_layers.#.attention": "mti.enc_self_attn.#.self_attn",
+    "mti.window_layers.#.norm": "mti.enc_self_attn.#.norm",
+    "mti.window_layers.#.ffn": "mti.enc_ffn.#",
+    "mti.clip_layers.#.cross_attention": "mti.transformer_cross_attention_layers.#.multihead_attn",
+    "mti.clip_layers.#.cross_norm": "mti.transformer_cross_attention_layers.#.norm",
+    "mti.clip_layers.#.attention": "mti.transformer_self_attention_layers.#.self_attn",
+    "mti.clip_layers.#.norm": "mti.transformer_self_attention_layers.#.norm",
+    "mti.clip_layers.#.ffn": "mti.transformer_ffn_layers.#",
+    "mti.frame_positions": "mti.fq_pos",
+    "mti.clip_positions": "mti.query_embed",
+    "mti.clip_queries": "mti.query_feat",
+    "mti.norm": "mti.decoder_norm",
+    "pixel_decoder.levels.#.lateral": "pixel_decoder.adapter_#+1",
+    "pixel_decoder.levels.#.lateral_norm": "pixel_decoder.adapter_#+1.norm",
+    "pixel_decoder.levels.#.smooth": "pixel_decoder.layer_#+1",
+    "pixel_decoder.levels.#.smooth_norm": "pixel_decoder.layer_#+1.norm",
+    "pixel_decoder.levels.#.block.self_attention": "pixel_decoder.cross_attn_#+1.self_attn",
+    "pixel_decoder.levels.#.block.self_norm": "pixel_decoder.cross_attn_#+1.norm1",
+    "pixel_decoder.levels.#.block.attention": "pixel_decoder.cross_attn_#+1.multihead_attn",
+    "pixel_decoder.levels.#.block.norm": "pixel_decoder.cross_attn_#+1.norm2",
+    "pixel_decoder.levels.#.block.ffn": "pixel_decoder.cross_attn_#+1",
+    "pixel_decoder.levels.#.block.ffn.norm": "pixel_decoder.cross_attn_#+1.norm3",
+    "mask_head.features": "pixel_decoder.mask_features",
+    "mask_head.controller": "controller",
+    "class_heads": "class_embed",
+    "box_heads": "bbox_embed",
+}
+
+
+@cache
+def _patterns() -> list[tuple[re.Pattern, str]]:
+    """Longest own name first, so that the most specific one is used."""
+    rows = sorted(NAMES.items(), key=lambda row: -len(row[0]))
+    return [
+        (re.compile(re.escape(own).replace(r"\#", r"(\d+)") + r"(?=\.|$)"), official)
+        for own, official in rows
+    ]
+
+
+def official_name(own: str) -> str:
+    """`decoder.queries.weight` -> `query_embed.weight`."""
+    for pattern, official in _patterns():
+        if found := pattern.match(own):
+            for number in found.groups():
+                step = re.search(r"#([+-]1)?", official)
+                assert step is not None
+                index = str(int(number) + int(step[1] or 0))
+                official = official[: step.start()] + index + official[step.end() :]
+            return official + own[found.end() :]
+    return own
+
+
+def official_names(model: MUTR) -> dict[str, str]:
+    """Official name -> own name. Heads that share one tensor have several official names."""
+    names = {official_name(own): own for own in model.state_dict()}
+    levels = len(model.decoder.layers)
+    for official, own in list(names.items()):
+        head, _, rest = official.partition(".0.")
+        if model.box_refine and official.startswith("bbox_embed."):
+            names[f"transformer.decoder.{official}"] = own
+        elif not model.box_refine and head in ("class_embed", "bbox_embed"):
+            names |= {f"{head}.{level}.{rest}": own for level in range(1, levels)}
+    return names
+
+
+def _constants(model: MUTR) -> State:
+    """Tensors that official files hold and that follow from the architecture."""
+    constants = getattr(model.backbone, "index_buffers", dict)()
+    return {official_name(f"backbone.{name}"): tensor for name, tensor in constants.items()}
+
+
+def to_official(model: MUTR) -> State:
+    """The official state dict of a model."""
+    own = model.state_dict()
+    return {official: own[name] for official, name in official_names(model).items()} | _constants(
+        model
+    )
+
+
+def from_official(state: Mapping[str, Tensor], model: MUTR) -> State:
+    """Official state dict -> ours, for `model`. InputError: it does not fit, and where."""
+    names, constants = official_names(model), _constants(model)
+    expected = model.state_dict()
+    shapes = {official: expected[own].shape for official, own in names.items()}
+    shapes |= {name: tensor.shape for name, tensor in constants.items()}
+    if problems := _differences(state, shapes):
+        raise InputError(list_problems("the checkpoint does not fit the model", problems))
+    return {own: state[official] for official, own in names.items()}
+
+
+def _differences(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> list[str]:
+    missing = [f"missing: {name} {tuple(shapes[name])}" for name in shapes if name not in state]
+    surplus = [
+        f"unexpected: {name} {tuple(state[name].shape)}" for name in state if name not in shapes
+    ]
+    other = [
+        f"shape: {name} is {tuple(state[name].shape)}, expected {tuple(shape)}"
+        for name, shape in shapes.items()
+        if name in state and state[name].shape != shape
+    ]
+    return [*other, *missing, *surplus]
+
+
+def read_state(path: str | Path) -> State:
+    """State dict in a file: plain, in `{"model": ...}`, or Lightning's `{"state_dict": ...}`.
+
+    Prefixes `module.` and `model.` and the `position_ids` buffer of old transformers are dropped.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{path}: not a readable checkpoint of {path.stat().st_size} bytes (truncated, or it"
+            f" holds more than tensors, numbers and strings): {reason}"
+        ) from error
+    for key in ("model", "state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected a state dict")
+    state = {
+        re.sub(r"^((module|model)\.)+", "", name): value
+        for name, value in content.items()
+        if isinstance(value, Tensor)
+    }
+    if not state:
+        raise InputError(f"{path}: holds no tensors")
+    return {n: v for n, v in state.items() if not n.endswith("embeddings.position_ids")}
+
+
+def is_official(state: Mapping[str, Tensor]) -> bool:
+    return any(name.startswith("transformer.") for name in state)
+
+
+def load_weights(model: MUTR, path: str | Path) -> None:
+    """Loads an official file or our own into `model`, strictly."""
+    state = read_state(path)
+    try:
+        own = from_official(state, model) if is_official(state) else state
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        if problems := _differences(own, shapes):
+            raise InputError(list_problems("the checkpoint does not fit the model", problems))
+    except InputError as error:
+        raise InputError(f"{path}: {error}\nThe file is: {summary(state)[0]}") from error
+    model.load_state_dict(own)
+
+
+def save_official(model: MUTR, path: str | Path) -> None:
+    """Writes `{"model": official state dict}`, atomically."""
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    torch.save({"model": to_official(model)}, part)
+    part.replace(path)
+
+
+def guess_backbone(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:
+    """Name of the backbone in a state dict that fits best, and where it does not."""
+    found = {n: v for n, v in state.items() if n.startswith("backbone.")}
+    official = is_official(state)
+    differences = {n: _differences(found, _backbone_shapes(n, official)) for n in BACKBONES}
+    return min(differences.items(), key=lambda row: len(row[1]))
+
+
+@cache
+def _backbone_shapes(name: str, official: bool) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        backbone = build_backbone(name, checkpointing=False)
+    entries = {f"backbone.{key}": value.shape for key, value in backbone.state_dict().items()}
+    if not official:
+        return entries
+    constants = getattr(backbone, "index_buffers", dict)()
+    entries |= {f"backbone.{key}": value.shape for key, value in constants.items()}
+    return {official_name(key): shape for key, shape in entries.items()}
+
+
+def summary(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:
+    """What a state dict is in one line, and which keys of its backbone do not fit."""
+    backbone, problems = guess_backbone(state)
+    official = is_official(state)
+    query = "query_embed.weight" if official else "decoder.queries.weight"
+    classes = "class_embed.0.weight" if official else "class_heads.0.weight"
+    refined = "transformer.decoder.bbox_embed.0.layers.0.weight" if official else "box_heads.1."
+    facts = [
+        "official MUTR" if official else "MUTR of this package",
+        f"backbone {backbone}" + ("" if not problems else f" (nearest; {len(problems)} differ)"),
+        "box refinement " + ("on" if any(n.startswith(refined) for n in state) else "off"),
+        f"{len(state[classes]) if classes in state else 'unknown'} classes",
+        f"{len(state[query]) if query in state else 'unknown'} queries",
+        f"{sum(v.numel() for v in state.values()) / 1e6:.1f} M numbers in {len(state)} tensors",
+    ]
+    return ", ".join(facts), problems
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m rvos.mutr.checkpoint FILE ...`: one line per file, then the keys that differ."""
+    if not arguments:
+        print("usage: python -m rvos.mutr.checkpoint FILE ...", file=sys.stderr)
+        return 2
+    status = 0
+    for path in arguments:
+        try:
+            state = read_state(path)
+            line, problems = summary(state)
+            problems = problems or _misfits(state)
+        except InputError as error:
+            print(error, file=sys.stderr)
+            status = 1
+            continue
+        print(f"{path}: {line}")
+        if problems:
+            print(list_problems("keys that do not fit", problems, shown=40))
+            status = 1
+        else:
+            print("all keys fit")
+    return status
+
+
+def _misfits(state: Mapping[str, Tensor]) -> list[str]:
+    """Keys that do not fit a model of the settings that the tensors tell."""
+    from rvos.mutr.build import settings_of
+
+    try:
+        settings = settings_of(state)
+    except KeyError as error:
+        return [f"missing: {error.args[0]}; without it this is no MUTR"]
+    with torch.device("meta"):
+        model = MUTR(**settings)
+    if not is_official(state):
+        return _differences(state, {n: v.shape for n, v in model.state_dict().items()})
+    shapes = {o: model.state_dict()[own].shape for o, own in official_names(model).items()}
+    shapes |= {name: tensor.shape for name, tensor in _constants(model).items()}
+    return _differences(state, shapes)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""Losses of the matched queries (MUTR, models/criterion.py), for any batch.
+
+Sums over the batch are divided by the number of frames that show their object, which the caller
+gives: only the caller knows the whole batch that makes one optimizer step. Frames without the
+object pull the box to zero and the mask to empty; a clip without it anywhere has no matched query
+and is only told that nothing is referred to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from rvos.boxes import cxcywh_to_xyxy, generalized_iou
+from rvos.mutr.features import LevelPredictions
+from rvos.mutr.matching import Targets, Weights, dice, focal, match
+
+__all__ = ["LossOutput", "MutrLoss", "Targets"]
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    total: Tensor  # scalar, weighted sum of all parts and levels
+    parts: dict[str, Tensor]  # loss_{ce,bbox,giou,mask,dice}[_level], unweighted, detached
+    query: Tensor  # (D, B) int64, -1: no object
+
+
+class MutrLoss:
+    """Weighted sum over decoder levels; the same weights match queries to objects."""
+
+    def __init__(self, *, ce: float, bbox: float, giou: float, mask: float, dice: float):
+        self.weights = Weights(ce=ce, bbox=bbox, giou=giou, mask=mask, dice=dice)
+
+    def __call__(
+        self, predictions: LevelPredictions, targets: Targets, num_valid: Tensor | float
+    ) -> LossOutput:
+        """num_valid: frames with their object in the batch of one optimizer step; at least 1.
+
+        With B clips on each of R devices and gradients averaged over devices: the number over all
+        devices divided by R.
+        """
+        with torch.autocast(predictions.logits.device.type, enabled=False):
+            query = match(predictions, targets, self.weights)
+            levels = self._per_level(predictions, targets, query)
+            if isinstance(num_valid, Tensor):
+                normaliser: Tensor | float = num_valid.clamp(min=1)
+            else:
+                normaliser = max(num_valid, 1.0)
+            levels = {name: values / normaliser for name, values in levels.items()}
+        total = sum(getattr(self.weights, name) * values.sum() for name, values in levels.items())
+        last = len(query) - 1
+        parts = {
+            f"loss_{name}" + ("" if level == last else f"_{level}"): value
+            for name, values in levels.items()
+            for level, value in enumerate(values.detach())
+        }
+        assert isinstance(total, Tensor)
+        return LossOutput(total, parts, query)
+
+    def _per_level(
+        self, predictions: LevelPredictions, targets: Targets, query: Tensor
+    ) -> dict[str, Tensor]:
+        """Sums over the batch: name -> (D,)."""
+        levels, batch = torch.meshgrid(
+            *(torch.arange(size, device=query.device) for size in query.shape), indexing="ij"
+        )
+        matched = (query >= 0).float()  # (D, B)
+        index = (levels, batch, slice(None), query.clamp(min=0))
+        boxes = predictions.boxes[index]  # (D, B, T, 4)
+        wanted = targets.boxes.to(boxes.dtype).expand_as(boxes)
+        giou = generalized_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(wanted))  # (D, B, T)
+        logits = predictions.mask_logits[index]  # (D, B, T, h, w)
+        masks = targets.thinned(tuple(logits.shape[-2:]))
+        logits = rearrange(logits, "d b t h w -> d b (t h w)")
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        volume = rearrange(masks, "b t h w -> b (t h w)").to(logits.dtype).expand_as(logits)
+        return {
+            "ce": self._classes(predictions.logits, targets.valid, query),
+            "bbox": ((boxes - wanted).abs().sum((-1, -2)) * matched).sum(1),
+            "giou": ((1 - giou).sum(-1) * matched).sum(1),
+            "mask": (focal(logits, volume).mean(-1) * matched).sum(1),
+            "dice": ((1 - dice(logits, volume)) * matched).sum(1),
+        }
+
+    @staticmethod
+    def _classes(logits: Tensor, valid: Tensor, query: Tensor) -> Tensor:
+        """Focal loss of every query in every frame; positive: the matched one where valid.
+
+        logits (D, B, N, K): the same in all frames, the object's class is 0.
+        """
+        num_queries, num_classes = logits.shape[-2:]
+        chosen = F.one_hot(query.clamp(min=0), num_queries) * (query >= 0)[..., None]  # (D, B, N)
+        positive = chosen[:, :, None] * valid[:, :, None].long()  # (D, B, T, N)
+        wanted = positive[..., None] * F.one_hot(positive.new_zeros(()), num_classes)
+        expanded = logits[:, :, None].expand(wanted.shape)
+        expanded = expanded.to(torch.promote_types(logits.dtype, torch.float32))
+        return focal(expanded, wanted.to(expanded.dtype)).sum((1, 2, 3, 4))

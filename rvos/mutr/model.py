@@ -1,0 +1,346 @@
+"""MUTR: frames + expressions -> per expression class scores, boxes and mask logits.
+
+R. Yan et al., "Referred by Multi-Modality: A Unified Temporal Transformer for Video Object
+Segmentation", AAAI 2024, in the form fine-tuned for MeViS. The parts stand in the order of the
+data: backbone, projection, (text), MTA, early fusion, encoder, decoder, MTI, pixel decoder, heads.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from rvos import InputError
+from rvos.mutr.attention import MLP
+from rvos.mutr.backbones import build_backbone
+from rvos.mutr.decoder import Decoder, DecoderLayer, DecoderStates, move_reference
+from rvos.mutr.deform_attn import DeformableAttention
+from rvos.mutr.encoder import Encoder, EncoderLayer, Pyramid
+from rvos.mutr.features import LevelPredictions, Predictions, VideoFeatures
+from rvos.mutr.fusion import MTA, EarlyFusion, Projection
+from rvos.mutr.mask_head import MaskHead
+from rvos.mutr.mti import MTI
+from rvos.mutr.pixel_decoder import PixelDecoder
+from rvos.mutr.positions import resize_padding, sine_map
+from rvos.mutr.text import TextEncoder, TextFeatures
+
+Masks = Literal["chosen", "all", "none"]
+Heads = Literal["upstream", "last"]
+
+
+class MUTR(nn.Module):
+    """See conf/model/mutr.yaml for the arguments."""
+
+    def __init__(
+        self,
+        *,
+        backbone: str,
+        tokenizer: str,
+        deform_attn: str,
+        freeze_text_encoder: bool,
+        num_classes: int,
+        num_queries: int,
+        hidden_dim: int,
+        ffn_dim: int,
+        num_heads: int,
+        num_levels: int,
+        num_points: int,
+        encoder_layers: int,
+        decoder_layers: int,
+        mti_layers: int,
+        mti_window: int,
+        dropout: float,
+        mti_dropout: float,
+        box_refine: bool,
+        rel_coord: bool,
+        mask_channels: int,
+        text_dim: int,
+        text_layers: int,
+        text_heads: int,
+        text_ffn_dim: int,
+        vocab_size: int,
+        max_tokens: int,
+        checkpoint_backbone: bool,
+        checkpoint_encoder: bool,
+    ):
+        super().__init__()
+        self.box_refine = box_refine
+        dim = hidden_dim
+        self.backbone = build_backbone(backbone, checkpointing=checkpoint_backbone)
+        self.projection = Projection(list(self.backbone.channels[1:]), dim, num_levels, groups=32)
+        self.text = TextEncoder(
+            dim,
+            tokenizer=tokenizer,
+            text_dim=text_dim,
+            text_layers=text_layers,
+            text_heads=text_heads,
+            text_ffn_dim=text_ffn_dim,
+            vocab_size=vocab_size,
+            max_tokens=max_tokens,
+            dropout=dropout,
+        )
+        if freeze_text_encoder:
+            self.text.roberta.requires_grad_(False)
+        self.mta = MTA(dim, num_heads, ffn_dim)
+        self.fusion = EarlyFusion(dim, num_heads)
+        self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
+
+        def deformable() -> DeformableAttention:
+            return DeformableAttention(dim, num_heads, num_levels, num_points, deform_attn)
+
+        self.encoder = Encoder(
+            [EncoderLayer(deformable(), dim, ffn_dim, dropout) for _ in range(encoder_layers)],
+            checkpointing=checkpoint_encoder,
+        )
+        self.decoder = Decoder(
+            [
+                DecoderLayer(deformable(), dim, num_heads, ffn_dim, dropout)
+                for _ in range(decoder_layers)
+            ],
+            dim,
+            num_queries,
+        )
+        self.mti = MTI(dim, num_queries, num_heads, ffn_dim, mti_layers, mti_window, mti_dropout)
+        self.pixel_decoder = PixelDecoder(
+            self.backbone.channels[0],
+            dim,
+            num_heads,
+            ffn_dim,
+            dropout,
+            checkpointing=checkpoint_encoder,
+        )
+        self.mask_head = MaskHead(dim, mask_channels, rel_coord)
+        heads = decoder_layers if box_refine else 1  # shared by all levels without refinement
+        self.class_heads = nn.ModuleList(nn.Linear(dim, num_classes) for _ in range(heads))
+        self.box_heads = nn.ModuleList(MLP(dim, dim, 4, 3) for _ in range(heads))
+        self._init_heads()
+
+    def _init_heads(self) -> None:
+        """Rare objects at first (p = 0.01); boxes start at the reference, small from level 0."""
+        for linear in self.class_heads:
+            nn.init.constant_(linear.bias, -math.log(99))
+        for mlp in self.box_heads:
+            nn.init.zeros_(mlp.layers[-1].weight)
+            nn.init.zeros_(mlp.layers[-1].bias)
+        nn.init.constant_(self.box_heads[0].layers[-1].bias[2:], -2.0)
+
+    def head(self, heads: nn.ModuleList, level: int) -> nn.Module:
+        """The head of a decoder level; the one that all share without box refinement."""
+        return heads[level if self.box_refine else 0]
+
+    # Video and text, each alone
+
+    def encode_video(self, frames: Tensor, padding: Tensor | None = None) -> VideoFeatures:
+        """The part that all expressions of a video share.
+
+        frames (B, T, 3, H, W) float32, normalised by ImageNet's mean and deviation;
+        padding (B, H, W) bool, True on pixels that only fill the batch (right and bottom).
+        """
+        batch, num_frames, _, height, width = frames.shape
+        if padding is None or not padding.any():
+            padding = None
+            blank = frames.new_zeros((1, height, width), dtype=torch.bool)
+        maps = self.backbone(frames)
+        projected = self.projection(maps[1:])
+        sizes = [tuple(x.shape[-2:]) for x in (maps[0], *projected)]
+        masks = [resize_padding(blank if padding is None else padding, size) for size in sizes]
+        dim = projected[0].shape[1]
+        positions = [sine_map(mask, dim).to(projected[0].dtype) for mask in masks]
+        hidden = [None if padding is None else mask for mask in masks]
+        tokens = [rearrange(x, "(b t) c h w -> b t (h w) c", b=batch) for x in projected]
+        flat = [x.flatten(1, 2) for x in tokens]  # (B, T h w, C)
+        finest = self.pixel_decoder.enter_finest(maps[0], positions[0], hidden[0], batch)
+        return VideoFeatures(
+            tokens=tuple(tokens),
+            mta=tuple(self.mta.attention.keys_values(x, x) for x in flat),
+            mta_padding=tuple(
+                None if mask is None else mask.flatten(1).repeat(1, num_frames)
+                for mask in hidden[1:]
+            ),
+            pyramid=_pyramid(sizes[1:], positions[1:], masks[1:], padding is not None),
+            finest=finest,
+            sizes=tuple(sizes[:4]),
+            positions=tuple(positions[:4]),
+            paddings=tuple(hidden[:4]),
+            frame_size=_frame_size(blank if padding is None else padding).expand(batch, -1),
+        )
+
+    def encode_text(self, expressions: list[str]) -> TextFeatures:
+        """E expressions -> word features. InputError: an empty one, or one with too many tokens."""
+        ids, padding = self.text.tokenize(expressions)
+        device = self.level_embed.device
+        return self.encode_tokens(ids.to(device), None if padding is None else padding.to(device))
+
+    def encode_tokens(self, ids: Tensor, padding: Tensor | None = None) -> TextFeatures:
+        """ids (E, L) int64 of the tokenizer, bos and eos included; padding (E, L) bool."""
+        return self.text(ids, padding)
+
+    def add_words(self, expressions: list[str]) -> int:
+        """Vocabulary of `tokenizer: words`: adds unknown words, returns how many (else 0)."""
+        tokenizer = self.text.word_tokenizer
+        return 0 if tokenizer is None else tokenizer.add(expressions)
+
+    # Video and text together
+
+    def forward(
+        self,
+        video: VideoFeatures,
+        text: TextFeatures,
+        masks: Masks = "chosen",
+        heads: Heads = "upstream",
+    ) -> Predictions:
+        """One video with E expressions (one after the other: memory as for one), or E pairs.
+
+        masks: mask logits of the query with the highest score, of all queries, or none.
+        heads: `upstream`: the official evaluation, which reads classes with the first level's head
+        from the last level's queries, boxes and reference points from the first level; `last`: all
+        from the last level.
+        """
+        if len(video) == 1 and len(text) > 1:
+            parts = [self._predict(video, text.one(i), masks, heads) for i in range(len(text))]
+            return Predictions.stack(parts)
+        if len(video) != len(text):
+            raise InputError(f"{len(video)} videos and {len(text)} expressions do not make pairs")
+        return self._predict(video, text, masks, heads)
+
+    def _predict(
+        self, video: VideoFeatures, text: TextFeatures, masks: Masks, heads: Heads
+    ) -> Predictions:
+        memory, decoded = self._decode(video, text)
+        frames = {"b": len(text), "t": video.num_frames}
+        states = rearrange(decoded.states, "d (b t) n c -> d b t n c", **frames)
+        queries = self.mti(states[-1])  # (B, N, C)
+        level = 0 if heads == "upstream" else len(states) - 1
+        logits = self.head(self.class_heads, level)(queries)
+        query = logits.sigmoid().amax(-1).argmax(-1)  # (B,)
+        reference = rearrange(decoded.references[level], "(b t) n xy -> b t n xy", **frames)
+        mask_logits = None
+        if masks != "none":
+            maps = self._pixels(video, text, memory)
+            wanted, points = queries, reference[..., :2]
+            if masks == "chosen":
+                index = torch.arange(len(query), device=query.device)
+                wanted, points = wanted[index, query, None], points[index, :, query, None]
+            mask_logits = self.mask_head(maps, wanted, points, video.frame_size)
+        return Predictions(
+            logits=logits,
+            boxes=self._boxes(decoded, level, frames),
+            query=query,
+            mask_logits=mask_logits,
+            decoder_states=states[-1],
+        )
+
+    def score_queries(self, decoder_states: Tensor, heads: Heads = "upstream") -> Tensor:
+        """Scores (E, N) of the queries over a whole video.
+
+        decoder_states (E, T, N, C): `Predictions.decoder_states` of the video's clips, concatenated
+        over time (the official `no_sampling` mode).
+        """
+        head = self.head(self.class_heads, 0 if heads == "upstream" else -1)
+        return head(self.mti(decoder_states)).sigmoid().amax(-1)
+
+    def forward_clips(
+        self, frames: Tensor, padding: Tensor | None, expressions: list[str]
+    ) -> LevelPredictions:
+        """Training: B clips of T frames, one expression each -> predictions of all levels."""
+        return self.forward_pairs(self.encode_video(frames, padding), self.encode_text(expressions))
+
+    def forward_pairs(self, video: VideoFeatures, text: TextFeatures) -> LevelPredictions:
+        """As `forward_clips`, video and text given: `len(video) == len(text)`."""
+        memory, decoded = self._decode(video, text)
+        frames = {"b": len(text), "t": video.num_frames}
+        levels = len(decoded.states)
+        states = rearrange(decoded.states, "d (b t) n c -> (d b) t n c", **frames)
+        queries = rearrange(self.mti(states), "(d b) n c -> d b n c", d=levels)
+        logits = [self.head(self.class_heads, d)(queries[d]) for d in range(levels)]
+        maps = self._pixels(video, text, memory)
+        points = rearrange(decoded.references[..., :2], "d (b t) n xy -> b t (d n) xy", **frames)
+        flat = rearrange(queries, "d b n c -> b (d n) c")
+        mask_logits = self.mask_head(maps, flat, points, video.frame_size)
+        return LevelPredictions(
+            logits=torch.stack(logits),
+            boxes=torch.stack([self._boxes(decoded, d, frames) for d in range(levels)]),
+            mask_logits=rearrange(mask_logits, "b t (d n) h w -> d b t n h w", d=levels),
+        )
+
+    def _decode(
+        self, video: VideoFeatures, text: TextFeatures
+    ) -> tuple[list[Tensor], DecoderStates]:
+        """Memory [(B, T, h w, C)] of all levels, and the decoder's states, B = pairs."""
+        sentence = self._sentence(video, text)
+        pyramid, num_frames = video.pyramid, video.num_frames
+        fused = []
+        for tokens in video.tokens:
+            flat = self.fusion(tokens.flatten(1, 2), text.words, text.positions, text.padding)
+            fused.append(rearrange(flat, "b (t hw) c -> b t hw c", t=num_frames))
+        x = torch.cat(fused, 2).flatten(0, 1)  # (F, S, C), F = pairs and frames
+        sizes = pyramid.sizes
+        level_embed = torch.cat(
+            [e.expand(h * w, -1) for e, (h, w) in zip(self.level_embed, sizes, strict=True)]
+        )
+        positions = self._per_frame(pyramid.positions + level_embed, num_frames)
+        grid = self._per_frame(pyramid.grid(), num_frames)
+        padding = None
+        if pyramid.padding is not None:
+            padding = self._per_frame(pyramid.padding, num_frames)
+        memory = self.encoder(x, positions, grid, sizes, padding)
+        decoded = self.decoder(
+            sentence.repeat_interleave(num_frames, 0),
+            memory,
+            sizes,
+            padding,
+            self._per_frame(pyramid.valid_ratio, num_frames),
+            list(self.box_heads) if self.box_refine else None,
+        )
+        levels = rearrange(memory, "(b t) s c -> b t s c", t=num_frames)
+        return list(levels.split([h * w for h, w in sizes], dim=2)), decoded
+
+    @staticmethod
+    def _per_frame(x: Tensor, num_frames: int) -> Tensor:
+        """(B, ...) -> (B T, ...); what is the same for all clips (B = 1) stays one."""
+        return x if len(x) == 1 else x.repeat_interleave(num_frames, 0)
+
+    def _sentence(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
+        """MTA over the levels, fine to coarse: (B, C), what the queries start from."""
+        word, position = text.words[:, :1], text.positions[:, :1]
+        for keys_values, padding in zip(video.mta, video.mta_padding, strict=True):
+            word = self.mta(word, position, keys_values, padding)
+        return word[:, 0]
+
+    def _pixels(self, video: VideoFeatures, text: TextFeatures, memory: list[Tensor]) -> Tensor:
+        """-> (B T, C, h, w) at stride 4."""
+        words = (text.words, text.positions, text.padding)
+        return self.pixel_decoder(
+            video.finest, memory[:3], video.sizes, video.positions, video.paddings, words
+        )
+
+    def _boxes(self, decoded: DecoderStates, level: int, frames: dict[str, int]) -> Tensor:
+        """(B, T, N, 4) cx, cy, w, h in 0..1."""
+        start = decoded.references[level - 1] if level else decoded.initial
+        delta = self.head(self.box_heads, level)(decoded.states[level])
+        return rearrange(move_reference(start, delta), "(b t) n xy -> b t n xy", **frames)
+
+
+def _pyramid(
+    sizes: list[tuple[int, int]], positions: list[Tensor], masks: list[Tensor], padded: bool
+) -> Pyramid:
+    ratios = []
+    for mask in masks:
+        h, w = mask.shape[-2:]
+        valid = ~mask
+        ratio = torch.stack((valid[:, 0].sum(1) / w, valid[:, :, 0].sum(1) / h), -1)
+        ratios.append(ratio)
+    return Pyramid(
+        sizes=tuple(sizes),
+        positions=torch.cat(positions, 1),
+        padding=torch.cat([mask.flatten(1) for mask in masks], 1) if padded else None,
+        valid_ratio=torch.stack(ratios, 1),
+    )
+
+
+def _frame_size(padding: Tensor) -> Tensor:
+    """padding (B, H, W) -> (B, 2) float32: width and height without padding."""
+    valid = ~padding
+    return torch.stack((valid[:, 0].sum(1), valid[:, :, 0].sum(1)), -1).float()

@@ -1,0 +1,116 @@
+"""MTI, multi-object temporal interaction (MUTR section 3): frame queries -> clip queries.
+
+Queries of neighbouring frames meet in windows of a few frames; then N clip queries gather from
+the frame queries of the whole clip.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from rvos.mutr.attention import Attention, FeedForward
+
+APART = -1000.0  # logit between frames that must not see each other; finite on purpose
+
+
+class WindowLayer(nn.Module):
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float):
+        super().__init__()
+        self.attention = Attention(dim, num_heads, dropout)
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.ffn = FeedForward(dim, ffn_dim, dropout)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """x (windows, W N, C), bias (windows, 1, 1 or W N, W N) -> (windows, W N, C)."""
+        keys_values = self.attention.keys_values(x, x)
+        x = self.norm(x + self.dropout(self.attention(x, keys_values, bias=bias)))
+        return self.ffn(x)
+
+
+class ClipLayer(nn.Module):
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float):
+        super().__init__()
+        self.cross_attention = Attention(dim, num_heads, dropout)
+        self.cross_norm = nn.LayerNorm(dim)
+        self.attention = Attention(dim, num_heads, dropout)
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.ffn = FeedForward(dim, ffn_dim, dropout)
+
+    def forward(self, x: Tensor, positions: Tensor, frames: Tensor, frame_keys: Tensor) -> Tensor:
+        """x (B, N, C), frames and frame_keys (B, T N, C) -> (B, N, C)."""
+        keys_values = self.cross_attention.keys_values(frame_keys, frames)
+        seen = self.cross_attention(x + positions, keys_values)
+        x = self.cross_norm(x + self.dropout(seen))
+        query = x + positions
+        own = self.attention(query, self.attention.keys_values(query, x))
+        return self.ffn(self.norm(x + self.dropout(own)))
+
+
+class MTI(nn.Module):
+    def __init__(
+        self,
+        dim: int,
+        num_queries: int,
+        num_heads: int,
+        ffn_dim: int,
+        num_layers: int,
+        window: int,
+        dropout: float,
+    ):
+        super().__init__()
+        self.window = window
+        layer = (dim, num_heads, ffn_dim, dropout)
+        self.window_layers = nn.ModuleList(WindowLayer(*layer) for _ in range(num_layers))
+        self.clip_layers = nn.ModuleList(ClipLayer(*layer) for _ in range(num_layers))
+        self.frame_positions = nn.Embedding(num_queries, dim)
+        self.clip_positions = nn.Embedding(num_queries, dim)
+        self.clip_queries = nn.Embedding(num_queries, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Decoder states (B, T, N, C) -> clip queries (B, N, C).
+
+        Windows are shifted in every second layer, in evaluation only (as the official model).
+        """
+        frames = self._exchange(states)
+        keys = frames + self.frame_positions.weight  # the same positions in all frames
+        frames, keys = frames.flatten(1, 2), keys.flatten(1, 2)  # (B, T N, C)
+        positions = self.clip_positions.weight.expand(len(states), -1, -1)
+        x = self.clip_queries.weight.expand_as(positions)
+        for layer in self.clip_layers:
+            x = layer(x, positions, frames, keys)
+        return self.norm(x)
+
+    def _exchange(self, states: Tensor) -> Tensor:
+        batch, num_frames, num_queries, _ = states.shape
+        missing = -num_frames % self.window
+        x = F.pad(states, (0, 0, 0, 0, 0, missing))
+        padded = torch.arange(num_frames + missing, device=x.device) >= num_frames
+        for index, layer in enumerate(self.window_layers):
+            shift = (self.window + 1) // 2 if index % 2 and not self.training else 0
+            bias = self._shifted_bias(padded, shift) if shift else self._bias(padded)
+            bias = bias.repeat_interleave(num_queries, -1).to(x.dtype)
+            if shift:
+                bias = bias.repeat_interleave(num_queries, -2)
+            x = x.roll(shift, 1)
+            x = rearrange(x, "b (i w) n c -> (b i) (w n) c", w=self.window)
+            x = layer(x, bias.repeat(batch, 1, 1)[:, None])
+            x = rearrange(x, "(b i) (w n) c -> b (i w) n c", b=batch, w=self.window)
+            x = x.roll(-shift, 1)
+        return x[:, :num_frames]
+
+    def _bias(self, padded: Tensor) -> Tensor:
+        """Padded frames are not seen: (windows, 1, W)."""
+        hidden = rearrange(padded, "(i w) -> i 1 w", w=self.window)
+        return torch.zeros_like(hidden, dtype=torch.float32).masked_fill(hidden, -torch.inf)
+
+    def _shifted_bias(self, padded: Tensor, shift: int) -> Tensor:
+        """Neither padding and frames nor the two ends of the clip see each other: (i, W, W)."""
+        hidden = rearrange(padded.roll(shift), "(i w) -> i w", w=self.window)
+        apart = hidden[:, :, None] | hidden[:, None, :]
+        apart[0, :shift, shift:] = True
+        apart[0, shift:, :shift] = True
+        return apart * APART

@@ -1,0 +1,168 @@
+"""Expression -> word features: tokenizer, RoBERTa, projection to the model's width."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoTokenizer, RobertaConfig, RobertaModel
+
+from rvos import InputError
+from rvos.mutr.positions import sine_words
+
+BOS, PAD, EOS, UNKNOWN = 0, 1, 2, 3  # RoBERTa's ids
+WORDS = "words"  # `tokenizer: words`
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """E expressions of at most L tokens (bos and eos included), padded on the right."""
+
+    words: Tensor  # (E, L, C)
+    positions: Tensor  # (E, L, C) float32
+    padding: Tensor | None  # (E, L) bool, True where there is no word; None: all of length L
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def one(self, index: int) -> TextFeatures:
+        """The expression at `index` alone, without its padding."""
+        length = self.words.shape[1]
+        if self.padding is not None:
+            length -= int(self.padding[index].sum())
+        part = slice(index, index + 1)
+        return TextFeatures(self.words[part, :length], self.positions[part, :length], None)
+
+
+class WordTokenizer(nn.Module):
+    """Whole words as tokens; the vocabulary is built from the data.
+
+    It is kept in a buffer of the model, so a checkpoint needs no file beside it.
+    """
+
+    vocabulary: Tensor
+
+    def __init__(self, vocab_size: int):
+        super().__init__()
+        self.capacity = vocab_size - UNKNOWN - 1
+        bytes_per_word = 12  # on average, its separator included
+        buffer = torch.zeros(self.capacity * bytes_per_word, dtype=torch.uint8)
+        self.register_buffer("vocabulary", buffer)
+
+    def words(self) -> list[str]:
+        text = bytes(self.vocabulary.tolist()).rstrip(b"\0").decode()
+        return text.split("\n") if text else []
+
+    def add(self, expressions: Iterable[str]) -> int:
+        """Adds the words of the expressions (sorted) that are not known; how many."""
+        known = self.words()
+        new = {word for expression in expressions for word in split_words(expression)}
+        new -= set(known)
+        words = [*known, *sorted(new)]
+        data = "\n".join(words).encode()
+        if len(words) > self.capacity or len(data) > len(self.vocabulary):
+            raise InputError(
+                f"{len(words)} different words do not fit into model.vocab_size="
+                f"{self.capacity + UNKNOWN + 1}: raise it to {2 * len(words)}"
+            )
+        padded = data.ljust(len(self.vocabulary), b"\0")
+        self.vocabulary.copy_(torch.tensor(list(padded), dtype=torch.uint8))
+        return len(new)
+
+    def __call__(self, expressions: list[str]) -> list[list[int]]:
+        ids = {word: index for index, word in enumerate(self.words(), start=UNKNOWN + 1)}
+        return [
+            [BOS, *(ids.get(word, UNKNOWN) for word in split_words(expression)), EOS]
+            for expression in expressions
+        ]
+
+
+def split_words(expression: str) -> list[str]:
+    """Lower-case words and single punctuation marks."""
+    return re.findall(r"[\w']+|[^\w\s]", expression.lower())
+
+
+class TextEncoder(nn.Module):
+    def __init__(
+        self,
+        dim: int,
+        *,
+        tokenizer: str,
+        text_dim: int,
+        text_layers: int,
+        text_heads: int,
+        text_ffn_dim: int,
+        vocab_size: int,
+        max_tokens: int,
+        dropout: float,
+    ):
+        super().__init__()
+        self.tokenizer_name, self.max_tokens = tokenizer, max_tokens
+        self.word_tokenizer = WordTokenizer(vocab_size) if tokenizer == WORDS else None
+        self._hub_tokenizer = None  # read on first use: golden cases bring ids
+        config = RobertaConfig(
+            vocab_size=vocab_size,
+            hidden_size=text_dim,
+            num_hidden_layers=text_layers,
+            num_attention_heads=text_heads,
+            intermediate_size=text_ffn_dim,
+            max_position_embeddings=max_tokens + PAD + 1,
+            type_vocab_size=1,
+            layer_norm_eps=1e-5,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+            bos_token_id=BOS,
+            pad_token_id=PAD,
+            eos_token_id=EOS,
+            attn_implementation="sdpa",
+        )
+        self.roberta = RobertaModel(config)
+        # The official files hold a pooler. Nothing reads it, so it takes no part in training.
+        self.roberta.pooler.requires_grad_(False)
+        self.projection = nn.Linear(text_dim, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-12)
+        self.dropout = nn.Dropout(dropout)
+
+    def tokenize(self, expressions: list[str]) -> tuple[Tensor, Tensor | None]:
+        """-> ids (E, L) int64 and padding (E, L) bool or None."""
+        for index, expression in enumerate(expressions):
+            if not expression.strip():
+                raise InputError(f"expression {index} of {len(expressions)} is empty")
+        if self.word_tokenizer is not None:
+            tokens = self.word_tokenizer(expressions)
+        else:
+            tokens = self._hub()(expressions)["input_ids"]
+        longest = max(len(ids) for ids in tokens)
+        if longest > self.max_tokens:
+            index = next(i for i, ids in enumerate(tokens) if len(ids) == longest)
+            raise InputError(
+                f"an expression has {longest} tokens, at most {self.max_tokens} are possible:"
+                f" {expressions[index][:60]!r}..."
+            )
+        ids = torch.full((len(tokens), longest), PAD)
+        for row, tokens_of_one in zip(ids, tokens, strict=True):
+            row[: len(tokens_of_one)] = torch.tensor(tokens_of_one)
+        padding = ids == PAD
+        return ids, padding if padding.any() else None
+
+    def _hub(self):
+        if self._hub_tokenizer is None:
+            try:
+                self._hub_tokenizer = AutoTokenizer.from_pretrained(self.tokenizer_name)
+            except (OSError, ValueError) as error:
+                raise InputError(
+                    f"model.tokenizer={self.tokenizer_name}: cannot be read ({error}). Give a"
+                    " folder that holds RoBERTa's tokenizer files, or a hub name while online"
+                ) from error
+        return self._hub_tokenizer
+
+    def forward(self, ids: Tensor, padding: Tensor | None) -> TextFeatures:
+        """ids (E, L) int64, padding (E, L) bool -> features of every word."""
+        mask = None if padding is None else (~padding).long()
+        hidden = self.roberta(input_ids=ids, attention_mask=mask).last_hidden_state
+        words = self.dropout(self.norm(self.projection(hidden)))
+        blank = torch.zeros_like(ids, dtype=torch.bool) if padding is None else padding
+        return TextFeatures(words, sine_words(blank, words.shape[-1]), padding)

@@ -1,0 +1,136 @@
+"""Two runs on the same expressions -> what changed, with paired intervals.
+
+    python -m rvos.report.compare RUN_A RUN_B
+
+Differences are B - A per expression, averaged; the intervals come from resampling videos
+(`bootstrap.py`, settings in conf/report/html.yaml).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from rvos import InputError
+from rvos.entry import CONFIG_DIR
+from rvos.report.bootstrap import Bootstrap, Interval
+from rvos.report.run import SCORES, Run, changes
+
+_UNIMPORTANT = {"output_dir", "name", "paths", "task", "ablation", "report"}  # decide no score
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores are in 0..1; differences are B - A."""
+
+    a: Run
+    b: Run  # rows in the order of a's
+    scores: dict[str, tuple[float, float, Interval]]  # by J, F, J&F: A, B, difference
+    num_better: int  # expressions whose J&F is higher in B
+    num_worse: int
+
+    def changed_most(self, count: int) -> list[tuple[dict[str, Any], float, float]]:
+        """(row of per_expression.csv, J&F in A, J&F in B), the largest change first."""
+        before, after = self.a.scores("J&F"), self.b.scores("J&F")
+        order = [i for i in changes(before, after) if before[i] != after[i]]
+        return [(self.b.expressions[i], before[i], after[i]) for i in order[:count]]
+
+    def settings(self) -> list[tuple[str, Any, Any]]:
+        """(key, value in A, value in B) of the settings that differ."""
+        a, b = (_flat(run.settings.get("config", {})) for run in (self.a, self.b))
+        return [
+            (key, a.get(key), b.get(key))
+            for key in sorted(a.keys() | b.keys())
+            if a.get(key) != b.get(key) and key.partition(".")[0] not in _UNIMPORTANT
+        ]
+
+
+def compare(
+    folder_a: Path | str, folder_b: Path | str, *, resamples: int, confidence: float, seed: int
+) -> Comparison:
+    """Compare two run folders. Raises InputError if they did not score the same expressions."""
+    a = Run.read(folder_a)
+    b = Run.read(folder_b).in_order_of(a)
+    bootstrap = Bootstrap([video for video, _ in a.identities], resamples=resamples,
+                          confidence=confidence, seed=seed)  # fmt: skip
+    scores = {}
+    for score in SCORES:
+        before, after = a.scores(score), b.scores(score)
+        difference = bootstrap.interval(after - before)
+        scores[score] = (float(before.mean()), float(after.mean()), difference)
+    change = b.scores("J&F") - a.scores("J&F")
+    return Comparison(a, b, scores, int((change > 0).sum()), int((change < 0).sum()))
+
+
+def print_comparison(console: Console, comparison: Comparison, confidence: float, top: int) -> None:
+    console.print(f"A: {comparison.a.folder}\nB: {comparison.b.folder}", soft_wrap=True)
+    for key, before, after in comparison.settings():
+        console.print(f"   {key}: {before} -> {after}", soft_wrap=True)
+    videos = {video for video, _ in comparison.a.identities}
+    counts = f"{len(comparison.a.identities)} expressions in {len(videos)} videos"
+    table = Table(title=f"{counts} (percent)", title_justify="left")
+    for column in ("", "A", "B", "B - A", f"{100 * confidence:g} % interval"):
+        table.add_column(column, justify="right" if column else "left")
+    for score, (before, after, difference) in comparison.scores.items():
+        interval = f"{100 * difference.low:+.2f} .. {100 * difference.high:+.2f}"
+        mark = " *" if difference.excludes_zero else "  "
+        table.add_row(score, f"{100 * before:.2f}", f"{100 * after:.2f}",
+                      f"{100 * difference.mean:+.2f}", interval + mark)  # fmt: skip
+    console.print(table)
+    console.print("* excludes 0. J&F is "
+                  f"higher in B for {comparison.num_better} expressions, lower for "
+                  f"{comparison.num_worse}.", soft_wrap=True)  # fmt: skip
+    changed = comparison.changed_most(top)
+    if not changed:
+        return
+    table = Table(title="Changed most (J&F, percent)", title_justify="left")
+    for column in ("video", "id", "expression"):
+        table.add_column(column)
+    for column in ("A", "B", "B - A"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row, before, after in changed:
+        table.add_row(row["video"], row["expression_id"], row["expression"], f"{100 * before:.2f}",
+                      f"{100 * after:.2f}", f"{100 * (after - before):+.2f}")  # fmt: skip
+    console.print(table)
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {key: value}
+    result: dict[str, Any] = {}
+    for name, item in value.items():
+        result |= _flat(item, f"{key}.{name}" if key else str(name))
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    defaults = OmegaConf.load(CONFIG_DIR / "report" / "html.yaml")
+    parser = argparse.ArgumentParser(
+        prog="python -m rvos.report.compare",
+        description="Paired differences of two runs on the same expressions.",
+    )
+    parser.add_argument("run_a", type=Path, help="run folder")
+    parser.add_argument("run_b", type=Path, help="run folder")
+    parser.add_argument("--resamples", type=int, default=defaults.resamples)
+    parser.add_argument("--confidence", type=float, default=defaults.confidence)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--top", type=int, default=10, help="expressions to list")
+    given = parser.parse_args(arguments)
+    try:
+        comparison = compare(given.run_a, given.run_b, resamples=given.resamples,
+                             confidence=given.confidence, seed=given.seed)  # fmt: skip
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print_comparison(Console(), comparison, given.confidence, given.top)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

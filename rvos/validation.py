@@ -1,0 +1,143 @@
+"""Coarse masks of whole videos during training -> J, F, J&F by eval.py's scoring, and overlays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch.distributed
+from numpy.typing import NDArray
+from pytorch_lightning.loggers import WandbLogger
+
+from rvos import InputError, list_problems
+from rvos.coarse import CoarseSettings, segment_video
+from rvos.data.datamodule import balance, cost
+from rvos.data.formats import Truth
+from rvos.data.mevis import Expression, Split, Video, check_track, merge_tracks
+from rvos.frames import FrameFolder
+from rvos.masks import Mask, Track, decode
+from rvos.mutr import MUTR
+from rvos.score import Summary, score_track
+
+COLOR = np.array([255, 60, 0])  # RGB of masks in overlays
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One frame of one expression: three images (H, W, 3) uint8 RGB side by side."""
+
+    expression: Expression
+    frame_name: str
+    image: NDArray[np.uint8]  # frame, frame with target, frame with prediction
+    JF: float  # of the expression, 0..1
+
+
+class VideoScores:
+    """Scores the first `max_videos` videos of a split (None: all), shared out over the ranks.
+
+    Of the first `num_overlays` videos one expression each is drawn: a file in `folder` and, with
+    W&B, a row of a table.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        truth: Truth,
+        coarse: CoarseSettings,
+        *,
+        max_videos: int | None,
+        num_overlays: int,
+        folder: Path,
+    ):
+        self.split, self.truth, self.coarse = split, truth, coarse
+        self.videos = split.videos[:max_videos]
+        self.num_overlays, self.folder = num_overlays, folder
+
+    def __call__(self, model: MUTR, trainer: pl.Trainer) -> dict[str, float]:
+        """J, F, JF: means over the expressions of all ranks, in 0..1."""
+        mine = balance([cost(video) for video in self.videos], trainer.world_size)
+        training = model.training
+        scores, overlays = [], []
+        for idx in mine[trainer.global_rank]:
+            found, drawn = self._video(model, idx)
+            scores += found
+            overlays += drawn
+        model.train(training)
+        if trainer.world_size > 1:
+            parts: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, (scores, overlays))
+            scores = [row for part in parts for row in part[0]]
+            overlays = [row for part in parts for row in part[1]]
+        if trainer.is_global_zero and overlays:
+            self._show(overlays, trainer)
+        summary = Summary.of([j for j, _ in scores], [f for _, f in scores])
+        return {"J": summary.J, "F": summary.F, "JF": summary.JF}
+
+    def _video(
+        self, model: MUTR, idx: int
+    ) -> tuple[list[tuple[float, float]], list[Overlay]]:
+        """(J, F) of every expression, means over the frames; and the overlay of one of them."""
+        video = self.videos[idx]
+        frames = FrameFolder(self.split.folder / "JPEGImages" / video.name, video.frames)
+        texts = [expression.text for expression in video.expressions]
+        answers = segment_video(model, frames, texts, self.coarse)
+        scores, overlays = [], []
+        for number, (expression, answer) in enumerate(zip(video.expressions, answers, strict=True)):
+            target = self._target(video, expression, frames.size)
+            J, F = score_track(target, answer.track)
+            scores.append((float(np.mean(J)), float(np.mean(F))))
+            if idx < self.num_overlays and number == idx % len(answers):
+                t = len(video.frames) // 2
+                image = next(frame for i, frame in enumerate(frames) if i == t)
+                panels = [image, *(paint(image, track[t]) for track in (target, answer.track))]
+                JF = sum(scores[-1]) / 2
+                overlays.append(Overlay(expression, video.frames[t], np.hstack(panels), JF))
+        return scores, overlays
+
+    def _target(self, video: Video, expression: Expression, size: tuple[int, int]) -> Track:
+        problems: list[str] = []
+        tracks = [
+            check_track(self.truth.track(i), len(video.frames), size,
+                        f"video {video.name}, annotation {i}", problems)
+            for i in expression.annotation_ids
+        ]  # fmt: skip
+        if problems:
+            raise InputError(list_problems(f"{self.split.folder}: bad masks", problems))
+        return merge_tracks(tracks, len(video.frames))
+
+    def _show(self, overlays: Sequence[Overlay], trainer: pl.Trainer) -> None:
+        step = trainer.global_step
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for overlay in overlays:
+            name = f"{step:06d}_{overlay.expression.video}_{overlay.expression.expression_id}.png"
+            cv2.imwrite(str(self.folder / name), overlay.image[..., ::-1])  # OpenCV writes BGR
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                _log_table(logger, overlays, step)
+
+
+def paint(image: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB with the mask half covered by a colour."""
+    painted = image.copy()
+    if mask is not None:
+        inside = decode(mask).astype(bool)
+        painted[inside] = (0.5 * image[inside] + 0.5 * COLOR).astype(np.uint8)
+    return painted
+
+
+def _log_table(logger: WandbLogger, overlays: Sequence[Overlay], step: int) -> None:
+    import wandb
+
+    rows = []
+    for overlay in overlays:
+        frame, target, prediction = np.hsplit(overlay.image, 3)
+        images = [wandb.Image(panel) for panel in (frame, target, prediction)]
+        expression = overlay.expression
+        rows.append([step, expression.video, expression.expression_id, expression.text,
+                     *images, overlay.JF])  # fmt: skip
+    columns = ["step", "video", "expression_id", "expression", "frame", "target", "prediction",
+               "JF"]  # fmt: skip
+    logger.log_table("val/overlays", columns=columns, data=rows)

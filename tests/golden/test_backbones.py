@@ -1,0 +1,41 @@
+"""Every backbone alone equals the official one."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from einops import repeat
+from mutr_case import assert_probe, fill
+
+from rvos.mutr.backbones import build_backbone
+from rvos.mutr.checkpoint import official_name
+from rvos.mutr.pixel_decoder import as_maps
+from rvos.mutr.positions import sine_map
+
+POSITION_CHANNELS = 256
+LARGE = ("convmae_large", "convnext_xxlarge")  # a minute and several GB each
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_backbones(golden_case, request):
+    file, name = golden_case
+    own_copy = file.parent == Path(__file__).parent
+    if name in LARGE and own_copy and request.config.getoption("-m") != "slow":
+        pytest.skip("large: run with -m slow, or with a --golden-dir of its own")
+    case = json.loads(file.read_text())["cases"][name]
+    backbone = build_backbone(name, checkpointing=False).eval()
+    fill.fill_(backbone, case["param_seed"], lambda own: official_name(f"backbone.{own}"))
+    assert sum(p.numel() for p in backbone.parameters()) == case["params"]
+    assert list(backbone.channels) == case["num_channels"]
+    for run in case["runs"].values():
+        num_frames, height, width = run["input"]
+        video = fill.video(num_frames, height, width, run["video_seed"])
+        maps = backbone(video[None])
+        for level, x in enumerate(maps):
+            assert_probe(f"{name} feature {level}", x, run["features"][level], rel=2e-5)
+            mask = torch.zeros(1, *x.shape[-2:], dtype=torch.bool)
+            positions = as_maps(sine_map(mask, POSITION_CHANNELS), x.shape[-2:])
+            positions = repeat(positions, "1 c h w -> t c h w", t=num_frames)
+            assert_probe(f"{name} position {level}", positions, run["positions"][level])

@@ -1,0 +1,70 @@
+"""Comparing two runs: paired differences, what changed most, and runs that cannot be compared."""
+
+import csv
+import shutil
+
+import pytest
+
+from rvos import InputError
+from rvos.report.compare import compare, main
+from rvos.report.run import Run
+
+SETTINGS = {"resamples": 2000, "confidence": 0.95, "seed": 0}
+
+
+def test_differences_are_those_of_the_metrics(tiny):
+    found = compare(tiny.run, tiny.other, **SETTINGS)
+    a, b = Run.read(tiny.run).metrics, Run.read(tiny.other).metrics
+    for score in ("J", "F", "J&F"):
+        before, after, difference = found.scores[score]
+        assert before == pytest.approx(a[score]) and after == pytest.approx(b[score])
+        assert difference.mean == pytest.approx(b[score] - a[score])
+        assert difference.low <= difference.mean <= difference.high
+    assert ("refine.window", 6, 1) in found.settings()
+    assert not any(key.startswith("output_dir") for key, _, _ in found.settings())
+
+
+def test_a_run_against_itself_does_not_differ(tiny):
+    found = compare(tiny.run, tiny.run, **SETTINGS)
+    assert all(d.low == d.high == 0 for _, _, d in found.scores.values())
+    assert found.num_better == found.num_worse == 0
+    assert found.changed_most(10) == [] and found.settings() == []
+
+
+def test_order_of_rows_does_not_matter_and_changes_are_ranked(tiny, tmp_path):
+    """B is A with rows reversed and two J&F changed: one by -0.5, one by +0.25."""
+    folder = tmp_path / "b"
+    shutil.copytree(tiny.run, folder)
+    with open(folder / "per_expression.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    one, two = rows[0], rows[5]
+    one["J&F"], two["J&F"] = float(one["J&F"]) - 0.5, float(two["J&F"]) + 0.25
+    with open(folder / "per_expression.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(reversed(rows))
+    found = compare(tiny.run, folder, **SETTINGS)
+    changed = [(row["video"], row["expression_id"], round(after - before, 9))
+               for row, before, after in found.changed_most(10)]  # fmt: skip
+    assert changed == [
+        (one["video"], one["expression_id"], -0.5), (two["video"], two["expression_id"], 0.25)
+    ]  # fmt: skip
+    assert (found.num_better, found.num_worse) == (1, 1)
+    assert found.scores["J&F"][2].mean == pytest.approx(-0.25 / 12)
+
+
+def test_runs_of_other_expressions_are_refused(tiny, tmp_path):
+    folder = tmp_path / "b"
+    shutil.copytree(tiny.run, folder)
+    lines = (folder / "per_expression.csv").read_text().splitlines()
+    (folder / "per_expression.csv").write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(InputError, match="video three, expression 3: only in"):
+        compare(tiny.run, folder, **SETTINGS)
+
+
+def test_command_line(tiny, tmp_path, capsys):
+    assert main([str(tiny.run), str(tiny.other)]) == 0
+    out = capsys.readouterr().out
+    assert "refine.window: 6 -> 1" in out and "12 expressions in 3 videos" in out
+    assert main([str(tiny.run), str(tmp_path)]) == 1
+    assert "found no metrics.json" in capsys.readouterr().err

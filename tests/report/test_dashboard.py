@@ -1,0 +1,86 @@
+"""W&B logging of a finished run, offline: no account, no network."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from rvos.report.dashboard import log_evaluation, scores
+from rvos.report.run import Run
+
+
+class Spy:
+    """A W&B run that remembers what was logged."""
+
+    def __init__(self, run):
+        self.run, self.logged, self.finished = run, {}, False
+
+    def __getattr__(self, name):
+        return getattr(self.run, name)
+
+    def log(self, values):
+        self.logged |= values
+        self.run.log(values)
+
+    def finish(self):
+        self.finished = True
+        self.run.finish()
+
+
+@pytest.fixture
+def spies(monkeypatch):
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    started, init = [], wandb.init
+
+    def spying(**settings):
+        started.append((Spy(init(**settings)), settings))
+        return started[-1][0]
+
+    monkeypatch.setattr(wandb, "init", spying)
+    return started
+
+
+def log(tiny, save_dir, **changes):
+    arguments = {
+        "project": "rvos", "group": "refine_window", "name": None, "id": None,
+        "save_dir": str(save_dir), "config": Run.read(tiny.run).settings["config"],
+        "frame_path": tiny.split.frame_path, "strips": 3, "frames": 2, "width": 40,
+    }  # fmt: skip
+    return log_evaluation(tiny.run, tiny.jobs, **{**arguments, **changes})
+
+
+def test_scores_tables_overlays_and_config(tiny, tmp_path, spies):
+    run_id = log(tiny, tmp_path)
+    (spy, settings) = spies[0]
+    assert spy.finished and run_id == spy.id
+    assert settings["group"] == "refine_window" and settings["job_type"] == "eval"
+    assert settings["config"]["refine"]["window"] == 6  # what panels compare by
+    run = Run.read(tiny.run)
+    assert spy.logged["refined/JF"] == run.metrics["J&F"]
+    gain = run.metrics["J&F"] - run.metrics["coarse"]["J&F"]
+    assert spy.logged["gain/JF"] == pytest.approx(gain)
+    (media,) = tmp_path.glob("wandb/offline-run-*/files/media")
+    tables = {path.name.split("_")[0]: json.loads(path.read_text())
+              for path in media.glob("table/*.json")}  # fmt: skip
+    assert len(tables["expressions"]["data"]) == len(run.expressions) == 12
+    assert [row[:2] for row in tables["ablation"]["data"]] == [
+        [None, None], [1, 0.5], [1, 0.8], [6, 0.5], [6, 0.8]
+    ]  # fmt: skip
+    sizes = sorted(Image.open(path).size for path in media.glob("images/overlays_*.png"))
+    assert sizes == [(84, 72)] * 3  # two frames of 40 x 24 with a gap, three rows
+    assert list(media.glob("images/heat_map_*.png"))
+
+
+def test_a_run_is_finished_when_logging_fails(tiny, tmp_path, spies):
+    with pytest.raises(KeyError):
+        log(tiny, tmp_path, frame_path=lambda video, frame: {}[video])
+    assert spies[0][0].finished
+
+
+def test_scores_have_the_keys_that_sweeps_optimise():
+    metrics = {"J": 0.5, "F": 0.7, "J&F": 0.6, "coarse": {"J": 0.4, "F": 0.6, "J&F": 0.5},
+               "extra": {"tIoU": 0.9}}  # fmt: skip
+    assert scores(metrics)["refined/JF"] == 0.6 and scores(metrics)["extra/tIoU"] == 0.9

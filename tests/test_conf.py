@@ -1,0 +1,52 @@
+"""Every preset composes, and every choice of a group has the same keys."""
+
+from functools import cache
+
+import pytest
+from hydra import compose, initialize_config_dir
+from made_data import REPOSITORY
+from omegaconf import OmegaConf
+
+CONF = REPOSITORY / "conf"
+PROGRAMS = [p.stem for p in CONF.glob("*.yaml") if (REPOSITORY / f"{p.stem}.py").is_file()]
+CHOICES = [(p.parent.name, p.stem) for p in sorted(CONF.glob("*/*.yaml"))]
+
+
+def composed(program, *overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(program, list(overrides))
+
+
+@cache
+def groups_of(program):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(program, ["output_dir=x"], return_hydra_config=True)
+    return set(cfg.hydra.runtime.choices)
+
+
+CHOICES_OF_PROGRAMS = [
+    (program, group, choice)
+    for program in PROGRAMS
+    for group, choice in CHOICES
+    if group in groups_of(program)
+]
+
+
+@pytest.mark.parametrize("program, group, choice", CHOICES_OF_PROGRAMS)
+def test_every_choice_composes(program, group, choice):
+    cfg = composed(program, f"{group}={choice}", "output_dir=x")
+    assert OmegaConf.to_container(cfg, resolve=True)["task"] == program
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("group", ["refine", "ablation", "callbacks", "logger", "optim"])
+def test_choices_of_a_group_have_the_same_keys(program, group):
+    choices = [c for p, g, c in CHOICES_OF_PROGRAMS if (p, g) == (program, group)]
+    keys = [tuple(composed(program, f"{group}={c}", "output_dir=x")[group]) for c in choices]
+    assert len(set(keys)) <= 1
+
+
+def test_the_papers_numbers():
+    cfg = composed("eval", "ablation=paper", "output_dir=x")
+    assert (cfg.refine.window, cfg.refine.tau) == (15, 0.8)
+    assert (cfg.ablation.windows, cfg.ablation.taus) == ([5, 10, 15, 20], [0.8])

@@ -1,0 +1,208 @@
+"""Loaders: the same clips for any workers and ranks, resumable; whole videos dealt out once."""
+
+import random
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from made_mevis import write_split
+from torch import nn
+from torch.utils.data import Dataset
+
+from rvos import InputError
+from rvos.data.__main__ import CONFIG_DIR
+from rvos.data.datamodule import ClipLoader, ClipSampler, VideoSampler, balance, cost
+from rvos.data.mevis import Expression, Video
+
+
+class Keys(Dataset):
+    """Its items are the keys themselves."""
+
+    def __init__(self, length):
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, key):
+        return torch.tensor(key)
+
+
+def loader(length=23, batch_size=1, global_batch_size=4, rank=0, world_size=1, seed=3, workers=0):
+    sampler = ClipSampler(length, seed=seed, batch_size=batch_size, rank=rank,
+                          world_size=world_size, global_batch_size=global_batch_size)
+    return ClipLoader(Keys(length), batch_size=batch_size, sampler=sampler, num_workers=workers)
+
+
+def keys(batches):
+    return [tuple(key) for batch in batches for key in batch.tolist()]
+
+
+def test_an_epoch_shows_each_clip_at_most_once_in_whole_global_batches():
+    seen = keys(loader())
+    assert len(seen) == len(set(seen)) == 20  # of 23: five batches of 4
+    assert {epoch for epoch, _ in seen} == {0}
+    assert [index for _, index in seen] != sorted(index for _, index in seen)
+
+
+def test_each_pass_over_the_loader_is_the_next_epoch_and_the_order_depends_on_seed_and_epoch():
+    one = loader()
+    first, second = keys(one), keys(one)
+    assert {epoch for epoch, _ in second} == {1}
+    assert [i for _, i in first] != [i for _, i in second]
+    assert keys(loader()) == first and keys(loader(seed=4)) != first
+
+
+@pytest.mark.parametrize(("world_size", "batch_size"), [(2, 1), (2, 2), (4, 1), (1, 4), (1, 2)])
+def test_a_global_batch_is_the_same_for_any_ranks(world_size, batch_size):
+    expected = keys(loader())
+    shares = [keys(loader(rank=rank, world_size=world_size, batch_size=batch_size))
+              for rank in range(world_size)]
+    per_rank = 4 // world_size
+    for step in range(5):
+        batch = {key for share in shares for key in share[step * per_rank : (step + 1) * per_rank]}
+        assert batch == set(expected[4 * step : 4 * step + 4])
+
+
+def test_state_counts_what_was_handed_out_not_what_workers_fetched():
+    one = loader(workers=2)
+    batches = iter(one)
+    head = keys([next(batches) for _ in range(7)])
+    state = one.state_dict()
+    assert (state["epoch"], state["position"]) == (0, 7)
+    rest = loader()
+    rest.load_state_dict(state)
+    assert head + keys(rest) == keys(loader())
+
+
+def test_another_number_of_ranks_can_go_on():
+    one = loader()
+    batches = iter(one)
+    seen = keys([next(batches) for _ in range(8)])
+    shares = []
+    for rank in range(2):
+        part = loader(rank=rank, world_size=2, batch_size=2)
+        part.load_state_dict(one.state_dict())
+        shares += keys(part)
+    assert set(seen) | set(shares) == set(keys(loader())) and len(shares) == 12
+
+
+@pytest.mark.parametrize("other", [{"seed": 4}, {"length": 30}])
+def test_a_checkpoint_of_other_data_is_refused(other):
+    with pytest.raises(InputError, match="ckpt_path: the checkpoint's data has"):
+        loader(**other).load_state_dict(loader().state_dict())
+
+
+class Recorder(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.seen = []
+
+    def training_step(self, batch, batch_idx):
+        self.seen += [tuple(key) for key in batch.tolist()]
+        return self.weight * 0
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(folder, data, *, ckpt_path=None):
+    module = Recorder()
+    saver = pl.callbacks.ModelCheckpoint(folder, filename="{step}", every_n_train_steps=1,
+                                         save_top_k=-1)
+    trainer = pl.Trainer(accelerator="cpu", max_epochs=3, logger=False, callbacks=[saver],
+                         enable_progress_bar=False, enable_model_summary=False)
+    trainer.fit(module, data, ckpt_path=ckpt_path)
+    return module.seen
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_of_any_step_continues_with_the_same_clips(tmp_path):
+    """20 clips in batches of 4 are 5 steps an epoch: steps 5 and 10 are the last of theirs."""
+    whole = fit(tmp_path, loader(batch_size=4))
+    assert [epoch for epoch, _ in whole] == [0] * 20 + [1] * 20 + [2] * 20
+    for step in (3, 5, 8):
+        rest = fit(tmp_path / "again", loader(batch_size=4),
+                   ckpt_path=tmp_path / f"step={step}.ckpt")
+        assert rest == whole[4 * step :]
+
+
+# ---------------------------------------------------------------------------------- data module
+
+
+@pytest.fixture
+def module(tmp_path):
+    def make(*overrides):
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            config = compose(overrides=[
+                "+data=synthetic", "+seed=0", "+paths.data=.", f"data.root={tmp_path}",
+                "data.val_split=train", "data.clip.resizing.short_sides=[48]",
+                "data.clip.plain_short_side=48", "data.num_workers=0", *overrides,
+            ])  # fmt: skip
+        data = instantiate(config.data)
+        data.prepare_data()
+        data.setup("fit")
+        return data
+
+    if not (tmp_path / "train").exists():
+        write_split(tmp_path, videos=("a", "b"))
+    return make
+
+
+def test_workers_do_not_change_the_clips(module):
+    batches = {n: list(module("data.batch_size=4", "data.global_batch_size=4",
+                              f"data.num_workers={n}").train_dataloader()) for n in (0, 2)}
+    assert len(batches[0]) == len(batches[2]) == 4
+    for one, other in zip(batches[0], batches[2], strict=True):
+        assert one.captions == other.captions and one.identities == other.identities
+        for name in ("frames", "padding", "masks", "boxes_cxcywh_norm", "valid", "frame_idx"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+
+
+def test_validation_shows_the_same_plain_clips_every_time(module):
+    data = module("data.val_clips=3")
+    first, second = list(data.val_dataloader()), list(data.val_dataloader())
+    assert len(first) == 3 and first[0].frames.shape == (1, 5, 3, 64, 64)
+    assert all(torch.equal(a.frames, b.frames) for a, b in zip(first, second, strict=True))
+
+
+def test_accumulation_makes_up_the_global_batch(module):
+    data = module("data.global_batch_size=8", "data.batch_size=2")
+    assert [data.accumulate_grad_batches(n) for n in (1, 2, 4)] == [4, 2, 1]
+    with pytest.raises(InputError, match="expected a multiple of .* 2 x 3 = 6, got 8"):
+        data.accumulate_grad_batches(3)
+
+
+def test_a_global_batch_larger_than_the_data_is_an_error(module):
+    with pytest.raises(InputError, match="expected at most the 16 clips .* got 17"):
+        module("data.global_batch_size=17").train_dataloader()
+
+
+def test_predict_gives_whole_videos_once(module, tmp_path):
+    data = module("data.split=train")
+    data.setup("predict")
+    assert [[v.name for v in batch] for batch in data.predict_dataloader()] == [["a"], ["b"]]
+
+
+def videos_of(rng, count):
+    return [
+        Video(str(i), ("f",) * rng.randint(20, 200),
+              tuple(Expression(str(i), str(e), "x", ()) for e in range(rng.randint(1, 30))))
+        for i in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+def test_videos_are_dealt_out_once_and_evenly(world_size):
+    videos = videos_of(random.Random(0), 140)
+    shares = [list(VideoSampler(videos, rank=r, world_size=world_size)) for r in range(world_size)]
+    assert sorted(i for share in shares for i in share) == list(range(140))
+    loads = [sum(cost(videos[i]) for i in share) for share in shares]
+    assert max(loads) < 1.02 * sum(loads) / world_size
+
+
+def test_fewer_videos_than_ranks_leave_some_ranks_idle():
+    assert balance([5, 7], 3) == [[1], [0], []]

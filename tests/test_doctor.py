@@ -1,0 +1,65 @@
+"""The doctor's findings on machines made for the test."""
+
+import importlib.metadata
+
+import pytest
+
+from rvos.doctor import findings, main
+from rvos.masks import write_json
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with one split of a data set and one weight file."""
+    monkeypatch.setenv("RVOS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("RVOS_WEIGHTS", str(tmp_path / "weights"))
+    split = tmp_path / "data" / "mevis" / "valid_u"
+    write_json(split / "meta_expressions.json.gz", {"videos": {}})
+    write_json(split / "mask_dict.json", {})
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "mutr.pth").write_bytes(b"\0" * 2**20)
+    return tmp_path
+
+
+def found():
+    return {finding.what: finding for finding in findings()}
+
+
+def test_packages_data_and_weights(machine):
+    by_name = found()
+    assert by_name["numpy"].state == "ok"
+    assert by_name["numpy"].detail == importlib.metadata.version("numpy")
+    assert by_name["data mevis/valid_u"].detail.startswith("expressions, ground truth; no JPEG")
+    assert by_name["weights mutr.pth"].detail == "1 MiB"
+    assert "CPU" in by_name and "W&B" in by_name
+
+
+def test_nothing_there_says_what_to_do(machine, monkeypatch):
+    monkeypatch.setenv("RVOS_DATA", str(machine / "nowhere"))
+    monkeypatch.setenv("RVOS_WEIGHTS", str(machine / "nowhere"))
+    by_name = found()
+    assert by_name["data"].state == "absent" and "docs/data.md" in by_name["data"].detail
+    assert by_name["weights"].state == "absent" and "RVOS_WEIGHTS" in by_name["weights"].detail
+
+
+def test_missing_and_outdated_packages(machine, monkeypatch, capsys):
+    """A missing package of the core is an error, one of an extra is not."""
+    version = importlib.metadata.version
+
+    def pretended(name):
+        if name in ("ijson", "timm"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "0.1" if name == "numpy" else version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", pretended)
+    by_name = found()
+    assert by_name["ijson"].state == "needed" and "make setup" in by_name["ijson"].detail
+    assert by_name["timm"].state == "absent" and "training" in by_name["timm"].detail
+    assert by_name["numpy"].state == "needed" and "0.1, but >=" in by_name["numpy"].detail
+    assert main() == 1
+    assert "MISSING  ijson" in capsys.readouterr().out
+
+
+def test_a_working_machine_ends_with_status_0(machine, capsys):
+    assert main() == 0
+    assert "MISSING" not in capsys.readouterr().out

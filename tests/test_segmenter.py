@@ -1,0 +1,205 @@
+"""The optimizer step: the same however a global batch is divided; groups, rates, NaN."""
+
+import copy
+import json
+import os
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pl = pytest.importorskip("pytorch_lightning")
+
+from conftest import GOLDEN_DIR  # noqa: E402
+from hydra.utils import instantiate  # noqa: E402
+from pytorch_lightning.strategies import DDPStrategy  # noqa: E402
+from test_conf import composed  # noqa: E402
+
+from rvos.data.clip import Sample, collate  # noqa: E402
+from rvos.mutr.checkpoint import official_names  # noqa: E402
+from rvos.mutr.losses import MutrLoss  # noqa: E402
+from rvos.optim import GROUPS, Optim, group_of  # noqa: E402
+from rvos.segmenter import NotFinite, Segmenter  # noqa: E402
+
+OPTIM = Optim(lr=1e-3, lr_backbone=1e-3, lr_text_encoder=1e-3, lr_linear_proj=1e-3,
+              weight_decay=0.0, betas=(0.9, 0.999), warmup_steps=0, milestones=[1], gamma=0.1)
+CAPTIONS = ("the red circle", "the star moving left", "two", "a heart that stops")
+VALID = ([1, 1, 1], [1, 0, 1], [0, 0, 1], [0, 0, 0])  # the last clip has no target
+
+
+def tiny_model(**settings):
+    """`mutr_tiny` with seeded random weights, dropout off."""
+    torch.manual_seed(0)
+    model = instantiate(composed("train", "model=mutr_tiny", "output_dir=x").model, **settings)
+    model.add_words(list(CAPTIONS))
+    for module in model.modules():  # RoBERTa has its own
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def sample(index: int) -> Sample:
+    """A clip of three frames of 64 x 96 pixels: noise, and a rectangle where it is valid."""
+    rng = torch.Generator().manual_seed(index)
+    valid = torch.tensor(VALID[index]).bool()
+    masks = torch.zeros(3, 64, 96, dtype=torch.bool)
+    boxes = torch.zeros(3, 4)
+    for t in valid.nonzero()[:, 0].tolist():
+        masks[t, 10 + t : 30 + index, 20 : 60 + t] = True
+        top, bottom, left, right = 10 + t, 30 + index, 20, 60 + t
+        boxes[t] = torch.tensor([(left + right) / 192, (top + bottom) / 128,
+                                 (right - left) / 96, (bottom - top) / 64])  # fmt: skip
+    frames = torch.randn(3, 3, 64, 96, generator=rng)
+    return Sample(frames, boxes, masks, valid, CAPTIONS[index], (f"v{index}", "0"), torch.arange(3))
+
+
+class Recorder(Segmenter):
+    """Writes the gradients that the optimizer gets, and the logged loss, to a file."""
+
+    def __init__(self, *args, file, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.file = file
+
+    def configure_optimizers(self):
+        configured = super().configure_optimizers()
+        configured["optimizer"].register_step_post_hook(self._record)
+        return configured
+
+    def _record(self, optimizer, args, kwargs):
+        if self.global_rank == 0:
+            gradients = {n: p.grad for n, p in self.named_parameters() if p.grad is not None}
+            logged = dict(self.trainer.callback_metrics)
+            torch.save({"gradients": gradients, "logged": logged}, self.file)
+
+
+class Shares(torch.utils.data.Dataset):
+    """The batches of this rank: four clips, dealt out as the data module does."""
+
+    def __init__(self, batch_size, world_size):
+        self.batch_size, self.world_size = batch_size, world_size
+
+    def __len__(self):
+        return 4 // (self.batch_size * self.world_size)
+
+    def __getitem__(self, index):
+        rank = int(os.environ.get("LOCAL_RANK", 0))
+        first = (index * self.world_size + rank) * self.batch_size
+        return collate([sample(i) for i in range(first, first + self.batch_size)])
+
+
+def one_step(tmp_path, model, precision, *, batch_size, world_size, passes):
+    file = tmp_path / f"{batch_size}_{world_size}_{precision}.pt"
+    loss = MutrLoss(ce=2, bbox=5, giou=2, mask=2, dice=5)
+    module = Recorder(copy.deepcopy(model), loss, OPTIM, seed=0, compile=False, file=file)
+    strategy = DDPStrategy(start_method="fork", process_group_backend="gloo")
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=world_size, strategy=strategy if world_size > 1 else "auto",
+        precision=precision, max_steps=1, accumulate_grad_batches=passes, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=tmp_path, use_distributed_sampler=False,
+    )  # fmt: skip
+    loader = torch.utils.data.DataLoader(Shares(batch_size, world_size), batch_size=None)
+    trainer.fit(module, loader)
+    return torch.load(file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision, tolerance", [("64-true", 1e-9), ("32-true", 2e-3)])
+def test_a_step_does_not_depend_on_how_its_batch_is_divided(tmp_path, precision, tolerance):
+    """3 + 2 + 1 + 0 valid frames: dividing per clip or per device would change every gradient."""
+    model = tiny_model()
+    whole = one_step(tmp_path, model, precision, batch_size=4, world_size=1, passes=1)
+    accumulated = one_step(tmp_path, model, precision, batch_size=1, world_size=1, passes=4)
+    two_ranks = one_step(tmp_path, model, precision, batch_size=2, world_size=2, passes=1)
+    both = one_step(tmp_path, model, precision, batch_size=1, world_size=2, passes=2)
+    assert len(whole["gradients"]) > 200
+    largest = max(float(gradient.abs().max()) for gradient in whole["gradients"].values())
+    floor = 1e-6 * largest  # some gradients, as that of a key's bias, are zero in exact arithmetic
+    for other in (accumulated, two_ranks, both):
+        assert other["gradients"].keys() == whole["gradients"].keys()
+        for name, expected in whole["gradients"].items():
+            worst = (other["gradients"][name] - expected).abs().max()
+            assert float(worst) <= tolerance * max(float(expected.abs().max()), floor), name
+
+
+def test_the_logged_loss_is_that_of_the_whole_batch(tmp_path):
+    model = tiny_model()
+    clip = collate([sample(i) for i in range(4)])
+    loss = MutrLoss(ce=2, bbox=5, giou=2, mask=2, dice=5)
+    module = Segmenter(copy.deepcopy(model).train(), loss, OPTIM, seed=0, compile=False)
+    expected = module._loss(clip).total.item() / 6  # 3 + 2 + 1 + 0 valid frames
+    step = one_step(tmp_path, model, "32-true", batch_size=1, world_size=1, passes=4)
+    assert step["logged"]["train/loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_step_of_clips_without_target_is_finite_and_says_only_that(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "VALID", ([0, 0, 0],) * 4)
+    step = one_step(tmp_path, tiny_model(), "32-true", batch_size=4, world_size=1, passes=1)
+    assert all(gradient.isfinite().all() for gradient in step["gradients"].values())
+    assert step["logged"]["train/loss_ce"] > 0
+    assert step["logged"]["train/loss_mask"] == step["logged"]["train/loss_bbox"] == 0
+
+
+def test_dropout_repeats_for_the_same_place_and_differs_elsewhere():
+    module = Segmenter(tiny_model(), None, OPTIM, seed=3, compile=False)
+    module._trainer = SimpleNamespace(global_rank=0, current_epoch=1)
+
+    def draw(batch_idx):
+        module.on_train_batch_start(None, batch_idx)
+        return torch.rand(4).tolist()
+
+    first = draw(5)
+    assert draw(6) != first
+    assert draw(5) == first
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_clips(tmp_path):
+    model = tiny_model()
+    with torch.no_grad():
+        model.level_embed.fill_(torch.nan)
+    with pytest.raises(NotFinite, match="'v2', '0'"):
+        one_step(tmp_path, model, "32-true", batch_size=1, world_size=1, passes=4)
+
+
+def test_groups_and_their_rates():
+    """By the official rule: names of backbone, RoBERTa, sampling offsets and reference points."""
+    model = tiny_model()
+    optimizer = Optim(
+        lr=1.0, lr_backbone=2.0, lr_text_encoder=3.0, lr_linear_proj=4.0, weight_decay=0.5,
+        betas=(0.9, 0.999), warmup_steps=0, milestones=[1], gamma=0.1,
+    ).optimizer(model)  # fmt: skip
+    assert [(g["name"], g["lr"]) for g in optimizer.param_groups] == list(
+        zip(GROUPS, (1.0, 2.0, 3.0, 4.0), strict=True)
+    )
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(trainable)
+    assert group_of("decoder.reference.weight") == "linear_proj"
+    assert group_of("decoder.queries.weight") == "main"
+    assert group_of("encoder.layers.0.attention.sampling_offsets.bias") == "linear_proj"
+    assert group_of("text.projection.weight") == "main"  # the resizer has the main rate
+
+
+def test_a_frozen_text_encoder_has_no_group():
+    optimizer = OPTIM.optimizer(tiny_model(freeze_text_encoder=True))
+    assert [g["name"] for g in optimizer.param_groups] == ["main", "backbone", "linear_proj"]
+
+
+def test_rates_warm_up_and_drop_after_epochs():
+    """10 steps an epoch: linear over 4 steps, then 1; a tenth from step 10, a hundredth from 20."""
+    optim = replace(OPTIM, warmup_steps=4, milestones=[1, 2])
+    factors = [optim.factor(step, 10) for step in (0, 1, 3, 4, 9, 10, 19, 20)]
+    assert factors == pytest.approx([0.25, 0.5, 1, 1, 1, 0.1, 0.1, 0.01])
+
+
+def test_the_official_groups():
+    """Every tensor of the official resnet50 model is in the group that the manifest says."""
+    manifest = json.loads((GOLDEN_DIR / "state_dict_manifest.json").read_text())
+    groups = manifest["param_groups"]["resnet50"]["groups"]
+    model = instantiate(composed("train", "model.backbone=resnet50", "output_dir=x").model)
+    own, parameters = official_names(model), dict(model.named_parameters())
+    for group in GROUPS:
+        used = [own[name] for name in groups[group] if "pooler" not in name]  # nothing reads it
+        assert used and {group_of(name) for name in used} == {group}
+        assert all(parameters[name].requires_grad for name in used)
+    assert not any(parameters[own[name]].requires_grad for name in groups["frozen"])

@@ -1,0 +1,135 @@
+"""Sweep files: what `wandb sweep` would only refuse online, and running them without W&B."""
+
+import subprocess
+import sys
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from rvos import InputError
+from rvos.entry import CONFIG_DIR
+from rvos.report.dashboard import scores
+from rvos.sweep import overrides_of, print_results, read_sweep, run_sweep
+
+SWEEPS = sorted((CONFIG_DIR.parent / "sweeps").glob("*.yaml"))
+LOGGED = {
+    "eval.py": set(scores({"J": 0, "F": 0, "J&F": 0, "coarse": {"J": 0, "F": 0, "J&F": 0},
+                           "extra": {}})),
+    "train.py": {"val/J", "val/F", "val/JF"},
+}  # fmt: skip
+# The sweeps log to W&B and one of them trains; these groups come with training.
+needs_training = pytest.mark.skipif(
+    not (CONFIG_DIR / "logger").is_dir() or not (CONFIG_DIR / "train.yaml").is_file(),
+    reason="needs conf/train.yaml and conf/logger",
+)
+GOOD = {
+    "name": "x",
+    "program": "eval.py",
+    "method": "grid",
+    "metric": {"name": "refined/JF", "goal": "maximize"},
+    "parameters": {"refine.window": {"values": [1, 3]}, "refine.tau": {"value": 0.5}},
+    "command": ["${env}", "python", "${program}", "logger=wandb", "${args_no_hyphens}"],
+}
+
+
+def write(path, content):
+    OmegaConf.save(OmegaConf.create(content), path)
+    return path
+
+
+def test_there_are_the_four_sweeps():
+    assert [p.stem for p in SWEEPS] == ["refine_grid", "refine_tau", "refine_window", "train_lr"]
+
+
+@needs_training
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_run_of_every_sweep_composes_and_logs_its_metric(path):
+    sweep = read_sweep(path)
+    assert sweep.name == path.stem
+    assert f"name={sweep.name}" in sweep.fixed and "logger=wandb" in sweep.fixed
+    assert sweep.metric in LOGGED[sweep.program]
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        for run in sweep.runs():
+            overrides = overrides_of(sweep, run, ["output_dir=x", "logger=wandb"])
+            cfg = compose(sweep.program.removesuffix(".py"), overrides)
+            for key, value in run.items():
+                assert OmegaConf.select(cfg, key) == value
+            assert cfg.logger.wandb.group == sweep.name
+
+
+def test_the_papers_table_and_the_grid():
+    by_name = {path.stem: read_sweep(path) for path in SWEEPS if path.stem != "train_lr"}
+    window = by_name["refine_window"].runs()
+    assert [(r["refine.window"], r["refine.tau"]) for r in window] == [
+        (5, 0.8), (10, 0.8), (15, 0.8), (20, 0.8)
+    ]  # fmt: skip
+    assert len(by_name["refine_tau"].runs()) == 9
+    grid = OmegaConf.load(CONFIG_DIR / "ablation" / "grid.yaml")
+    assert by_name["refine_grid"].parameters == {
+        "refine.window": list(grid.windows), "refine.tau": list(grid.taus)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "bayes"}, "method: expected grid, got 'bayes'"),
+        ({"program": "evil.py"}, "program: evil.py: no such file"),
+        ({"metric": {"name": "refined/JF"}}, "metric: expected name and goal"),
+        ({"metric": {"name": "x", "goal": "max"}}, "metric.goal: .*got 'max'"),
+        ({"parameters": {"a": 5}}, "parameters.a: expected value or values, got 5"),
+        ({"parameters": {"a": {"values": []}}}, "parameters.a.values: expected a non-empty"),
+        ({"parameters": {"a": {"min": 0, "max": 1}}}, "parameters.a: expected value or values"),
+        ({"command": ["python", "${program}"]}, "command: expected a list with .*args_no_hyphens"),
+        ({"command": ["${program}", "${args_no_hyphens}", "${arg}"]}, r"command: \$\{arg\}"),
+        ({"parametres": {}}, "parametres: unknown"),
+    ],
+)
+def test_what_would_not_run_is_refused(tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        read_sweep(write(tmp_path / "x.yaml", {**GOOD, **change}))
+
+
+def test_missing_keys_and_files(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_sweep(tmp_path / "x.yaml")
+    (tmp_path / "y.yaml").write_text("a: [")
+    with pytest.raises(InputError, match="not valid YAML"):
+        read_sweep(tmp_path / "y.yaml")
+    with pytest.raises(InputError, match="command: missing"):
+        read_sweep(write(tmp_path / "z.yaml", {k: GOOD[k] for k in GOOD if k != "command"}))
+
+
+def test_overrides_of_the_command_line_win(tmp_path):
+    sweep = read_sweep(write(tmp_path / "x.yaml", GOOD))
+    run = sweep.runs()[1]
+    assert overrides_of(sweep, run, []) == ["refine.window=3", "refine.tau=0.5"]
+    extra = ["refine.tau=0.8", "logger=csv"]
+    assert overrides_of(sweep, run, extra) == ["refine.window=3", "refine.tau=0.8", "logger=csv"]
+
+
+def test_it_runs_each_once_and_continues_after_a_failure(tmp_path, made_data):
+    """Window 0 is refused by eval.py after window 1 ran; then only what is missing runs."""
+    parameters = {"refine.window": {"values": [1, 0]}, "refine.tau": {"value": 0.5}}
+    sweep = read_sweep(write(tmp_path / "x.yaml", {**GOOD, "parameters": parameters}))
+    data = [part for part in made_data.write() if not part.startswith("output_dir")]
+    data += ["coarse=files", "masklets=files"]
+    console = Console(record=True, width=200)
+    with pytest.raises(InputError, match="refine.window=0,.*status 1"):
+        run_sweep(sweep, tmp_path / "runs", data, console)
+    before = (tmp_path / "runs" / "refine.window=1,refine.tau=0.5" / "metrics.json").stat()
+    with pytest.raises(InputError, match="status 1"):
+        run_sweep(sweep, tmp_path / "runs", data, console)
+    folder = tmp_path / "runs" / "refine.window=1,refine.tau=0.5"
+    assert (folder / "metrics.json").stat() == before
+    print_results(sweep, [folder], console)
+    text = console.export_text()
+    assert "finished before" in text and "refine.window=1,refine.tau=0.5" in text
+
+
+def test_command_line_refuses_what_is_no_override():
+    command = [sys.executable, "-m", "rvos.sweep", str(SWEEPS[0]), "logger"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=CONFIG_DIR.parent)
+    assert done.returncode == 1 and "expected key=value, got 'logger'" in done.stderr

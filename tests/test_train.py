@@ -1,0 +1,225 @@
+"""train.py: what a run leaves, resuming after every kind of end, wrong usage."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("pytorch_lightning")
+
+from made_data import REPOSITORY  # noqa: E402
+
+from rvos.data.synthetic import synthesize  # noqa: E402
+
+RECIPE = {
+    "num_frames": 10, "size": [64, 96], "num_objects": [2, 3], "object_size": [0.3, 0.4],
+    "camera_shake": 1.0, "pillars": 0.0, "no_target": 0.0, "jpeg_quality": 90, "seed": 0,
+    "workers": 1,
+}  # fmt: skip
+# Two forward passes a step, 12 an epoch, two epochs: 12 steps.
+SETTINGS = [
+    "data=synthetic", "model=mutr_tiny", "coarse.short_side=64", "data.num_workers=0",
+    "data.clip.num_frames=2", "data.clip.resizing.short_sides=[64]",
+    "data.clip.resizing.max_long_side=96", "data.clip.resizing.crop_probability=0",
+    "data.clip.plain_short_side=64", "data.val_clips=2", "data.global_batch_size=2",
+    "trainer.accelerator=cpu", "trainer.limit_train_batches=12", "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1", "callbacks.last.every_n_steps=2", "score.max_videos=1",
+    "optim.lr=1e-3", "model.dropout=0.1", "callbacks.progress=null", "model.hidden_dim=32",
+    "trainer.num_sanity_val_steps=0", "trainer.enable_progress_bar=false",
+    "trainer.enable_model_summary=false",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("synthetic")
+    synthesize(folder, num_videos={"train": 4, "valid_u": 1}, **RECIPE)
+    return folder
+
+
+@pytest.fixture
+def train(root, tmp_path, monkeypatch, capfd):
+    """Run train.py in this process: (exit status, stderr)."""
+    import train as program
+
+    monkeypatch.setenv("RVOS_RUNS", str(tmp_path / "runs"))
+
+    def run(*overrides: str):
+        flags = [text for text in overrides if text.startswith("-")]
+        rest = [text for text in overrides if text not in flags]
+        monkeypatch.setattr(
+            sys, "argv", ["train.py", *flags, *SETTINGS, f"data.root={root}", *rest]
+        )
+        capfd.readouterr()
+        try:
+            program.main()
+            status = 0
+        except SystemExit as exit:
+            status = exit.code
+        return status, capfd.readouterr().err
+
+    return run
+
+
+def curve(folder: Path) -> dict[int, float]:
+    """Optimizer step -> training loss, over all starts of a run, later ones winning."""
+    values = {}
+    for file in sorted(folder.glob("csv/version_*/metrics.csv")):
+        for row in csv.DictReader(file.open()):
+            if row["train/loss"]:
+                values[int(row["step"])] = float(row["train/loss"])
+    return values
+
+
+def column(folder: Path, key: str) -> list[float]:
+    rows = csv.DictReader((folder / "csv" / "version_0" / "metrics.csv").open())
+    return [float(row[key]) for row in rows if row.get(key)]
+
+
+@pytest.mark.slow
+def test_a_run_and_what_it_leaves(train, tmp_path):
+    folder = tmp_path / "run"
+    assert train(f"output_dir={folder}", "callbacks=ema", "callbacks.progress=null") == (0, "")
+    for key in ("train/grad_norm", "train/lr/backbone", "train/clips_per_second",
+                "train/loader_wait_share", "train/loss_dice_0"):  # fmt: skip
+        assert len(column(folder, key)) == 12
+    for key in ("val/J", "val/F", "val/JF", "val/loss"):
+        assert len(column(folder, key)) == 2
+    best, last = (
+        torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        for name in ("best", "last")
+    )
+    assert last["global_step"] == 12
+    averaged, current = last["state_dict"], last["current_model_state"]
+    assert any((averaged[name] != current[name]).any() for name in current)
+    exported = torch.load(folder / "mutr.pth", weights_only=True)["model"]
+    assert torch.equal(exported["query_embed.weight"],
+                       best["state_dict"]["model.decoder.queries.weight"])  # fmt: skip
+    assert list(folder.glob("overlays/*.png"))
+    assert json.loads((folder / "metrics.json").read_text())["steps"] == 12
+
+
+@pytest.mark.slow
+def test_killed_runs_continue_step_by_step(train, root, tmp_path):
+    """12 forward passes an epoch, two a step: the signals come in the second pass of step 9 (of
+    the second epoch). SIGTERM finishes the step; SIGKILL loses what came after step 8."""
+    whole = tmp_path / "whole"
+    assert train(f"output_dir={whole}")[0] == 0
+    expected = curve(whole)
+    assert sorted(expected) == list(range(12)) and len(set(expected.values())) == 12
+
+    send = "+callbacks.send={_target_: send_signal.SendSignal, name: SIGTERM, after: 18}"
+    termed = tmp_path / "termed"
+    assert train(f"output_dir={termed}", send)[0] == 128 + 15
+    assert sorted(curve(termed)) == list(range(9))
+    assert train(f"output_dir={termed}", "ckpt_path=last") == (0, "")
+    assert curve(termed) == expected
+
+    killed = tmp_path / "killed"
+    program = [sys.executable, str(REPOSITORY / "train.py"), *SETTINGS, f"data.root={root}",
+               f"output_dir={killed}", send.replace("SIGTERM", "SIGKILL")]  # fmt: skip
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }
+    assert subprocess.run(program, env=environment, cwd=tmp_path).returncode == -9
+    assert not (killed / "metrics.json").exists()
+    assert train(f"output_dir={killed}", "ckpt_path=last") == (0, "")
+    assert {k: v for k, v in curve(killed).items() if k >= 8} == {
+        k: v for k, v in expected.items() if k >= 8
+    }
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(train, root, tmp_path):
+    """By Lightning's own launcher, which starts train.py again for the second rank. RoBERTa's
+    dropout differs between ranks, so losses agree only roughly (exactly: test_segmenter.py)."""
+    short = ["model.dropout=0", "trainer.max_epochs=1", "data.global_batch_size=4"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert train(f"output_dir={one}", *short)[0] == 0
+    program = [sys.executable, str(REPOSITORY / "train.py"), *SETTINGS, *short,
+               f"data.root={root}", f"output_dir={two}", "trainer.devices=2",
+               "trainer.limit_train_batches=6"]  # fmt: skip
+    subprocess.run(program, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, cwd=tmp_path,
+                   check=True)  # fmt: skip
+    assert sorted(curve(one)) == [0, 1, 2]
+    assert sorted(curve(two)) == [0, 1, 2]
+    assert curve(two)[0] == pytest.approx(curve(one)[0], rel=0.02)
+    assert json.loads((two / "metrics.json").read_text())["steps"] == 3
+
+
+@pytest.mark.slow
+def test_wandb_without_an_account(train, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    folder = tmp_path / "run"
+    status, _ = train(f"output_dir={folder}", "logger=wandb", "trainer.max_epochs=1", "name=study")
+    assert status == 0
+    (run,) = folder.glob("wandb/offline-run-*")
+    (data,) = run.glob("run-*.wandb")
+    content = data.read_bytes()
+    for text in (b"val/JF", b"train/loss", b"study", b"resnet10_tiny"):
+        assert text in content
+    (table,) = run.glob("files/media/table/val/overlays_*.table.json")
+    columns = json.loads(table.read_text())["columns"]
+    assert {"expression", "frame", "target", "prediction"} <= set(columns)
+    assert list((folder / "wandb").glob("**/staging/*"))  # the images, for `wandb sync`
+
+
+WRONG = {
+    "no data": (["data.root=/nowhere"], "/nowhere/train"),
+    "a batch that does not divide": (
+        ["data.batch_size=4", "data.global_batch_size=6"],
+        "data.global_batch_size: expected a multiple",
+    ),
+    "no such devices": (["trainer.accelerator=gpu", "trainer.devices=4"], "GPU"),
+    "no such devices, auto": (["trainer.accelerator=auto", "trainer.devices=64"], "devices=64"),
+    "an unknown override": (["trainer.device=4"], "device"),
+    "nothing to resume": (["ckpt_path=last"], "no checkpoints/last.ckpt"),
+    "no such checkpoint": (["ckpt_path=missing.ckpt"], "missing.ckpt: no such file"),
+    "no such weights": (["model.weights=missing.pth"], "missing.pth"),
+    "milestones": (["optim.milestones=[0]"], "optim.milestones"),
+    "a multirun of ranks": (["-m", "seed=1,2", "trainer.devices=2"], "--multirun with 2 processes"),
+    "a split without truth": (["data.split=nothing"], "nothing"),
+}
+
+
+@pytest.mark.parametrize("overrides, expected", WRONG.values(), ids=WRONG)
+def test_wrong_usage_ends_in_one_message(train, tmp_path, overrides, expected):
+    status, error = train(f"output_dir={tmp_path / 'run'}", *overrides)
+    assert status == 1
+    assert error.count("error: ") == 1 and "Traceback" not in error
+    assert expected in error
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_weights_of_another_backbone(train, tmp_path):
+    file = tmp_path / "other.pth"
+    torch.save({"model": {"backbone.0.body.conv1.weight": torch.zeros(64, 3, 7, 7)}}, file)
+    status, error = train(f"output_dir={tmp_path / 'run'}", f"model.weights={file}")
+    assert status == 1 and str(file) in error and "does not fit" in error
+
+
+def test_a_checkpoint_of_another_model(train, tmp_path):
+    file = tmp_path / "other.ckpt"
+    torch.save({"state_dict": {"model.backbone.body.conv1.weight": torch.zeros(64, 3, 7, 7)}}, file)
+    status, error = train(f"output_dir={tmp_path / 'run'}", f"ckpt_path={file}")
+    assert status == 1 and "another model" in error and "backbone.body" in error
+
+
+def test_a_folder_with_checkpoints_is_not_overwritten(train, tmp_path):
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.write_bytes(b"valuable")
+    status, error = train(f"output_dir={tmp_path / 'run'}")
+    assert status == 1 and "ckpt_path=last" in error and last.read_bytes() == b"valuable"
+
+
+def test_torchrun_needs_one_folder_for_all_ranks(train, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    status, error = train()
+    assert status == 1 and "output_dir" in error
