@@ -13,13 +13,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 
 from made_data import REPOSITORY  # noqa: E402
+from omegaconf import OmegaConf  # noqa: E402
 
 from rvos.data.synthetic import synthesize  # noqa: E402
 
 RECIPE = {
-    "num_frames": 10, "size": [64, 96], "num_objects": [2, 3], "object_size": [0.3, 0.4],
-    "camera_shake": 1.0, "pillars": 0.0, "no_target": 0.0, "jpeg_quality": 90, "seed": 0,
-    "workers": 1,
+    "num_videos": {"train": 4, "valid_u": 1, "valid": 0}, "num_frames": 10, "size": [64, 96],
+    "num_objects": [2, 3], "object_size": [0.3, 0.4], "workers": 1,
 }  # fmt: skip
 # Two forward passes a step, 12 an epoch, two epochs: 12 steps.
 SETTINGS = [
@@ -38,7 +38,8 @@ SETTINGS = [
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
-    synthesize(folder, num_videos={"train": 4, "valid_u": 1}, **RECIPE)
+    defaults = OmegaConf.to_container(OmegaConf.load(REPOSITORY / "conf" / "synthesize.yaml"))
+    synthesize(**defaults | RECIPE | {"out": folder})
     return folder
 
 
@@ -84,7 +85,7 @@ def column(folder: Path, key: str) -> list[float]:
 @pytest.mark.slow
 def test_a_run_and_what_it_leaves(train, tmp_path):
     folder = tmp_path / "run"
-    assert train(f"output_dir={folder}", "callbacks=ema", "callbacks.progress=null") == (0, "")
+    assert train(f"output_dir={folder}", "callbacks=ema")[0] == 0
     for key in ("train/grad_norm", "train/lr/backbone", "train/clips_per_second",
                 "train/loader_wait_share", "train/loss_dice_0"):  # fmt: skip
         assert len(column(folder, key)) == 12
@@ -115,9 +116,9 @@ def test_killed_runs_continue_step_by_step(train, root, tmp_path):
 
     send = "+callbacks.send={_target_: send_signal.SendSignal, name: SIGTERM, after: 18}"
     termed = tmp_path / "termed"
-    assert train(f"output_dir={termed}", send)[0] == 128 + 15
+    assert train(f"output_dir={termed}", send, "data.num_workers=1")[0] == 128 + 15
     assert sorted(curve(termed)) == list(range(9))
-    assert train(f"output_dir={termed}", "ckpt_path=last") == (0, "")
+    assert train(f"output_dir={termed}", "ckpt_path=last")[0] == 0
     assert curve(termed) == expected
 
     killed = tmp_path / "killed"
@@ -129,7 +130,7 @@ def test_killed_runs_continue_step_by_step(train, root, tmp_path):
     }
     assert subprocess.run(program, env=environment, cwd=tmp_path).returncode == -9
     assert not (killed / "metrics.json").exists()
-    assert train(f"output_dir={killed}", "ckpt_path=last") == (0, "")
+    assert train(f"output_dir={killed}", "ckpt_path=last")[0] == 0
     assert {k: v for k, v in curve(killed).items() if k >= 8} == {
         k: v for k, v in expected.items() if k >= 8
     }

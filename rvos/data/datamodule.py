@@ -1,5 +1,6 @@
 """Splits -> loaders for training, validation and prediction (Lightning)."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -256,4 +257,11 @@ class DataModule(pl.LightningDataModule):
             "collate_fn": partial(collate, pad_to=self.clip.pad_to),
             "pin_memory": torch.cuda.is_available(),
             "persistent_workers": self.num_workers > 0,
+            "worker_init_fn": _leave_signals_to_the_trainer,
         }
+
+
+def _leave_signals_to_the_trainer(worker_id: int) -> None:
+    """SLURM signals all processes of a job; the trainer still needs its loader to end well."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
