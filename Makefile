@@ -2,16 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-DEMO_DATA := tests/data/davis_masks
-DEMO := data.root=tests/data data.split=davis_masks data.name=davis_masks \
-  coarse=files coarse.path=$(DEMO_DATA)/coarse.json.gz masklets=files \
-  masklets.path=$(DEMO_DATA)/masklets.json.gz masklets.nouns=$(DEMO_DATA)/nouns.json
+DEMO := runs/demo
+DEMO_DATA := data/synthetic
+DEMO_EVAL = $(BIN)/python eval.py data=synthetic data.root=$(DEMO_DATA) name=demo \
+  model=mutr_tiny model.num_queries=1 coarse=mutr_tiny coarse.checkpoint=$(DEMO)/train/mutr.pth
+DEMO_BEST = $$($(BIN)/python -m rvos.report.best $(DEMO)/valid_u)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint eval bench clean
+.PHONY: help setup demo demo-train test lint eval train sweep bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## create .venv and install everything (no GPU needed)
 
@@ -25,8 +26,37 @@ $(READY): pyproject.toml constraints.txt
 	  -c constraints.txt --no-build-isolation --editable '.[sam2]'
 	@touch $(READY)
 
-demo: $(READY) ## refine and score the masks of 15 real videos, the whole W x tau grid
-	$(BIN)/python eval.py $(DEMO) ablation=grid name=demo
+demo: $(DEMO)/refined/metrics.json ## synthetic videos: fine-tune, segment, track, refine, score, report
+	@$(BIN)/python -m rvos.report.compare $(DEMO)/paper $(DEMO)/refined --top 0
+	@echo "window and tau chosen on valid_u (A: the paper's 15 / 0.8): $(DEMO_BEST)"
+	@echo "report: $(CURDIR)/$(DEMO)/refined/report/index.html"
+
+# The masks of all splits are known here, so that valid can be scored too.
+$(DEMO_DATA)/valid/meta_expressions.json: | $(READY)
+	rm -rf $(DEMO_DATA)
+	$(BIN)/python -m rvos.data synthesize out=$(DEMO_DATA) num_videos.valid=30 'hidden_truth=[]'
+
+$(DEMO)/train/mutr.pth: $(DEMO_DATA)/valid/meta_expressions.json
+	$(BIN)/python train.py experiment=demo data.root=$(DEMO_DATA) output_dir=$(DEMO)/train \
+	  $(if $(wildcard $(DEMO)/train/checkpoints/last.ckpt),ckpt_path=last)
+
+$(DEMO)/valid_u/metrics.json: $(DEMO)/train/mutr.pth
+	$(DEMO_EVAL) masklets=flow data.split=valid_u ablation=grid output_dir=$(DEMO)/valid_u
+
+$(DEMO)/oracle/metrics.json: $(DEMO)/valid_u/metrics.json
+	$(DEMO_EVAL) masklets=oracle data.split=valid $(DEMO_BEST) output_dir=$(DEMO)/oracle report=none
+
+$(DEMO)/paper/metrics.json: $(DEMO)/oracle/metrics.json
+	$(DEMO_EVAL) masklets=flow data.split=valid output_dir=$(DEMO)/paper report=none
+
+$(DEMO)/refined/metrics.json: $(DEMO)/paper/metrics.json
+	$(DEMO_EVAL) masklets=flow data.split=valid $(DEMO_BEST) report.oracle=$(DEMO)/oracle \
+	  output_dir=$(DEMO)/refined
+
+demo-train: $(READY) ## the demo's checkpoint from scratch (long; docs/training.md)
+	test -e data/synthetic_large/train/meta_expressions.json || $(BIN)/python -m rvos.data \
+	  synthesize out=data/synthetic_large num_videos.train=1000 num_videos.valid=0 seed=1
+	$(BIN)/python train.py experiment=demo_pretrain
 
 test: $(READY) ## run all tests
 	$(BIN)/python -m pytest
@@ -38,6 +68,12 @@ lint: $(READY) ## ruff, mypy and the import contracts
 
 eval: $(READY) ## python eval.py, settings in ARGS: make eval ARGS="refine.window=5 ..."
 	$(BIN)/python eval.py $(ARGS)
+
+train: $(READY) ## python train.py: make train ARGS="experiment=paper trainer.devices=4"
+	$(BIN)/python train.py $(ARGS)
+
+sweep: $(READY) ## a sweep without W&B: make sweep SWEEP=refine_window ARGS="data.root=..."
+	$(BIN)/python -m rvos.sweep sweeps/$(SWEEP).yaml $(ARGS)
 
 bench: $(READY) ## speed of scoring against the official functions: make bench MEVIS=<checkout>
 	$(BIN)/python -m pip install --quiet -c constraints.txt --editable '.[bench]'

@@ -117,7 +117,7 @@ def log_to_dashboard(cfg: DictConfig, folder: Path, jobs: Sequence[Job], split: 
         folder,
         jobs,
         **{key: cfg.logger.wandb[key] for key in ("project", "group", "name", "id", "save_dir")},
-        **{key: cfg.report[key] for key in ("strips", "frames", "width")},
+        **{key: cfg.report[key] or 1 for key in ("strips", "frames", "width")},  # null: no report
         config=OmegaConf.to_container(cfg, resolve=True),
         frame_path=split.frame_path,
     )

@@ -65,7 +65,7 @@ def main(cfg: DictConfig) -> None:
                        refined[e.expression_id], fps)  # fmt: skip
         if cfg.masks == "png":
             write_masks(folder / "masks" / e.expression_id, frames, refined[e.expression_id])
-    note = DEMO_NOTE if cfg.coarse.get("demo_weights") else ""
+    note = DEMO_NOTE if cfg.coarse.checkpoint == cfg.demo_checkpoint else ""
     write_page(folder / "index.html", video, job.nouns, note=note)
     if note:
         log.warning(note)

@@ -307,7 +307,7 @@ def memory_mib(device: str, *, peak: bool = False) -> float:
 def flops(options: argparse.Namespace) -> None:
     """By torch's counter (matrix products and convolutions), no arithmetic done (meta tensors)."""
     with torch.device("meta"):
-        model = ours(options.backbone).eval()
+        model = ours(options.backbone).eval().requires_grad_(False)
         frames = torch.empty(1, options.frames, 3, *options.size)
         ids = torch.empty(1, TOKENS, dtype=torch.long)
     counter = FlopCounterMode(display=False, depth=2)

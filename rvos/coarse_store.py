@@ -7,6 +7,7 @@ is done. A second start does what is missing. The files depend on the video alon
 batched within it), not on devices, order or interruptions.
 """
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -51,12 +52,17 @@ def open_coarse_store(
     Raises InputError when the checkpoint is missing or the folder was made under other settings.
     """
     architecture = {key: value for key, value in model.items() if key not in _TRAINING_ONLY}
+    protocol = settings.protocol() | {"precision": str(precision), "model": architecture}
+    if settings.clip_plan == "released_script":  # the clip lengths depend on all videos of a run
+        order = [f"{v.name} {len(v.frames)} {len(v.expressions)}" for v in split.videos]
+        text = "\n".join(sorted(order))
+        protocol["videos_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     return Store.open(
         Path(root),
         "coarse",
         data_name=data_name,
         split=split.name,
-        settings=settings.protocol() | {"precision": precision, "model": architecture},
+        settings=protocol,
         checkpoint_sha256=file_sha256(settings.checkpoint_file()),
         meta_sha256=split.meta_sha256,
     )

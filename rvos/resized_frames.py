@@ -86,9 +86,13 @@ class ResizedFrames:
 
     def pixels(self, frame_idx: range) -> NDArray[np.uint8]:
         """Those frames (T, h, w, 3) uint8."""
-        # Mapped for this clip only, so that pages of the other clips do not stay in memory.
-        mapped = np.memmap(self._file, np.uint8, "r", shape=(len(self), *self.size, 3))
-        return np.array(mapped[frame_idx.start : frame_idx.stop : frame_idx.step])
+        # Read, not mapped: mapped pages of all clips would count as memory of the process.
+        frames = np.empty((len(frame_idx), *self.size, 3), np.uint8)
+        for t, frame in zip(frame_idx, frames, strict=True):
+            self._file.seek(t * frame.nbytes)
+            num_bytes = self._file.readinto(frame.data)
+            assert num_bytes == frame.nbytes, f"short read of frame {t}"
+        return frames
 
     def close(self) -> None:
         self._file.close()

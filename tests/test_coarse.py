@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -297,16 +298,19 @@ def test_other_settings_or_checkpoint_are_another_store(case, one_device, tmp_pa
     other = tmp_path / "other.pth"
     torch.save({"model": random_model(seed=1).state_dict()}, other)
 
-    def opened(precision="32-true", model=MODEL, **changes):
+    def opened(precision="32-true", model=MODEL, split=split, **changes):
         values = {"checkpoint": str(case / "mutr.pth"), "short_side": SHORT_SIDE} | changes
         return open_coarse_store(tmp_path, split, settings_for(**values), data_name="tiny",
                                  model=model, precision=precision)  # fmt: skip
+
+    first_videos = replace(split, videos=split.videos[:3])
 
     paths = [
         opened().path,
         opened(checkpoint=str(other)).path,
         opened(clip_length=5).path,
         opened(clip_plan="released_script").path,
+        opened(clip_plan="released_script", split=first_videos).path,  # other clip lengths
         opened(mask_threshold=0.4).path,
         opened(precision="bf16-mixed").path,
         opened(model=MODEL | {"num_queries": 7}).path,
@@ -314,6 +318,7 @@ def test_other_settings_or_checkpoint_are_another_store(case, one_device, tmp_pa
     assert len(set(paths)) == len(paths)
     assert paths[0].name == store.path.name
     assert opened(model=MODEL | {"dropout": 0.5}).path == paths[0]
+    assert opened(split=first_videos).path == paths[0]
 
 
 def worker(case, stores, devices):

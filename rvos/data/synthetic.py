@@ -128,8 +128,9 @@ def synthesize(
 ) -> None:
     """Write the splits named in `num_videos` under `out`; `recipe` as `Recipe`.
 
-    Splits in `hidden_truth` get neither masks nor object ids, as MeViS publishes `valid`. The same arguments give the same files, whatever `workers`. Raises InputError for a split that
-    has been written before and for values out of range.
+    Splits in `hidden_truth` get neither masks nor object ids, as MeViS publishes `valid`. The same
+    arguments give the same files, whatever `workers`. Raises InputError for a split that has been
+    written before and for values out of range.
     """
     pairs = {k: tuple(recipe[k]) for k in ("size", "num_objects", "object_size")}
     made = Recipe(**{**recipe, **pairs})

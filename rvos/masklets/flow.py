@@ -55,6 +55,7 @@ class FlowTracker:
     match_iou: least IoU of a carried mask and the detection that confirms it.
     similarity: least histogram intersection, 0..1, at which colours count as the same object's.
     max_unseen: frames without support after which a track ends.
+    min_travel: least way of an object relative to the camera, share of the longer side.
     """
 
     size: int
@@ -64,6 +65,7 @@ class FlowTracker:
     match_iou: float
     similarity: float
     max_unseen: int
+    min_travel: float
 
     def track(self, frames: Iterable[NDArray[np.uint8]], size: tuple[int, int]) -> list[Track]:
         """(H, W, 3) uint8 RGB frames of `size` (H, W) -> one track per moving object."""
@@ -78,7 +80,7 @@ class FlowTracker:
         run = _Run(self, images)
         run.forward()
         run.backward()
-        kept = [i for i in run.instances if len(i.masks) > 2]
+        kept = [i for i in run.instances if run.moves(i)]
         return [[_full_size(i.masks.get(t), size) for t in range(len(images))] for i in kept]
 
 
@@ -105,6 +107,12 @@ class _Run:
             closed = cv2.morphologyEx(pixels, cv2.MORPH_CLOSE, near)
             found.append(cv2.morphologyEx(closed, cv2.MORPH_OPEN, near[:3, :3]) > 0)
         return found
+
+    def moves(self, instance: Instance) -> bool:
+        """Whether it gets anywhere, relative to the camera; not what only looked like motion."""
+        centres = {t: np.argwhere(mask).mean(0)[::-1] for t, mask in instance.masks.items()}
+        least = self.settings.min_travel * max(self.images[0].shape)
+        return len(centres) > 2 and self.motion.travel(centres) > least
 
     # ----------------------------------------------------------------------------- passes
 

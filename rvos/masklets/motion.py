@@ -3,7 +3,7 @@
 Everything is at working size; flow fields are (h, w, 2) float32 displacements x, y in pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ Affine = NDArray[np.float64]  # (3, 3), last row 0 0 1
 
 GRID = 6  # pixels between the flow vectors from which the camera's motion is found
 CAMERA_TOLERANCE = 0.5  # pixels: vectors this near belong to the camera's motion
+CLEARLY_MORE = 1.15  # times as many vectors
 SMOOTHING = 2  # frames before and after over which residual motion is averaged
 BACKGROUND_FRAMES = 15  # of which a background is the median
 IN_PLACE = 0.25  # share of the frame by which the camera may have moved from a background's frame
@@ -58,15 +59,21 @@ class Motion:
         ]
 
     def _camera(self, flow: Field) -> Affine:
-        """The shift, turn and zoom that most vectors agree on (RANSAC, always of one seed)."""
+        """The shift that most vectors agree on or, where that explains clearly more of them, the
+        shift, turn and zoom (RANSAC, always of one seed): needless freedom would add up to drift.
+        """
         start = self.grid[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
         moved = start + flow[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
-        cv2.setRNGSeed(0)
-        affine, _ = cv2.estimateAffinePartial2D(
-            start, moved, ransacReprojThreshold=CAMERA_TOLERANCE)
         found = np.eye(3)
-        if affine is not None:
-            found[:2] = affine
+        found[:2, 2] = np.median(moved - start, axis=0)
+        near = np.linalg.norm(moved - start - found[:2, 2], axis=1) < CAMERA_TOLERANCE
+        if near.any():
+            found[:2, 2] = (moved - start)[near].mean(0)
+        cv2.setRNGSeed(0)
+        similarity, agree = cv2.estimateAffinePartial2D(
+            start, moved, ransacReprojThreshold=CAMERA_TOLERANCE)
+        if similarity is not None and agree.sum() > CLEARLY_MORE * near.sum():
+            found[:2] = similarity
         return found
 
     def _field(self, affine: Affine) -> Field:
@@ -79,14 +86,27 @@ class Motion:
         carried = cv2.remap(mask.astype(np.float32), where[..., 0], where[..., 1], cv2.INTER_LINEAR)
         return carried > 0.5
 
+    def travel(self, positions: Mapping[int, NDArray[np.float64]]) -> float:
+        """How far, in pixels, points (x, y) by frame_idx get relative to what the camera shows."""
+        first = min(positions)
+        onto = np.eye(3)
+        places = []
+        for t in range(first, max(positions) + 1):
+            if t in positions:
+                places.append((np.linalg.inv(onto) @ [*positions[t], 1.0])[:2])
+            onto = self.camera[min(t, len(self.camera) - 1)] @ onto
+        return float(np.linalg.norm(np.ptp(places, axis=0)))
+
 
 def background_differences(images: Sequence[Image], motion: Motion) -> list[NDArray[np.uint8]]:
-    """(h, w) uint8 per frame: largest difference of a channel from the background.
+    """(h, w) uint8 per frame: largest difference of a channel from the background, less what a
+    background shifted by about a pixel could differ (half its local contrast).
 
     A background is the median of up to 15 frames of a stretch over which the camera stays in
     place, brought onto the stretch's middle frame; where it does not reach, the difference is 0.
     """
     height, width = images[0].shape[:2]
+    near = np.ones((3, 3), np.uint8)
     blurred = [cv2.GaussianBlur(image, (3, 3), 0) for image in images]
     differences: list[NDArray[np.uint8]] = []
     for start, stop in _stretches(motion.camera, len(images), (width, height)):
@@ -96,11 +116,13 @@ def background_differences(images: Sequence[Image], motion: Motion) -> list[NDAr
         stack = [cv2.warpAffine(blurred[t], onto[t][:2], (width, height),
                                 borderMode=cv2.BORDER_REPLICATE) for t in chosen]
         background = np.median(np.stack(stack), axis=0).astype(np.uint8)
+        contrast = cv2.morphologyEx(background, cv2.MORPH_GRADIENT, near).max(-1) // 2
         for t in range(start, stop):
             back = np.linalg.inv(onto[t])[:2]
             seen = cv2.warpAffine(background, back, (width, height))
+            allowed = cv2.warpAffine(contrast, back, (width, height))
             inside = cv2.warpAffine(np.full((height, width), 255, np.uint8), back, (width, height))
-            difference = cv2.absdiff(blurred[t], seen).max(-1)
+            difference = cv2.subtract(cv2.absdiff(blurred[t], seen).max(-1), allowed)
             differences.append(np.where(inside == 255, difference, 0).astype(np.uint8))
     return differences
 

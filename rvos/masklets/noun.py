@@ -127,7 +127,7 @@ def _head_finder(
 
 def _by_rules(expressions: Sequence[str]) -> list[noun_rules.Head | None]:
     try:
-        import lemminflect  # noqa: F401
+        noun_rules.dictionary()
     except ImportError:
         raise InputError("masklets.noun.method=rules needs lemminflect: pip install lemminflect"
                          ) from None

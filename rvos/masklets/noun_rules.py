@@ -8,8 +8,11 @@ noun is the head. Word classes come from the closed lists below, then from lemmi
 walks", "fire trucks") is decided by its neighbours.
 """
 
+import importlib
 import re
+import sys
 from functools import cache
+from typing import Any
 
 Head = tuple[str, bool]  # the head noun as written (lower case), whether several are meant
 
@@ -124,10 +127,8 @@ def lemma_of(noun: str) -> str:
     prefix, dash, last = noun.rpartition("-")
     if last in LEMMAS:
         return prefix + dash + LEMMAS[last]
-    from lemminflect import getAllLemmas, getAllLemmasOOV
-
-    known = getAllLemmas(last, upos="NOUN") or (
-        {} if _classes(last) else getAllLemmasOOV(last, upos="NOUN"))
+    known = dictionary().getAllLemmas(last, upos="NOUN") or (
+        {} if _classes(last) else dictionary().getAllLemmasOOV(last, upos="NOUN"))
     return prefix + dash + min(known.get("NOUN", (last,)), key=len)
 
 
@@ -312,21 +313,38 @@ def _continues(tokens: list[str], head: int, i: int, several: bool) -> bool:
 
 
 @cache
+def dictionary() -> Any:
+    """The module lemminflect. Where spaCy is installed it would import it, and torch with it, to
+    register extensions; that takes seconds and is kept from happening.
+    """
+    if "spacy" in sys.modules:
+        return importlib.import_module("lemminflect")
+    sys.meta_path.insert(0, _NoSpacy)
+    try:
+        return importlib.import_module("lemminflect")
+    finally:
+        sys.meta_path.remove(_NoSpacy)
+
+
+class _NoSpacy:
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+        if name == "spacy":
+            raise ImportError(name)
+
+
+@cache
 def _classes(word: str) -> frozenset[str]:
     """Universal word classes of a dictionary word; empty for a word not in the dictionary."""
-    from lemminflect import getAllLemmas
-
-    return frozenset(getAllLemmas(word.rpartition("-")[2]))
+    return frozenset(dictionary().getAllLemmas(word.rpartition("-")[2]))
 
 
 @cache
 def _verb(word: str) -> str | None:
     """The verb of which a word is a form, or None."""
-    from lemminflect import getAllLemmas
-
     if "-" in word:
         return None
-    return (getAllLemmas(word, upos="VERB").get("VERB") or (None,))[0]
+    return (dictionary().getAllLemmas(word, upos="VERB").get("VERB") or (None,))[0]
 
 
 def _is_base_verb(word: str) -> bool:

@@ -58,9 +58,14 @@ class Method(Protocol):
 class MaskletFiles:
     """What the refinement reads."""
 
-    tracks: TrackFiles  # {video: {noun: [track per instance]}}
+    path: Path  # of {video: {noun: [track per instance]}}: our store, or files made elsewhere
     nouns: Nouns
     origin: str  # the store's folder, or "unknown origin" for given files
+
+    @property
+    def tracks(self) -> TrackFiles:
+        """Opened when asked: other processes may still be writing before that."""
+        return TrackFiles(self.path)
 
 
 class FlowMethod:
@@ -159,7 +164,7 @@ class MaskletStage:
         world_size: int = 1,
         device: str = "cpu",
     ) -> MaskletFiles:
-        """Make what is missing in this process's share of the split, then open all of it.
+        """Make what is missing in this process's share of the split.
 
         With several processes, call it in each and wait for all before reading the result.
         Raises InputError: frames missing or, after all other videos, not decodable; ground truth,
@@ -174,7 +179,7 @@ class MaskletStage:
         if rank == 0:
             Console().print(str(plan), soft_wrap=True, highlight=False)
         _make(plan, method, progress=rank == 0)
-        return MaskletFiles(TrackFiles(plan.store.path), nouns, str(plan.store.path))
+        return MaskletFiles(plan.store.path, nouns, str(plan.store.path))
 
     def make_one(
         self, video: Video, frames: Frames, *, device: str = "cpu"
@@ -246,9 +251,10 @@ class MaskletStage:
         if not self.path:
             raise InputError("masklets.path: expected a file or folder of masklets, got nothing")
         try:
-            return MaskletFiles(TrackFiles(self.path), nouns, "unknown origin")
+            TrackFiles(self.path)
         except FileError as error:
             raise InputError(f"masklets.path: {error}") from None
+        return MaskletFiles(Path(self.path), nouns, "unknown origin")
 
 
 def make_masklets(

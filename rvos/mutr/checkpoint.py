@@ -121,7 +121,7 @@ def official_names(model: MUTR) -> dict[str, str]:
 
 def _constants(model: MUTR) -> State:
     """Tensors that official files hold and that follow from the architecture."""
-    constants = getattr(model.backbone, "index_buffers", dict)()
+    constants = model.backbone.index_buffers()
     return {official_name(f"backbone.{name}"): tensor for name, tensor in constants.items()}
 
 
@@ -228,7 +228,7 @@ def _backbone_shapes(name: str, official: bool) -> dict[str, torch.Size]:
     entries = {f"backbone.{key}": value.shape for key, value in backbone.state_dict().items()}
     if not official:
         return entries
-    constants = getattr(backbone, "index_buffers", dict)()
+    constants = backbone.index_buffers()
     entries |= {f"backbone.{key}": value.shape for key, value in constants.items()}
     return {official_name(key): shape for key, shape in entries.items()}
 

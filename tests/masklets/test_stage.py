@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def root(tmp_path):
     return tmp_path
 
 
+@cache
 def stage(*overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("eval", overrides=list(overrides))
@@ -114,11 +116,10 @@ def test_oracle_errors_are_seeded_and_of_the_size_asked_for(root):
 def test_missing_ground_truth_is_listed(root):
     path = root / "data/valid_u/mask_dict.json"
     tracks = json.loads(path.read_text())
-    tracks["0"] = tracks["0"][:3]
-    del tracks["1"]
-    write_json(path, tracks)
+    write_json(path, tracks | {"0": tracks["0"][:3]})
     with pytest.raises(InputError, match=r"(?s)annotation 0 \(video a\).*expected 6 masks"):
         run(root, "oracle")
+    write_json(path, {id_: track for id_, track in tracks.items() if id_ != "1"})
     with pytest.raises(InputError, match=r"annotation 1 \(video a\): no such annotation"):
         run(root, "oracle")
 
@@ -262,10 +263,10 @@ def test_nothing_found_is_an_empty_list_and_said(root, monkeypatch, caplog):
 def test_every_choice_has_the_same_keys():
     keys = {}
     for path in sorted((CONF / "masklets").glob("*.yaml")):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("eval", overrides=[f"masklets={path.stem}"])
-        assert config.masklets.name == path.stem
-        keys[path.stem] = _keys(OmegaConf.to_container(config.masklets))
+        with initialize_config_dir(str(CONF / "masklets"), version_base="1.3"):
+            config = compose(path.stem)
+        assert config.name == path.stem
+        keys[path.stem] = _keys(OmegaConf.to_container(config))
     assert len(keys) == 4 and all(k == keys["sam2"] for k in keys.values())
 
 

@@ -129,7 +129,15 @@ def test_float64_and_bfloat16(model):
     assert close(half.mask_logits, single.mask_logits, rel=0.1)
 
 
-def test_checkpointing_changes_no_gradient():
+def test_long_inputs_pass_feed_forward_layers_in_parts(model, monkeypatch):
+    clip = frames(1, 3, 3, *SIZE)
+    whole = predict(model, clip, SENTENCES[:1])
+    monkeypatch.setattr("rvos.mutr.attention.CHUNK", 100)
+    assert close(predict(model, clip, SENTENCES[:1]).mask_logits, whole.mask_logits)
+
+
+def test_checkpointing_changes_no_gradient(monkeypatch):
+    monkeypatch.setattr("rvos.mutr.attention.CHUNK", 100)  # so that layers pass in several parts
     grads = []
     for switch in (False, True):
         model = tiny(checkpoint_backbone=switch, checkpoint_encoder=switch).train()

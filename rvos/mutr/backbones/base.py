@@ -18,6 +18,10 @@ class Backbone(nn.Module):
         """frames (B, T, 3, H, W) -> [(B T, C_i, h_i, w_i)] of strides 4, 8, 16, 32."""
         raise NotImplementedError
 
+    def index_buffers(self) -> dict[str, Tensor]:
+        """Constants that official files hold and this module does not: own name -> tensor."""
+        return {}
+
     def run(self, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """block(x), activations inside dropped and computed again if checkpointing."""
         if self.checkpointing and torch.is_grad_enabled():

@@ -74,7 +74,7 @@ class Swin(Backbone):
         return features
 
     def index_buffers(self) -> dict[str, Tensor]:
-        """Constants that official files hold: own name -> relative position index (49, 49)."""
+        """Relative position index (49, 49) of every block."""
         return {
             f"{name}.relative_position_index": module.relative_position_index
             for name, module in self.named_modules()
