@@ -36,8 +36,9 @@ class VideoScorer(Protocol):
 
 
 class Segmenter(pl.LightningModule):
-    """`seed`: of dropout. `compile`: torch.compile of the forward pass. `score_videos`: called in
-    each validation with the weights that are validated (those of the average, if one is kept)."""
+    """`seed`: of dropout. `compile`: torch.compile of the parts that take most of the time.
+    `score_videos`: called in each validation with the weights that are validated (those of the
+    average, if one is kept)."""
 
     def __init__(
         self,
@@ -53,7 +54,9 @@ class Segmenter(pl.LightningModule):
         self.model = model
         self.loss, self.optim, self.seed = loss, optim, seed
         self.score_videos = score_videos
-        self.forward_clips = torch.compile(model.forward_clips) if compile else model.forward_clips
+        if compile:  # in place: names of weights stay as they are
+            for part in (model.backbone, model.encoder, model.pixel_decoder):
+                part.compile()
         self._train, self._val = LossSums(), LossSums()
 
     # One step
@@ -70,7 +73,7 @@ class Segmenter(pl.LightningModule):
 
     def _loss(self, clip: Clip) -> LossOutput:
         """Sums over the clips, not yet divided by the number of valid frames."""
-        predictions = self.forward_clips(clip.frames, clip.padding, list(clip.captions))
+        predictions = self.model.forward_clips(clip.frames, clip.padding, list(clip.captions))
         targets = Targets(clip.masks, clip.boxes_cxcywh_norm, clip.valid)
         return self.loss(predictions, targets, num_valid=1)
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,11 @@ def test_wandb_without_an_account(train, tmp_path, monkeypatch):
     assert status == 0
     (run,) = folder.glob("wandb/offline-run-*")
     (data,) = run.glob("run-*.wandb")
-    content = data.read_bytes()
+    for _ in range(100):  # W&B's own process may still be writing
+        content = data.read_bytes()
+        if b"val/JF" in content:
+            break
+        time.sleep(0.1)
     for text in (b"val/JF", b"train/loss", b"study", b"resnet10_tiny"):
         assert text in content
     (table,) = run.glob("files/media/table/val/overlays_*.table.json")
