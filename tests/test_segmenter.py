@@ -11,8 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pl = pytest.importorskip("pytorch_lightning")
 
-from conftest import GOLDEN_DIR  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
+from made_data import REPOSITORY  # noqa: E402
 from pytorch_lightning.strategies import DDPStrategy  # noqa: E402
 from test_conf import composed  # noqa: E402
 
@@ -194,7 +194,7 @@ def test_rates_warm_up_and_drop_after_epochs():
 
 def test_the_official_groups():
     """Every tensor of the official resnet50 model is in the group that the manifest says."""
-    manifest = json.loads((GOLDEN_DIR / "state_dict_manifest.json").read_text())
+    manifest = json.loads((REPOSITORY / "tests/golden/state_dict_manifest.json").read_text())
     groups = manifest["param_groups"]["resnet50"]["groups"]
     model = instantiate(composed("train", "model.backbone=resnet50", "output_dir=x").model)
     own, parameters = official_names(model), dict(model.named_parameters())

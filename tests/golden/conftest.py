@@ -4,7 +4,6 @@ A test asks for `golden_file` (path of a JSON file) or for `golden_case` (path o
 of one of its `cases`). What the folder lacks is not collected.
 """
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -45,11 +44,3 @@ def pytest_generate_tests(metafunc):
             for case in json.loads(file.read_text())["cases"]
         ]
         metafunc.parametrize("golden_case", cases, ids=[f"{f.stem}-{c}" for f, c in cases])
-
-
-def load_fill():
-    """The repository's own `fill.py`, wherever the cases come from."""
-    spec = importlib.util.spec_from_file_location("fill", Path(__file__).parent / "fill.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

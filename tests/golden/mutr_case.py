@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
+import fill
 import numpy as np
 import torch
-from conftest import load_fill
 from einops import rearrange
 from omegaconf import OmegaConf
 
 from rvos.mutr import MUTR, TextFeatures, VideoFeatures, build_mutr
 from rvos.mutr.checkpoint import official_name
 
-fill = load_fill()
 CONF = Path(__file__).parents[2] / "conf/model/mutr.yaml"
 FLAGS = {  # extra options of a case -> our settings
     "--no_box_refine": {"box_refine": False},

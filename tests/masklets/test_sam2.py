@@ -6,6 +6,13 @@ import logging
 import numpy as np
 import pytest
 import torch
+from small_models import (
+    IMAGE_SIZE,
+    Pictures,
+    package_model,
+    trackers,
+    transformers_model,
+)
 
 from rvos import InputError
 from rvos.masklets import sam2
@@ -19,14 +26,6 @@ from rvos.masklets.sam2_weights import (
     version_of,
 )
 from rvos.masks import decode, runs_of
-
-from .small_models import (
-    IMAGE_SIZE,
-    Pictures,
-    package_model,
-    trackers,
-    transformers_model,
-)
 
 
 def all_logits(tracker, pictures, prompt_frame_idx):

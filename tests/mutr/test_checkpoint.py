@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import tiny
+from tiny_mutr import tiny
 
 from rvos import InputError
 from rvos.mutr.checkpoint import load_weights, main, save_official, to_official

@@ -5,7 +5,7 @@ import sys
 import types
 
 import torch
-from conftest import close, frames, tiny
+from tiny_mutr import close, frames, tiny
 
 from rvos.mutr.deform_attn import DeformableAttention, deform_attn
 

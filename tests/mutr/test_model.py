@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import SENTENCES, close, frames, tiny
+from tiny_mutr import SENTENCES, close, frames, tiny
 
 from rvos import InputError
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import tiny
+from tiny_mutr import tiny
 
 from rvos import InputError
 from rvos.mutr.text import WordTokenizer
