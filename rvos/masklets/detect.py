@@ -50,11 +50,17 @@ class Detector:
         self.device = device
 
     def detect(self, frames: Sequence[Frame], nouns: Sequence[str]) -> list[Boxes]:
-        """One result per pair of an (H, W, 3) uint8 RGB frame and a noun; sizes may differ."""
+        """One result per pair of an (H, W, 3) uint8 RGB frame and a noun; sizes may differ.
+
+        Only frames of one size are batched: the backbone (Swin) would see the padding.
+        """
         results: list[Boxes] = []
-        for start in range(0, len(frames), self.batch_size):
-            stop = start + self.batch_size
-            results += self._batch(frames[start:stop], nouns[start:stop])
+        start = 0
+        for stop in range(1, len(frames) + 1):
+            full = stop - start == self.batch_size
+            if full or stop == len(frames) or frames[stop].shape != frames[start].shape:
+                results += self._batch(frames[start:stop], nouns[start:stop])
+                start = stop
         return results
 
     @torch.inference_mode()

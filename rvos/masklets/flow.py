@@ -27,6 +27,7 @@ from rvos.masklets.motion import Image, Motion, Pixels, background_differences
 from rvos.masks import Mask, Track, encode
 
 HISTOGRAM_BINS = 6  # per colour channel
+GAP = 0.03  # share of the longer side: parts this near are one object
 INSIDE = 0.3  # share of a carried mask in a detection, above which the detection shows it too
 
 
@@ -99,12 +100,13 @@ class _Run:
     def _foreground(self) -> list[Pixels]:
         """Per frame the pixels that differ from the background and move by themselves."""
         near = np.ones((5, 5), np.uint8)
+        gap = max(5, round(GAP * max(self.images[0].shape[:2])))
         found = []
         for difference, speed in zip(background_differences(self.images, self.motion),
                                      self.motion.residual, strict=True):
             moving = cv2.dilate((speed > self.settings.motion).astype(np.uint8), near)
             pixels = ((difference > self.settings.difference) & (moving > 0)).astype(np.uint8)
-            closed = cv2.morphologyEx(pixels, cv2.MORPH_CLOSE, near)
+            closed = cv2.morphologyEx(pixels, cv2.MORPH_CLOSE, np.ones((gap, gap), np.uint8))
             found.append(cv2.morphologyEx(closed, cv2.MORPH_OPEN, near[:3, :3]) > 0)
         return found
 

@@ -33,7 +33,7 @@ def model_and_processor():
                          "out_features": ["stage2", "stage3", "stage4"]},
         text_config={"model_type": "bert", "vocab_size": 1100, "hidden_size": 16,
                      "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
-        d_model=16, encoder_layers=1, decoder_layers=2, encoder_ffn_dim=16, decoder_ffn_dim=16,
+        d_model=32, encoder_layers=1, decoder_layers=2, encoder_ffn_dim=16, decoder_ffn_dim=16,
         encoder_attention_heads=2, decoder_attention_heads=2, num_queries=12)
     model = GroundingDinoForObjectDetection(config).eval()
     with torch.no_grad():

@@ -7,7 +7,7 @@ from rvos.masklets.flow import FlowTracker
 from rvos.masks import decode
 
 SETTINGS = dict(size=384, difference=20, motion=0.3, min_area=0.002, match_iou=0.3, similarity=0.6,
-                max_unseen=5, min_travel=0.03)
+                max_unseen=5, min_travel=0.05)
 SIZE = (96, 144)
 
 

@@ -59,15 +59,15 @@ def root(tmp_path):
 
 
 @cache
-def stage(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("eval", overrides=list(overrides))
-    return make_masklets(**OmegaConf.to_container(config.masklets, resolve=True))
+def stage(name, *overrides):
+    with initialize_config_dir(str(CONF / "masklets"), version_base="1.3"):
+        config = compose(name, overrides=[o.removeprefix("masklets.") for o in overrides])
+    return make_masklets(**OmegaConf.to_container(config, resolve=True))
 
 
 def run(root, name, *overrides, **options):
     split = read_split(root / "data", "valid_u")
-    return stage(f"masklets={name}", *overrides).run(
+    return stage(name, *overrides).run(
         split, data_name="made", stores=options.pop("stores", root / "stores"), **options)
 
 
