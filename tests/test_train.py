@@ -13,10 +13,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 
+from hydra.utils import instantiate  # noqa: E402
 from made_data import REPOSITORY  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
+from test_conf import composed  # noqa: E402
 
 from rvos.data.synthetic import synthesize  # noqa: E402
+from rvos.mutr.checkpoint import save_official  # noqa: E402
+from rvos.segmenter import NotFinite  # noqa: E402
 
 RECIPE = {
     "num_videos": {"train": 4, "valid_u": 1, "valid": 0}, "num_frames": 10, "size": [64, 96],
@@ -174,6 +178,22 @@ def test_wandb_without_an_account(train, tmp_path, monkeypatch):
     columns = json.loads(table.read_text())["columns"]
     assert {"expression", "frame", "target", "prediction"} <= set(columns)
     assert list((folder / "wandb").glob("**/staging/*"))  # the images, for `wandb sync`
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_clips(train, tmp_path):
+    folder, weights = tmp_path / "run", tmp_path / "nan.pth"
+    settings = composed("train", *SETTINGS, "output_dir=x").model
+    model = instantiate(settings)
+    torch.nn.init.constant_(model.level_embed, float("nan"))
+    save_official(model, weights)
+    with pytest.raises(NotFinite):
+        train(f"output_dir={folder}", f"model.weights={weights}")
+    content = json.loads((folder / "not_finite_rank0.json").read_text())
+    assert (content["epoch"], content["step"]) == (0, 0)
+    assert [len(forward["clips"]) for forward in content["forward_passes"]] == [1, 1]
+    assert content["forward_passes"][0]["loss"] == "nan"
+    assert not (folder / "checkpoints" / "last.ckpt").exists()
 
 
 WRONG = {
