@@ -1,7 +1,6 @@
 """Every backbone alone equals the official one."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,16 +13,12 @@ from rvos.mutr.pixel_decoder import as_maps
 from rvos.mutr.positions import sine_map
 
 POSITION_CHANNELS = 256
-LARGE = ("convmae_large", "convnext_xxlarge")  # a minute and several GB each
 
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_backbones(golden_case, request):
+def test_backbones(golden_case):
     file, name = golden_case
-    own_copy = file.parent == Path(__file__).parent
-    if name in LARGE and own_copy and request.config.getoption("-m") != "slow":
-        pytest.skip("large: run with -m slow, or with a --golden-dir of its own")
     case = json.loads(file.read_text())["cases"][name]
     backbone = build_backbone(name, checkpointing=False).eval()
     fill.fill_(backbone, case["param_seed"], lambda own: official_name(f"backbone.{own}"))

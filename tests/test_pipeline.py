@@ -1,0 +1,116 @@
+"""eval.py and predict.py with networks: frames and sentences in, masks, scores and pages out."""
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from html import escape
+
+import numpy as np
+import pytest
+from made_data import REPOSITORY
+from PIL import Image
+
+from rvos.data.synthetic import synthesize
+from rvos.frames import FrameFolder, VideoFile
+from rvos.masks import decode, read_json
+from rvos.report.overlay import write_video
+
+pytestmark = pytest.mark.slow
+CPU = ["trainer.accelerator=cpu"]
+MODEL = ["model=mutr_tiny", "model.num_queries=1", "coarse=mutr_tiny", "coarse.short_side=64"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline") / "data"
+    synthesize(
+        folder, num_videos={"valid_u": 3, "valid": 1}, hidden_truth=["valid"], num_frames=6,
+        size=(64, 96), num_objects=(2, 3), object_size=(0.25, 0.4), camera_shake=0.0, pillars=0.0,
+        no_target=0.0, jpeg_quality=90, seed=3, workers=1,
+    )  # fmt: skip
+    return folder
+
+
+def run(program, *arguments):
+    done = subprocess.run(
+        [sys.executable, f"{program}.py", *arguments], cwd=REPOSITORY, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def evaluate(data, stores, out, *arguments):
+    common = ["data=synthetic", f"data.root={data}", f"paths.stores={stores}", "masklets=flow"]
+    return run("eval", *common, *MODEL, *CPU, f"output_dir={out}", *arguments)
+
+
+def hashes(folder):
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*.json*")
+    }
+
+
+@pytest.fixture(scope="module")
+def first_run(data):
+    stores, out = data.parent / "stores", data.parent / "first"
+    evaluate(data, stores, out, "submission=true")
+    return stores, out
+
+
+def test_all_stages(first_run):
+    stores, out = first_run
+    metrics = read_json(out / "metrics.json")
+    assert metrics["num_frames"] == 6 * metrics["num_expressions"] > 0
+    assert 0 < metrics["coarse"]["J&F"] <= 1
+    page = (out / "report/index.html").read_text()
+    assert "C_sel" in page and len(page) > 10_000
+    with zipfile.ZipFile(out / "submission.zip") as archive:
+        assert len(archive.namelist()) == metrics["num_frames"]
+    assert len(list((stores / "masklets").glob("*/*.json.gz"))) == 3
+
+
+def test_another_window_runs_no_stage_again(data, first_run):
+    stores, _ = first_run
+    before = {p: p.stat().st_mtime_ns for p in stores.rglob("*.json.gz")}
+    printed = evaluate(data, stores, data.parent / "second", "refine.window=3", "report=none")
+    assert {p: p.stat().st_mtime_ns for p in stores.rglob("*.json.gz")} == before
+    assert "all 3 videos are in" in printed
+
+
+def test_two_processes_make_the_same_files(data, first_run):
+    stores, _ = first_run
+    other = data.parent / "stores_of_two"
+    evaluate(data, other, data.parent / "two", "trainer.devices=2", "report=none")
+    for stage in ("coarse", "masklets"):
+        assert hashes(other / stage) == hashes(stores / stage)
+    one, two = (read_json(data.parent / name / "metrics.json") for name in ("first", "two"))
+    assert one == two
+
+
+def test_a_split_without_truth_gives_a_submission_and_no_scores(data, first_run):
+    stores, _ = first_run
+    out = data.parent / "hidden"
+    evaluate(data, stores, out, "data.split=valid", "submission=true")
+    assert (out / "submission.zip").is_file() and not (out / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("sentence", ["the red circle", "the dog's hat, (a = b): \"x\" é"])
+def test_predict_on_a_video_file(data, tmp_path, sentence):
+    video = next((data / "valid_u/JPEGImages").iterdir())
+    clip = tmp_path / "my clip, one.mp4"
+    write_video(clip, FrameFolder(video), 10)
+    out = tmp_path / "out"
+    printed = run("predict", f"video={clip}", f"expression={sentence}", "coarse.short_side=64",
+                  f"output_dir={out}", "device=cpu")  # fmt: skip
+    assert "coloured shapes" in printed  # says what its weights are
+    overlay = VideoFile(out / "overlay/0.mp4")
+    assert len(overlay) == 6 and overlay.size == (64, 96)
+    (track,) = read_json(out / "refined" / f"{clip.stem}.json.gz").values()
+    for mask, path in zip(track, sorted((out / "masks/0").glob("*.png")), strict=True):
+        pixels = np.asarray(Image.open(path))
+        assert pixels.shape == (64, 96) and set(np.unique(pixels)) <= {0, 255}
+        assert (pixels > 0).sum() == (0 if mask is None else decode(mask).sum())
+    assert escape(sentence, quote=False)[:10] in (out / "index.html").read_text()
