@@ -240,6 +240,7 @@ def memory(options):
             backend="transformers", device="cpu", size="t", num_frames=num_frames,
             num_objects=options.objects, image_size=options.image_size, height=options.image_size,
             width=options.image_size)
+        print(num_frames, peaks[num_frames], file=sys.stderr)
     rss = [peak["peak_rss_MiB"] for peak in peaks.values()]
     return {"objects": options.objects, "image_size": options.image_size, "by_frames": peaks,
             "largest_over_smallest": round(max(rss) / min(rss), 3)}
