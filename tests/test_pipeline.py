@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 import sys
 import zipfile
-from html import escape
+from html import unescape
 
 import numpy as np
 import pytest
@@ -113,4 +113,4 @@ def test_predict_on_a_video_file(data, tmp_path, sentence):
         pixels = np.asarray(Image.open(path))
         assert pixels.shape == (64, 96) and set(np.unique(pixels)) <= {0, 255}
         assert (pixels > 0).sum() == (0 if mask is None else decode(mask).sum())
-    assert escape(sentence, quote=False)[:10] in (out / "index.html").read_text()
+    assert sentence in unescape((out / "index.html").read_text())

@@ -331,11 +331,16 @@ def load_package(weights: str) -> Any:
 
 def build_package(config: str, changes: Mapping[str, Any] | None = None) -> Any:
     """An untrained predictor from one of the package's own configs; `changes` by dotted key."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    application = GlobalHydra.instance().is_initialized()
     try:
         import sam2
     except ImportError:
         raise InputError("masklets.tracker=sam2_package needs the package sam2: "
                          "pip install --no-build-isolation sam2") from None
+    if not application:  # importing sam2 takes Hydra's global state where nobody has it yet
+        GlobalHydra.instance().clear()
     from pathlib import Path
 
     from hydra.utils import instantiate

@@ -53,7 +53,8 @@ def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: float) -
             stream.options = {"crf": "20", "preset": "veryfast"}
             for picture in pictures:
                 height, width = (n // 2 * 2 for n in picture.shape[:2])
-                stream.height, stream.width = height, width
+                if not stream.codec_context.is_open:
+                    stream.height, stream.width = height, width
                 even = np.ascontiguousarray(picture[:height, :width])
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
             container.mux(stream.encode(None))

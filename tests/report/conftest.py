@@ -101,7 +101,7 @@ def tiny(tmp_path_factory):
     return SimpleNamespace(
         data=data,
         split=split,
-        jobs=inputs.jobs(None),
+        jobs=inputs.jobs(),
         run=evaluate(data, data / "run", "refine.window=6", "refine.tau=0.5", *grid),
         other=evaluate(data, data / "other", "refine.window=1", "refine.tau=0.5"),
     )
