@@ -42,7 +42,8 @@ def main() -> None:
     of_step.add_argument("--upstream", type=Path, required=True, help="its checkout")
     of_step.add_argument("--backbone", default="swin_l")
     of_step.add_argument("--frames", type=int, default=5)
-    of_step.add_argument("--size", type=int, nargs=2, default=[360, 640], help="height, width")
+    of_step.add_argument("--size", type=int, nargs=2, default=[384, 640],
+                         help="height, width, multiples of 32 as in training")
     of_step.add_argument("--threads", type=int, default=2)
     of_step.add_argument("--repeats", type=int, default=3, help="the best one counts")
     of_step.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
