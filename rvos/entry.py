@@ -129,8 +129,8 @@ def claim_folder(
     settings = {"config": OmegaConf.to_container(cfg, resolve=True), "inputs": inputs}
     path = folder / SETTINGS_FILE
     if path.is_file():
-        before = _flat(OmegaConf.to_container(OmegaConf.load(path)))
-        now = _flat(settings)
+        before = flat(OmegaConf.to_container(OmegaConf.load(path)))
+        now = flat(settings)
         differences = [
             f"{key.removeprefix('config.')}: was {before.get(key)!r}, now {now.get(key)!r}"
             for key in sorted(before.keys() | now.keys())
@@ -152,10 +152,11 @@ def _is_free(key: str) -> bool:
     return key in _FREE_KEYS or key.partition(".")[0] in _FREE_KEYS
 
 
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
+def flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Nested settings -> {dotted key: value}."""
     if not isinstance(value, dict):
         return {key: value}
     result: dict[str, Any] = {}
     for name, item in value.items():
-        result |= _flat(item, f"{key}.{name}" if key else str(name))
+        result |= flat(item, f"{key}.{name}" if key else str(name))
     return result

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rvos import InputError
-from rvos.entry import CONFIG_DIR
+from rvos.entry import CONFIG_DIR, flat
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.run import SCORES, Run, changes
 
@@ -43,7 +43,7 @@ class Comparison:
 
     def settings(self) -> list[tuple[str, Any, Any]]:
         """(key, value in A, value in B) of the settings that differ."""
-        a, b = (_flat(run.settings.get("config", {})) for run in (self.a, self.b))
+        a, b = (flat(run.settings.get("config", {})) for run in (self.a, self.b))
         return [
             (key, a.get(key), b.get(key))
             for key in sorted(a.keys() | b.keys())
@@ -98,15 +98,6 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
         table.add_row(row["video"], row["expression_id"], row["expression"], f"{100 * before:.2f}",
                       f"{100 * after:.2f}", f"{100 * (after - before):+.2f}")  # fmt: skip
     console.print(table)
-
-
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {key: value}
-    result: dict[str, Any] = {}
-    for name, item in value.items():
-        result |= _flat(item, f"{key}.{name}" if key else str(name))
-    return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
