@@ -2,13 +2,15 @@
 
 1. Dense optical flow between neighbouring frames, both ways (DIS, preset ultrafast).
 2. The camera's motion is the similarity most flow vectors agree on; frames over which the camera
-   stays in place share a median background.
+   stays in place share a background, the median of each pixel where it rests.
 3. An object is what differs from that background and does not move as the camera does; the
    connected components of it are the detections of a frame.
-4. Masks are carried forward by the flow and matched to detections by IoU (Hungarian); a detection
-   into which several objects have run is divided among them. What no track explains starts one;
-   one not seen any more ends; a new one that looks like an ended one continues it. Then every
-   track is carried backward from its first frame.
+4. Masks are carried forward by the flow and matched to detections by IoU (Hungarian). A detection
+   into which several objects have run is divided among them; parts of a mask that move apart are
+   different objects; what no track explains starts one; one not seen any more ends.
+5. Every track is carried backward from its first frame, and takes its part of masks that held it
+   before it moved apart. Tracks side by side at one speed are one object, and so are tracks that
+   look alike and are never seen together.
 
 It cannot see objects that never move, and it cannot tell what they are: every noun of a video gets
 the same masklets. Look-alikes that cross may swap, and fast motion drifts (good for 30 frames,
@@ -27,8 +29,12 @@ from rvos.masklets.motion import Image, Motion, Pixels, background_differences
 from rvos.masks import Mask, Track, encode
 
 HISTOGRAM_BINS = 6  # per colour channel
-GAP = 0.03  # share of the longer side: parts this near are one object
+TOGETHER = 0.4  # pixels per frame: parts of an object differ less in motion
+EDGE = 0.4  # share of the largest difference nearby: where less, an object's blurred edge ends
+GAP = 0.01  # share of the longer side: parts this near are one object
 INSIDE = 0.3  # share of a carried mask in a detection, above which the detection shows it too
+PARTING = 0.5  # pixels per frame, or share of the speed: parts that differ more are two objects
+TOGETHER = 0.4  # pixels per frame: parts of one object differ less
 
 
 @dataclass(eq=False)
@@ -37,6 +43,7 @@ class Instance:
 
     state: Pixels  # where it is, or would be, in the frame reached so far
     colors: NDArray[np.float32]  # colour histogram when it was found
+    first: int  # frame in which it was found
     masks: dict[int, Pixels] = field(default_factory=dict)
     unseen: int = 0  # frames since something last supported it
 
@@ -81,6 +88,7 @@ class FlowTracker:
         run = _Run(self, images)
         run.forward()
         run.backward()
+        run.join()
         kept = [i for i in run.instances if run.moves(i)]
         return [[_full_size(i.masks.get(t), size) for t in range(len(images))] for i in kept]
 
@@ -95,17 +103,17 @@ class _Run:
         self.motion = Motion(images)
         self.foreground = self._foreground()
         self.instances: list[Instance] = []
-        self.first: dict[int, int] = {}  # index of an instance -> frame of its birth
 
     def _foreground(self) -> list[Pixels]:
         """Per frame the pixels that differ from the background and move by themselves."""
         near = np.ones((5, 5), np.uint8)
-        gap = max(5, round(GAP * max(self.images[0].shape[:2])))
+        gap = max(3, round(GAP * max(self.images[0].shape[:2])))
         found = []
-        for difference, speed in zip(background_differences(self.images, self.motion),
-                                     self.motion.residual, strict=True):
-            moving = cv2.dilate((speed > self.settings.motion).astype(np.uint8), near)
-            pixels = ((difference > self.settings.difference) & (moving > 0)).astype(np.uint8)
+        for t, difference in enumerate(background_differences(self.images, self.motion)):
+            faster = (self.motion.speed(t) > self.settings.motion).astype(np.uint8)
+            moving = cv2.dilate(faster, near) > 0
+            clear = difference > EDGE * cv2.dilate(difference, near).astype(np.float32)
+            pixels = (moving & clear & (difference > self.settings.difference)).astype(np.uint8)
             closed = cv2.morphologyEx(pixels, cv2.MORPH_CLOSE, np.ones((gap, gap), np.uint8))
             found.append(cv2.morphologyEx(closed, cv2.MORPH_OPEN, near[:3, :3]) > 0)
         return found
@@ -123,55 +131,117 @@ class _Run:
         for t in range(len(self.images)):
             for instance in active:
                 instance.state = self.motion.carry(instance.state, self.motion.backward[t])
-            self._update(t, active, self.foreground[t])
+            unexplained = self._update(t, active)
             active = [i for i in active if i.unseen <= self.settings.max_unseen]
-            for region in self._unexplained(t, active):
-                instance = self._found_again(t, region, active) or self._born(t, region)
-                active.append(instance)
+            for region in unexplained:
+                active.append(self._born(t, region))
+
+    def _update(self, t: int, active: list[Instance]) -> list[Pixels]:
+        """Confirm, correct or give up the carried masks of frame t -> unexplained detections."""
+        labels, areas = _components(self.foreground[t], self.min_pixels)
+        owners = self._owners(t, active, labels, areas)
+        for i, instance in enumerate(active):
+            pixels = np.zeros_like(self.foreground[t])
+            for label, who in owners.items():
+                if i in who:
+                    others = [active[k].state for k in who if k != i]
+                    pixels |= _share(labels == label, instance.state, others)
+            self._settle(t, instance, pixels if pixels.sum() >= self.min_pixels else None)
+        return [labels == label for label, who in owners.items() if not who]
+
+    def _settle(self, t: int, instance: Instance, seen: Pixels | None) -> None:
+        """The detection is the mask of frame t; without one the carried mask, if it still fits."""
+        if seen is None and not self._looks_like(t, instance, instance.state):
+            instance.unseen += 1
+            return
+        if seen is not None:
+            instance.state = seen
+        instance.unseen = 0
+        instance.masks[t] = instance.state
 
     def backward(self) -> None:
         """Carry every instance back from its birth until nothing supports it."""
-        active: list[Instance] = []
         for instance in self.instances:
             instance.unseen = 0
         for t in range(len(self.images) - 2, -1, -1):
-            for i, instance in enumerate(self.instances):
-                if self.first[i] == t + 1:
-                    instance.state = instance.masks[t + 1]
-                    active.append(instance)
-            for instance in active:
-                instance.state = self.motion.carry(instance.state, self.motion.forward[t])
-            taken = _union([i.masks[t] for i in self.instances if t in i.masks],
-                           self.foreground[t])
-            self._update(t, active, self.foreground[t] & ~taken, taken)
-            active = [i for i in active if i.unseen <= self.settings.max_unseen]
+            present = [i for i in self.instances if t in i.masks]
+            for instance in self.instances:
+                if t + 1 in instance.masks or t + 1 < instance.first:
+                    state = instance.masks.get(t + 1, instance.state)
+                    instance.state = self.motion.carry(state, self.motion.forward[t])
+            for instance in self.instances:
+                if t < instance.first and instance.unseen <= self.settings.max_unseen:
+                    self._settle_before_birth(t, instance, present)
 
-    # ------------------------------------------------------------------------ one frame
+    def _settle_before_birth(self, t: int, instance: Instance, present: list[Instance]) -> None:
+        """Give it the detections that nobody has and its part of the masks that hold it, if these
+        look like it. `present` are the instances that had a mask in frame t already.
+        """
+        mine = instance.state
+        holders = [i for i in present
+                   if t in i.masks and (i.masks[t] & mine).sum() > INSIDE * mine.sum()]
+        taken = _union([i.masks[t] for i in present if t in i.masks], mine)
+        labels, areas = _components(self.foreground[t] & ~taken, self.min_pixels)
+        pixels = _union([labels == label for label in areas if label in labels[mine]], mine)
+        for holder in holders:
+            theirs = holder.state if t + 1 in holder.masks else holder.masks[t] & ~mine
+            pixels |= _share(holder.masks[t], mine, [theirs])
+        if not self._looks_like(t, instance, pixels):
+            instance.unseen += 1
+            return
+        instance.unseen = 0
+        instance.masks[t] = pixels
+        for holder in holders:
+            left = holder.masks.pop(t) & ~pixels
+            if left.sum() >= self.min_pixels:
+                holder.masks[t] = left
 
-    def _update(self, t: int, active: list[Instance], foreground: Pixels,
-                taken: Pixels | None = None) -> None:
-        """Confirm, correct or give up the carried masks of frame t."""
-        labels, areas = _components(foreground, self.min_pixels)
-        owners = self._owners(active, labels, areas)
-        for i, instance in enumerate(active):
-            mine = [label for label, who in owners.items() if i in who]
-            pixels = np.zeros_like(foreground)
-            for label in mine:
-                pixels |= _share(labels == label, i, [(k, active[k].state) for k in owners[label]])
-            if mine and pixels.sum() >= self.min_pixels:
-                instance.state = pixels
-            else:
-                visible = instance.state if taken is None else instance.state & ~taken
-                if not self._looks_like(t, instance, visible):
-                    instance.unseen += 1
-                    continue
-                instance.state = visible
-            instance.unseen = 0
-            instance.masks[t] = instance.state
+    def join(self) -> None:
+        """Make one of parts that touch and move together, and of what leaves and comes back."""
+        whole: list[Instance] = []
+        by_size = sorted(self.instances, key=lambda i: -sum(m.sum() for m in i.masks.values()))
+        for part in by_size:
+            part.colors = self._usual_colors(part)
+            same = (i for i in whole if self._are_parts(i, part) or self._follow(i, part))
+            if known := next(same, None):
+                for t, mask in part.masks.items():
+                    known.masks[t] = known.masks[t] | mask if t in known.masks else mask
+            elif part.masks:
+                whole.append(part)
+        self.instances = whole
 
-    def _owners(self, active: list[Instance], labels: NDArray[np.int32],
+    def _usual_colors(self, instance: Instance) -> NDArray[np.float32]:
+        """Mean histogram of the larger half of its masks."""
+        large = sorted(instance.masks, key=lambda t: -instance.masks[t].sum())
+        large = large[: (len(large) + 1) // 2]
+        return np.mean([_histogram(self.images[t], instance.masks[t]) for t in large], axis=0)
+
+    def _are_parts(self, a: Instance, b: Instance) -> bool:
+        """Whether they are seen together, side by side, at one speed."""
+        shared = a.masks.keys() & b.masks.keys()
+        if len(shared) < len(b.masks) / 2 or not shared:
+            return False
+        velocity = self.motion.velocity
+        apart = [velocity(t, a.masks[t]) - velocity(t, b.masks[t]) for t in shared]
+        if np.linalg.norm(apart, axis=1).mean() > TOGETHER:
+            return False
+        near = np.ones((7, 7), np.uint8)
+        touching = [(cv2.dilate(b.masks[t].astype(np.uint8), near) > 0)[a.masks[t]].any()
+                    for t in shared]  # fmt: skip
+        return float(np.mean(touching)) > 0.8
+
+    def _follow(self, a: Instance, b: Instance) -> bool:
+        """Whether they look alike, are as large, and never seen together."""
+        if a.masks.keys() & b.masks.keys() or not 0.4 < a.area / b.area < 2.5:
+            return False
+        return float(np.minimum(a.colors, b.colors).sum()) >= self.settings.similarity
+
+    def _owners(self, t: int, active: list[Instance], labels: NDArray[np.int32],
                 areas: dict[int, int]) -> dict[int, list[int]]:
-        """Detection -> the instances it shows: matched by IoU, or lying in it for a good part."""
+        """Detection -> the instances it shows: matched by IoU, or lying in it for a good part.
+
+        An instance lies in several detections only if they move together.
+        """
         owners: dict[int, list[int]] = {label: [] for label in areas}
         names = list(areas)
         overlaps = np.zeros((len(active), len(names)))
@@ -186,8 +256,13 @@ class _Run:
         matched = {(i, j) for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
                    if ious[i, j] >= self.settings.match_iou}
         inside = {(i, j) for i, j in np.argwhere(overlaps > INSIDE).tolist()}
-        for i, j in sorted(matched | inside):
-            owners[names[j]].append(i)
+        velocity = {j: self.motion.velocity(t, labels == names[j]) for _, j in matched | inside}
+        for i in range(len(active)):
+            mine = sorted((j for k, j in matched | inside if k == i), key=lambda j: -ious[i, j])
+            for j in mine:
+                apart = np.linalg.norm(velocity[j] - velocity[mine[0]])
+                if apart <= PARTING * max(1.0, float(np.linalg.norm(velocity[mine[0]]))):
+                    owners[names[j]].append(i)
         return owners
 
     def _looks_like(self, t: int, instance: Instance, pixels: Pixels) -> bool:
@@ -196,32 +271,8 @@ class _Run:
         colors = _histogram(self.images[t], pixels)
         return float(np.minimum(colors, instance.colors).sum()) >= self.settings.similarity
 
-    def _unexplained(self, t: int, active: list[Instance]) -> list[Pixels]:
-        """Detections of frame t, without what active instances cover."""
-        covered = _union([i.state for i in active], self.foreground[t]).astype(np.uint8)
-        near = cv2.dilate(covered, np.ones((7, 7), np.uint8)) > 0
-        labels, areas = _components(self.foreground[t] & ~near, self.min_pixels)
-        return [labels == label for label in areas]
-
-    def _found_again(self, t: int, region: Pixels, active: list[Instance]) -> Instance | None:
-        """The ended or hidden instance that the region looks most like, if any."""
-        colors, best, chosen = _histogram(self.images[t], region), self.settings.similarity, None
-        for instance in self.instances:
-            lost = instance.unseen > 0 and t not in instance.masks
-            if not lost or not 0.4 < region.sum() / instance.area < 2.5:
-                continue
-            similarity = float(np.minimum(colors, instance.colors).sum())
-            if similarity > best:
-                best, chosen = similarity, instance
-        if chosen is not None:
-            chosen.state, chosen.unseen, chosen.masks[t] = region, 0, region
-            if chosen in active:
-                active.remove(chosen)
-        return chosen
-
     def _born(self, t: int, region: Pixels) -> Instance:
-        instance = Instance(region, _histogram(self.images[t], region), {t: region})
-        self.first[len(self.instances)] = t
+        instance = Instance(region, _histogram(self.images[t], region), t, {t: region})
         self.instances.append(instance)
         return instance
 
@@ -237,15 +288,15 @@ def _components(pixels: Pixels, min_pixels: float) -> tuple[NDArray[np.int32], d
     return np.asarray(labels, np.int32), large
 
 
-def _share(region: Pixels, mine: int, states: Sequence[tuple[int, Pixels]]) -> Pixels:
+def _share(region: Pixels, mine: Pixels, others: Sequence[Pixels]) -> Pixels:
     """The part of a detection nearer to one instance's carried mask than to any other's."""
-    if len(states) == 1:
+    if not others:
         return region
-    distances = {
-        i: cv2.distanceTransform((~state).astype(np.uint8), cv2.DIST_L2, 3) for i, state in states
-    }
-    others = np.min([d for i, d in distances.items() if i != mine], axis=0)
-    return region & (distances[mine] <= others)
+    distance, *distances = [
+        cv2.distanceTransform((~state).astype(np.uint8), cv2.DIST_L2, 3)
+        for state in (mine, *others)
+    ]
+    return region & (distance <= np.min(distances, axis=0))
 
 
 def _union(masks: Sequence[Pixels], like: Pixels) -> Pixels:

@@ -18,6 +18,7 @@ GRID = 6  # pixels between the flow vectors from which the camera's motion is fo
 CAMERA_TOLERANCE = 0.5  # pixels: vectors this near belong to the camera's motion
 CLEARLY_MORE = 1.15  # times as many vectors
 SMOOTHING = 2  # frames before and after over which residual motion is averaged
+AT_REST = 0.3  # pixels per frame: slower than this belongs to the background
 BACKGROUND_FRAMES = 15  # of which a background is the median
 IN_PLACE = 0.25  # share of the frame by which the camera may have moved from a background's frame
 
@@ -26,8 +27,8 @@ class Motion:
     """Flow between neighbouring frames both ways, and the camera's part of it.
 
     `forward[t]` leads from frame t to t + 1, `backward[t]` from t to t - 1 (float16; entry 0 of
-    `backward` and the last of `forward` are zero); `residual[t]` (h, w) float32 is the speed in
-    pixels per frame relative to the camera, averaged over a few frames.
+    `backward` and the last of `forward` are zero); `residual[t]` (h, w, 2) float16 is the velocity
+    in pixels per frame relative to the camera, averaged over a few frames.
     """
 
     def __init__(self, images: Sequence[Image]):
@@ -52,9 +53,9 @@ class Motion:
             self.camera.append(camera)
         self.forward.append(zero)
         apart.append(apart[-1])
-        self.residual = [
-            np.linalg.norm(np.mean(apart[max(0, t - SMOOTHING) : t + SMOOTHING + 1], 0,
-                                   dtype=np.float32), axis=-1)
+        self.residual: list[NDArray[np.float16]] = [
+            np.asarray(np.mean(apart[max(0, t - SMOOTHING) : t + SMOOTHING + 1], 0, np.float32),
+                       np.float16)
             for t in range(len(images))
         ]
 
@@ -86,6 +87,14 @@ class Motion:
         carried = cv2.remap(mask.astype(np.float32), where[..., 0], where[..., 1], cv2.INTER_LINEAR)
         return carried > 0.5
 
+    def velocity(self, t: int, pixels: Pixels) -> NDArray[np.float32]:
+        """(2,) mean of `residual` over some pixels of frame t."""
+        return np.asarray(self.residual[t][pixels].mean(axis=0, dtype=np.float32))
+
+    def speed(self, t: int) -> NDArray[np.float32]:
+        """(h, w) length of `residual`."""
+        return np.asarray(np.linalg.norm(self.residual[t].astype(np.float32), axis=-1))
+
     def travel(self, positions: Mapping[int, NDArray[np.float64]]) -> float:
         """How far, in pixels, points (x, y) by frame_idx get relative to what the camera shows."""
         first = min(positions)
@@ -102,8 +111,9 @@ def background_differences(images: Sequence[Image], motion: Motion) -> list[NDAr
     """(h, w) uint8 per frame: largest difference of a channel from the background, less what a
     background shifted by about a pixel could differ (half its local contrast).
 
-    A background is the median of up to 15 frames of a stretch over which the camera stays in
-    place, brought onto the stretch's middle frame; where it does not reach, the difference is 0.
+    A background is the median, per pixel where it rests, of up to 15 frames of a stretch over which
+    the camera stays in place, brought onto the stretch's middle frame; where it does not reach, the
+    difference is 0.
     """
     height, width = images[0].shape[:2]
     near = np.ones((3, 3), np.uint8)
@@ -115,7 +125,9 @@ def background_differences(images: Sequence[Image], motion: Motion) -> list[NDAr
         chosen = np.unique(np.linspace(start, stop - 1, BACKGROUND_FRAMES).round().astype(int))
         stack = [cv2.warpAffine(blurred[t], onto[t][:2], (width, height),
                                 borderMode=cv2.BORDER_REPLICATE) for t in chosen]
-        background = np.median(np.stack(stack), axis=0).astype(np.uint8)
+        rests = [cv2.warpAffine((motion.speed(t) < AT_REST).astype(np.uint8), onto[t][:2],
+                                (width, height)) > 0 for t in chosen]
+        background = _median_at_rest(np.stack(stack), np.stack(rests))
         contrast = cv2.morphologyEx(background, cv2.MORPH_GRADIENT, near).max(-1) // 2
         for t in range(start, stop):
             back = np.linalg.inv(onto[t])[:2]
@@ -125,6 +137,19 @@ def background_differences(images: Sequence[Image], motion: Motion) -> list[NDAr
             difference = cv2.subtract(cv2.absdiff(blurred[t], seen).max(-1), allowed)
             differences.append(np.where(inside == 255, difference, 0).astype(np.uint8))
     return differences
+
+
+def _median_at_rest(images: NDArray[np.uint8], rests: NDArray[np.bool_]) -> Image:
+    """(N, h, w, 3), (N, h, w) -> median per pixel over the images in which it rests.
+
+    So objects leave no ghost where they stay for long. Pixels that rest in less than a sixth of
+    the images: median of all.
+    """
+    counts = rests.sum(0)
+    rests = rests | (counts < len(images) / 6)
+    values = np.sort(np.where(rests[..., None], images, np.uint8(255)), axis=0)
+    middle = (rests.sum(0) - 1) // 2  # (h, w)
+    return np.take_along_axis(values, middle[None, ..., None], axis=0)[0]
 
 
 def _stretches(

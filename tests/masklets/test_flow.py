@@ -93,3 +93,26 @@ def test_masks_have_the_size_of_the_frames_whatever_the_working_size(size):
     scene = Scene([line((5, 10), (3, 0.5))])
     tracks = track(scene, size=size)
     assert tracks and {tuple(m["size"]) for t in tracks for m in t if m} == {SIZE}
+
+
+def test_objects_that_touch_before_they_part():
+    """One detection in the first frames; each gets its part of them once they have parted."""
+    scene = Scene([line((50, 30), (-2, 0)), line((74, 30), (3, 0))])
+    ious = best_ious(scene, track(scene))
+    assert min(ious) > 0.6 and max(ious) > 0.9, ious
+
+
+def test_an_object_that_leaves_and_comes_back_is_one_masklet():
+    there, back = line((100, 30), (5, 0), 12), line((160, 30), (-5, 0), 12)
+    scene = Scene([np.concatenate([there, np.full((4, 2), 200), back])])
+    tracks = track(scene)
+    assert len(tracks) == 1
+    assert min(best_ious(scene, tracks)) > 0.7
+
+
+def test_a_slow_object_leaves_no_ghost():
+    """It covers the middle of its way in most frames; the background there is seen at the ends."""
+    scene = Scene([line((40, 30), (1, 0), 40)])
+    tracks = track(scene)
+    assert min(best_ious(scene, tracks)) > 0.7
+    assert len(tracks) == 1
