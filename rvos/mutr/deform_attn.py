@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rvos import InputError
 
@@ -18,7 +19,8 @@ def deform_attn(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor)
 
     value (B, S, M, D), S = sum of h * w over levels; sizes: (h, w) of each level;
     locations (B, Q, M, L, P, 2): x, y in 0..1 of the level's map (align_corners false);
-    weights (B, Q, M, L, P). Returns (B, Q, M * D). Differentiable in all three tensors.
+    weights (B, Q, M, L, P). Returns (B, Q, M * D). Differentiable in all three tensors; samples,
+    per level P times as large as the output, are not kept but taken again in the backward pass.
     """
     batch, _, heads, _ = value.shape
     points = locations.shape[4]
@@ -28,11 +30,20 @@ def deform_attn(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor)
     out = None
     for level, (h, w) in enumerate(sizes):
         maps = rearrange(levels[level], "b (h w) m d -> (b m) d h w", h=h, w=w)
-        samples = F.grid_sample(maps, grid[level], align_corners=False)  # (b m) d q p
-        part = (samples * weights[level]).sum(-1)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            part = checkpoint(_sample, maps, grid[level], weights[level], use_reentrant=False,
+                              preserve_rng_state=False)  # fmt: skip
+        else:
+            part = _sample(maps, grid[level], weights[level])
         out = part if out is None else out + part
     assert out is not None and points == weights.shape[-1]
     return rearrange(out, "(b m) d q -> b q (m d)", b=batch, m=heads)
+
+
+def _sample(maps: Tensor, grid: Tensor, weights: Tensor) -> Tensor:
+    """One level: maps (BM, D, h, w), grid (BM, Q, P, 2), weights (BM, 1, Q, P) -> (BM, D, Q)."""
+    samples = F.grid_sample(maps, grid, align_corners=False)  # (BM, D, Q, P)
+    return (samples * weights).sum(-1)
 
 
 def deform_attn_mmcv(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
