@@ -1,4 +1,4 @@
-"""Masklets, measured: nouns, flow, memory and speed of SAM 2. Prints JSON; --out writes it too.
+"""Masklets, measured: nouns, flow, memory and speed of SAM 2.
 
     python benchmarks/masklets.py nouns --tsv FILE
     python benchmarks/masklets.py flow --videos clip.mp4 ... [--frames 60] [--sheet DIR]
@@ -12,14 +12,11 @@ loop of Meta's package on the same frames, each in its own process.
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from datetime import date
 from pathlib import Path
 
 import cv2
@@ -30,12 +27,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-
-def machine():
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True,
-                            text=True).stdout.strip()
-    return {"date": date.today().isoformat(), "commit": commit, "machine": platform.platform(),
-            "cpus": len(os.sched_getaffinity(0))}
+from machine import describe, write  # noqa: E402
 
 
 def flow_tracker():
@@ -263,7 +255,6 @@ def speed(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("nouns")
     one.add_argument("--tsv", type=Path, required=True)
@@ -293,12 +284,12 @@ def main():
     options = parser.parse_args()
     run = {"nouns": nouns, "flow": flow, "flow-iou": flow_iou, "memory": memory, "speed": speed,
            "once": track_once}[options.command]
-    report = machine() | {"command": " ".join(sys.argv[1:]), "result": run(options)}
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
+    if options.command == "once":
+        print(json.dumps({"result": run(options)}))
+        return
+    about = describe(["torch", "transformers", "sam2", "opencv-python-headless"])
+    about["command"] = " ".join(Path(word).name for word in sys.argv[1:])
+    write(f"masklets_{options.command.replace('-', '_')}", about | {"result": run(options)})
 
 
 if __name__ == "__main__":

@@ -249,7 +249,10 @@ def steps(options: argparse.Namespace, variant: str, device: str) -> dict[str, f
         model, criterion = upstream(options.upstream, options.backbone, model.text.roberta.config)
     model = model.to(device).train()
     targets = drawn_targets(options, device)
-    frames, before, seconds = clip(options, device), memory_mib(device), []
+    height, width = targets.masks.shape[-2:]
+    frames = clip(options, device)  # (1, T, 3, H, W), padded as both collate functions do
+    frames = nn.functional.pad(frames, (0, width - frames.shape[-1], 0, height - frames.shape[-2]))
+    before, seconds = memory_mib(device), []
     for _ in range(options.repeats):
         model.zero_grad(set_to_none=True)
         started = now(device)
@@ -278,9 +281,7 @@ def step_upstream(model: nn.Module, criterion: Any, frames: Tensor, targets: Tar
         "masks": targets.masks[0],
         "valid": targets.valid[0].long(),
     }
-    height, width = targets.masks.shape[-2:]
-    padded = nn.functional.pad(frames[0], (0, width - size[1], 0, height - size[0]))
-    losses = criterion(model([padded], ["0"], [target]), [target])
+    losses = criterion(model([frames[0]], ["0"], [target]), [target])
     sum(losses[name] * criterion.weight_dict[name] for name in losses).backward()
 
 
