@@ -1,13 +1,17 @@
 """Loaders: the same clips for any workers and ranks, resumable; whole videos dealt out once."""
 
 import random
+import subprocess
+import sys
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from made_data import REPOSITORY
 from made_mevis import write_split
+from omegaconf import OmegaConf
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -133,16 +137,19 @@ def test_a_checkpoint_of_any_step_continues_with_the_same_clips(tmp_path):
 # ---------------------------------------------------------------------------------- data module
 
 
+def settings(folder, *overrides):
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        return compose(overrides=[
+            "+data=synthetic", "+seed=0", "+paths.data=.", f"data.root={folder}",
+            "data.val_split=train", "data.clip.resizing.short_sides=[48]",
+            "data.clip.plain_short_side=48", "data.num_workers=0", *overrides,
+        ]).data  # fmt: skip
+
+
 @pytest.fixture
 def module(tmp_path):
     def make(*overrides):
-        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            config = compose(overrides=[
-                "+data=synthetic", "+seed=0", "+paths.data=.", f"data.root={tmp_path}",
-                "data.val_split=train", "data.clip.resizing.short_sides=[48]",
-                "data.clip.plain_short_side=48", "data.num_workers=0", *overrides,
-            ])  # fmt: skip
-        data = instantiate(config.data)
+        data = instantiate(settings(tmp_path, *overrides))
         data.prepare_data()
         data.setup("fit")
         return data
@@ -160,6 +167,22 @@ def test_workers_do_not_change_the_clips(module):
         assert one.captions == other.captions and one.identities == other.identities
         for name in ("frames", "padding", "masks", "boxes_cxcywh_norm", "valid", "frame_idx"):
             assert torch.equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_program_that_ends_amid_an_epoch_ends_its_workers_too(tmp_path):
+    """They ignore SIGTERM, which is what multiprocessing would send them before it waits."""
+    write_split(tmp_path, videos=("a", "b"))
+    config = settings(tmp_path, "data.num_workers=2")
+    OmegaConf.resolve(config)
+    script = f"""
+from hydra.utils import instantiate
+module = instantiate({OmegaConf.to_container(config)!r})
+module.prepare_data()
+module.setup("fit")
+batches = iter(module.train_dataloader())
+next(batches)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=100, cwd=REPOSITORY)
 
 
 def test_validation_shows_the_same_plain_clips_every_time(module):

@@ -1,5 +1,7 @@
 """Splits -> loaders for training, validation and prediction (Lightning)."""
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -265,3 +267,13 @@ def _leave_signals_to_the_trainer(worker_id: int) -> None:
     """SLURM signals all processes of a job; the trainer still needs its loader to end well."""
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Workers still there when the program ends: multiprocessing would send them the SIGTERM that
+    they ignore, and wait for ever. (Called before its own clean-up, which was registered earlier.)
+    """
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
