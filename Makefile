@@ -3,14 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 MASKS := tests/data/davis_masks
-CHAIN := runs/synthetic
-SYNTHETIC := data/synthetic
-CHAIN_EVAL = $(BIN)/python eval.py data=synthetic data.root=$(SYNTHETIC) name=synthetic \
-  model=mutr_tiny model.num_queries=1 coarse=mutr_tiny coarse.checkpoint=$(CHAIN)/train/mutr.pth
-CHAIN_BEST = $$($(BIN)/python -m rvos.report.best $(CHAIN)/valid_u)
+DEMO := runs/demo
+DEMO_DATA := data/demo
+DEMO_SIZE := size=[256,384] num_videos.train=100 num_videos.valid=30
+DEMO_STEPS :=
+DEMO_EVAL = $(BIN)/python eval.py data=synthetic data.root=$(DEMO_DATA) name=demo \
+  model=mutr_tiny model.num_queries=1 coarse=mutr_tiny coarse.short_side=96 \
+  coarse.checkpoint=$(DEMO)/train/mutr.pth
+DEMO_BEST = $$($(BIN)/python -m rvos.report.best $(DEMO)/valid_u)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chain pretrain test lint eval train sweep bench clean
+.PHONY: help setup demo demo-train masks test lint eval train sweep bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,42 +30,42 @@ $(READY): pyproject.toml constraints.txt
 	  -c constraints.txt --no-build-isolation --editable '.[sam2]'
 	@touch $(READY)
 
-demo: $(READY) ## refine and score the masks of 15 real videos: the whole W x tau grid, a report
-	$(BIN)/python eval.py data.root=$(dir $(MASKS)) data.split=$(notdir $(MASKS)) name=demo \
-	  coarse=files coarse.path=$(MASKS)/coarse.json.gz masklets=files \
-	  masklets.path=$(MASKS)/masklets.json.gz masklets.nouns=$(MASKS)/nouns.json ablation=grid
-
-chain: $(CHAIN)/refined/metrics.json ## synthetic videos: fine-tune, segment, track, refine, score
-	@$(BIN)/python -m rvos.report.compare $(CHAIN)/paper $(CHAIN)/refined --top 0
-	@echo "window and tau chosen on valid_u (A: the paper's 15 / 0.8): $(CHAIN_BEST)"
-	@echo "report: $(CURDIR)/$(CHAIN)/refined/report/index.html"
+demo: $(DEMO)/refined/metrics.json ## synthetic videos: fine-tune, segment, track, refine, score
+	@$(BIN)/python -m rvos.report.compare $(DEMO)/paper $(DEMO)/refined --top 0
+	@echo "A: the paper's window and tau. B: $(DEMO_BEST), chosen on valid_u"
+	@echo "report: $(CURDIR)/$(DEMO)/refined/report/index.html"
 
 # The masks of all splits are known here, so that valid can be scored too.
-$(SYNTHETIC)/valid/meta_expressions.json: | $(READY)
-	rm -rf $(SYNTHETIC)
-	$(BIN)/python -m rvos.data synthesize out=$(SYNTHETIC) num_videos.valid=30 'hidden_truth=[]'
+$(DEMO_DATA)/valid/meta_expressions.json: | $(READY)
+	rm -rf $(DEMO_DATA)
+	$(BIN)/python -m rvos.data synthesize out=$(DEMO_DATA) $(DEMO_SIZE) 'hidden_truth=[]'
 
-$(CHAIN)/train/mutr.pth: $(SYNTHETIC)/valid/meta_expressions.json
-	$(BIN)/python train.py experiment=demo data.root=$(SYNTHETIC) output_dir=$(CHAIN)/train \
-	  $(if $(wildcard $(CHAIN)/train/checkpoints/last.ckpt),ckpt_path=last)
+$(DEMO)/train/mutr.pth: $(DEMO_DATA)/valid/meta_expressions.json
+	$(BIN)/python train.py experiment=demo data.root=$(DEMO_DATA) output_dir=$(DEMO)/train $(DEMO_STEPS) \
+	  $(if $(wildcard $(DEMO)/train/checkpoints/last.ckpt),ckpt_path=last)
 
-$(CHAIN)/valid_u/metrics.json: $(CHAIN)/train/mutr.pth
-	$(CHAIN_EVAL) masklets=flow data.split=valid_u ablation=grid output_dir=$(CHAIN)/valid_u
+$(DEMO)/valid_u/metrics.json: $(DEMO)/train/mutr.pth
+	$(DEMO_EVAL) masklets=flow data.split=valid_u ablation=grid output_dir=$(DEMO)/valid_u
 
-$(CHAIN)/oracle/metrics.json: $(CHAIN)/valid_u/metrics.json
-	$(CHAIN_EVAL) masklets=oracle data.split=valid $(CHAIN_BEST) output_dir=$(CHAIN)/oracle report=none
+$(DEMO)/oracle/metrics.json: $(DEMO)/valid_u/metrics.json
+	$(DEMO_EVAL) masklets=oracle data.split=valid $(DEMO_BEST) output_dir=$(DEMO)/oracle report=none
 
-$(CHAIN)/paper/metrics.json: $(CHAIN)/oracle/metrics.json
-	$(CHAIN_EVAL) masklets=flow data.split=valid output_dir=$(CHAIN)/paper report=none
+$(DEMO)/paper/metrics.json: $(DEMO)/oracle/metrics.json
+	$(DEMO_EVAL) masklets=flow data.split=valid output_dir=$(DEMO)/paper report=none
 
-$(CHAIN)/refined/metrics.json: $(CHAIN)/paper/metrics.json
-	$(CHAIN_EVAL) masklets=flow data.split=valid $(CHAIN_BEST) report.oracle=$(CHAIN)/oracle \
-	  output_dir=$(CHAIN)/refined
+$(DEMO)/refined/metrics.json: $(DEMO)/paper/metrics.json
+	$(DEMO_EVAL) masklets=flow data.split=valid $(DEMO_BEST) report.oracle=$(DEMO)/oracle \
+	  output_dir=$(DEMO)/refined
 
-pretrain: $(READY) ## the small checkpoint from scratch (35 minutes or more; docs/training.md)
+demo-train: $(READY) ## the small checkpoint from scratch (35 minutes or more; docs/training.md)
 	test -e data/synthetic_large/train/meta_expressions.json || $(BIN)/python -m rvos.data \
 	  synthesize out=data/synthetic_large num_videos.train=1200 seed=1
 	$(BIN)/python train.py experiment=demo_pretrain
+
+masks: $(READY) ## refine and score given masks of 15 real videos: the W x tau grid, a report
+	$(BIN)/python eval.py data.root=$(dir $(MASKS)) data.split=$(notdir $(MASKS)) name=masks \
+	  coarse=files coarse.path=$(MASKS)/coarse.json.gz masklets=files \
+	  masklets.path=$(MASKS)/masklets.json.gz masklets.nouns=$(MASKS)/nouns.json ablation=grid $(ARGS)
 
 test: $(READY) ## run all tests (those of the report's page only where Chromium is installed)
 	$(BIN)/python -m pytest $(if $(shell command -v chromium),,-m "not browser")

@@ -96,7 +96,7 @@ def main(cfg: DictConfig) -> None:
         write_tables(folder, content, results, table)
         if table:
             print_ablation(console, table)
-        print_metrics(console, content)
+        print_metrics(console, content, results)
         report = write_report(folder, jobs, frame_path=split.frame_path, **cfg.report)
         if report is not None:
             console.print(f"report: {report}", soft_wrap=True)
