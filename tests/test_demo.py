@@ -28,7 +28,8 @@ def test_the_demo_checkpoint_reads(tmp_path):
     defaults = OmegaConf.to_container(OmegaConf.load(REPOSITORY / "conf" / "synthesize.yaml"))
     synthesize(**defaults | {"out": tmp_path, "num_videos": {"valid_u": 2}})
     split, truth = open_checked("mevis", tmp_path, "valid_u", with_truth=True, skip_bad=False)
-    cfg = composed("train", "experiment=demo", f"model.weights={CHECKPOINT}", "output_dir=x")
+    cfg = composed("train", "experiment=demo", f"model.weights={CHECKPOINT}", "output_dir=x",
+                   "coarse.short_side=128")  # the frames' own
     model = instantiate(cfg.model)
 
     def score(videos) -> float:

@@ -5,6 +5,7 @@ table below renames ours to theirs; shapes are equal. `python -m rvos.mutr.check
 what a file is.
 """
 
+import argparse
 import pickle
 import re
 import sys
@@ -253,11 +254,10 @@ def summary(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:
 
 def main(arguments: list[str]) -> int:
     """`python -m rvos.mutr.checkpoint FILE ...`: one line per file, then the keys that differ."""
-    if not arguments:
-        print("usage: python -m rvos.mutr.checkpoint FILE ...", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(description="What a MUTR checkpoint is; what does not fit.")
+    parser.add_argument("files", nargs="+", metavar="FILE")
     status = 0
-    for path in arguments:
+    for path in parser.parse_args(arguments).files:
         try:
             state = read_state(path)
             line, problems = summary(state)
