@@ -13,7 +13,7 @@ DEMO_EVAL = $(BIN)/python eval.py data=synthetic data.root=$(DEMO_DATA) name=dem
 DEMO_BEST = $$($(BIN)/python -m rvos.report.best $(DEMO)/valid_u)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-train masks test lint eval train sweep bench clean
+.PHONY: help setup demo demo-train masks test test-long test-rest lint eval train sweep bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,7 +68,14 @@ masks: $(READY) ## refine and score given masks of 15 real videos: the W x tau g
 	  masklets.path=$(MASKS)/masklets.json.gz masklets.nouns=$(MASKS)/nouns.json ablation=grid $(ARGS)
 
 test: $(READY) ## run all tests (those of the report's page only where Chromium is installed)
-	$(BIN)/python -m pytest $(if $(shell command -v chromium),,-m "not browser")
+	@$(MAKE) --no-print-directory -j2 --output-sync=line test-long test-rest
+
+# Most tests use one core: two processes, of about the same length.
+LONG := tests/golden tests/test_chain.py tests/test_docs.py tests/test_train.py
+test-long:
+	$(BIN)/python -m pytest $(LONG)
+test-rest:
+	$(BIN)/python -m pytest $(LONG:%=--ignore %) $(if $(shell command -v chromium),,-m "not browser")
 
 lint: $(READY) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

@@ -109,9 +109,11 @@ def test_every_command_can_be_read(command, where):
 # ------------------------------------------------------------------------- what can be run
 
 
-def run(*words, **options):
+def run(*words, **variables):
+    """In the repository, with these environment variables and none of a `make test` around it."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")} | variables
     done = subprocess.run([str(w) for w in words], cwd=REPOSITORY, text=True, capture_output=True,
-                          **options)  # fmt: skip
+                          env=environment)  # fmt: skip
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout
 
@@ -133,13 +135,13 @@ def small_demo(command: str, folder: Path) -> None:
         "DEMO_STEPS": "trainer.max_steps=2 score.max_videos=1 trainer.val_check_interval=2",
     }  # fmt: skip
     words = [*MAKE, command.split()[1], *(f"{k}={v}" for k, v in variables.items())]
-    environment = os.environ | {"RVOS_STORES": str(folder / "stores")}
-    printed = run(*words, env=environment)
+    stores = str(folder / "stores")
+    printed = run(*words, RVOS_STORES=stores)
     assert f"report: {folder}/demo/refined/report/index.html" in printed
     assert (folder / "demo/refined/report/index.html").is_file()
     last = max((folder / "demo").glob("*/metrics.json"), key=lambda path: path.stat().st_mtime_ns)
     assert last.parent.name == "refined"
-    again = run(*words, env=environment)
+    again = run(*words, RVOS_STORES=stores)
     assert "Refining" not in again and "report: " in again
 
 
