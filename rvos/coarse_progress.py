@@ -12,15 +12,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from rvos.data.mevis import Video
+from rvos.data.sharding import cost
 from rvos.stores import Store
 
 log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 60  # in logs, where no bar can be drawn
-
-
-def cost(video: Video) -> int:
-    """Expression-frames: what a video's time is roughly proportional to."""
-    return len(video.frames) * len(video.expressions)
 
 
 class CoarseProgress:

@@ -22,8 +22,9 @@ from torch import distributed
 from rvos import InputError, list_problems
 from rvos.clip_plan import Clips, plan_clips
 from rvos.coarse import Answer, CoarseSettings, answer, encoder
-from rvos.coarse_progress import CoarseProgress, cost
+from rvos.coarse_progress import CoarseProgress
 from rvos.data.mevis import Split, Video
+from rvos.data.sharding import balance, cost
 from rvos.frames import FrameError, FrameFolder
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import load_weights
@@ -127,17 +128,6 @@ def check_videos(split: Split, videos: Sequence[Video]) -> None:
         raise InputError(list_problems(f"{split.folder}: videos that cannot be answered", problems))
 
 
-def balanced_shards(costs: dict[str, int], num_shards: int) -> list[list[str]]:
-    """Names -> shards of nearly equal cost: the costliest first, each to the lightest shard."""
-    shards: list[list[str]] = [[] for _ in range(num_shards)]
-    loads = [0] * num_shards
-    for name in sorted(costs, key=lambda name: (-costs[name], name)):
-        lightest = loads.index(min(loads))
-        shards[lightest].append(name)
-        loads[lightest] += costs[name]
-    return shards
-
-
 class CoarsePredictor(pl.LightningModule):
     """The predict loop: one step is one video of this device's shard."""
 
@@ -171,10 +161,9 @@ class CoarsePredictor(pl.LightningModule):
     def predict_dataloader(self) -> "DecodedVideos":
         # Rank zero's list of videos: processes that start later may see more of them finished.
         names = self.trainer.strategy.broadcast(list(self.videos))
-        costs = {name: cost(self.videos[name]) for name in names}
-        shard = balanced_shards(costs, self.trainer.world_size)[self.global_rank]
-        return DecodedVideos(self.split, [self.videos[name] for name in shard],
-                             self.settings.short_side)  # fmt: skip
+        videos = [self.videos[name] for name in names]
+        mine = balance([cost(v) for v in videos], self.trainer.world_size)[self.global_rank]
+        return DecodedVideos(self.split, [videos[i] for i in mine], self.settings.short_side)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, idx: int) -> Any:
         return batch  # frames go to the device clip by clip

@@ -14,9 +14,9 @@ from pytorch_lightning.loggers import WandbLogger
 
 from rvos import InputError, list_problems
 from rvos.coarse import CoarseSettings, segment_video
-from rvos.data.datamodule import balance, cost
 from rvos.data.formats import Truth
 from rvos.data.mevis import Expression, Split, Video, check_track, merge_tracks
+from rvos.data.sharding import balance, cost
 from rvos.frames import FrameFolder
 from rvos.masks import Mask, Track, decode
 from rvos.mutr import MUTR

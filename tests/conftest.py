@@ -1,7 +1,10 @@
 """Options and fixtures of the whole test suite."""
 
+import os
 import sys
 from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test looks for weights on the net; read when imported
 
 import pytest
 from made_data import MadeData

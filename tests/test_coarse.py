@@ -20,7 +20,7 @@ from PIL import Image
 from rvos import InputError
 from rvos.clip_plan import cut, plan_clips, released_script_lengths
 from rvos.coarse import CoarseSettings, encode_masks, make_coarse, mask_track, segment_video
-from rvos.coarse_store import balanced_shards, open_coarse_store, run_coarse
+from rvos.coarse_store import open_coarse_store, run_coarse
 from rvos.data.mevis import Expression, Video, read_split
 from rvos.entry import CONFIG_DIR
 from rvos.frames import FrameError, FrameFolder
@@ -348,14 +348,6 @@ def test_bytes_do_not_depend_on_devices_or_a_kill(case, one_device, tmp_path):
     assert "GLOBAL_RANK: 1, MEMBER: 2/2" in output and "expressions/s" in output
     finished = {name: data for name, data in files(tmp_path).items() if "/." not in name}
     assert finished == files(stores)
-
-
-def test_shards_hold_every_video_once():
-    costs = {"a": 5, "b": 9, "c": 1, "d": 5, "e": 7}
-    shards = balanced_shards(costs, 2)
-    assert sorted(name for shard in shards for name in shard) == sorted(costs)
-    assert abs(sum(costs[n] for n in shards[0]) - sum(costs[n] for n in shards[1])) <= 1
-    assert balanced_shards({"a": 1}, 3) == [["a"], [], []]
 
 
 # ---------------------------------------------------------------------------------------- errors

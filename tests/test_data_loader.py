@@ -17,8 +17,9 @@ from torch.utils.data import Dataset
 
 from rvos import InputError
 from rvos.data.__main__ import CONFIG_DIR
-from rvos.data.datamodule import ClipLoader, ClipSampler, VideoSampler, balance, cost
+from rvos.data.datamodule import ClipLoader, ClipSampler, VideoSampler
 from rvos.data.mevis import Expression, Video
+from rvos.data.sharding import balance, cost
 
 
 class Keys(Dataset):

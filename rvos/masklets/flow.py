@@ -109,7 +109,8 @@ class _Run:
         near = np.ones((5, 5), np.uint8)
         gap = max(3, round(GAP * max(self.images[0].shape[:2])))
         found = []
-        for t, difference in enumerate(background_differences(self.images, self.motion)):
+        differences = background_differences(self.images, self.motion, self.settings.motion)
+        for t, difference in enumerate(differences):
             faster = (self.motion.speed(t) > self.settings.motion).astype(np.uint8)
             moving = cv2.dilate(faster, near) > 0
             clear = difference > EDGE * cv2.dilate(difference, near).astype(np.float32)

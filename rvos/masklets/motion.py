@@ -18,7 +18,6 @@ GRID = 6  # pixels between the flow vectors from which the camera's motion is fo
 CAMERA_TOLERANCE = 0.5  # pixels: vectors this near belong to the camera's motion
 CLEARLY_MORE = 1.15  # times as many vectors
 SMOOTHING = 2  # frames before and after over which residual motion is averaged
-AT_REST = 0.3  # pixels per frame: slower than this belongs to the background
 BACKGROUND_FRAMES = 15  # of which a background is the median
 IN_PLACE = 0.25  # share of the frame by which the camera may have moved from a background's frame
 
@@ -107,13 +106,15 @@ class Motion:
         return float(np.linalg.norm(np.ptp(places, axis=0)))
 
 
-def background_differences(images: Sequence[Image], motion: Motion) -> list[NDArray[np.uint8]]:
+def background_differences(
+    images: Sequence[Image], motion: Motion, at_rest: float
+) -> list[NDArray[np.uint8]]:
     """(h, w) uint8 per frame: largest difference of a channel from the background, less what a
     background shifted by about a pixel could differ (half its local contrast).
 
-    A background is the median, per pixel where it rests, of up to 15 frames of a stretch over which
-    the camera stays in place, brought onto the stretch's middle frame; where it does not reach, the
-    difference is 0.
+    A background is the median, per pixel where it rests (moves by at most `at_rest` pixels per
+    frame), of up to 15 frames of a stretch over which the camera stays in place, brought onto the
+    stretch's middle frame; where it does not reach, the difference is 0.
     """
     height, width = images[0].shape[:2]
     near = np.ones((3, 3), np.uint8)
@@ -125,7 +126,7 @@ def background_differences(images: Sequence[Image], motion: Motion) -> list[NDAr
         chosen = np.unique(np.linspace(start, stop - 1, BACKGROUND_FRAMES).round().astype(int))
         stack = [cv2.warpAffine(blurred[t], onto[t][:2], (width, height),
                                 borderMode=cv2.BORDER_REPLICATE) for t in chosen]
-        rests = [cv2.warpAffine((motion.speed(t) < AT_REST).astype(np.uint8), onto[t][:2],
+        rests = [cv2.warpAffine((motion.speed(t) <= at_rest).astype(np.uint8), onto[t][:2],
                                 (width, height)) > 0 for t in chosen]
         background = _median_at_rest(np.stack(stack), np.stack(rests))
         contrast = cv2.morphologyEx(background, cv2.MORPH_GRADIENT, near).max(-1) // 2

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rvos import InputError, list_problems
 from rvos.data.mevis import Annotations, Split, Video
+from rvos.data.sharding import balance
 from rvos.frames import FrameError, FrameFolder, Frames
 from rvos.masklets.flow import FlowTracker
 from rvos.masklets.noun import NounFinder, Nouns, parts, read_nouns, write_nouns
@@ -226,7 +227,7 @@ class MaskletStage:
             checkpoint_sha256=method.checkpoint_sha256(), meta_sha256=split.meta_sha256)
         tasks, num_runs, num_cached = [], 0, 0
         costs = [len(v.frames) * (1 + len(_single(nouns[v.name]))) for v in split.videos]
-        mine = shares(costs, world_size)[rank]
+        mine = balance(costs, world_size)[rank]
         for i, video in enumerate(split.videos):
             needed = _single(nouns[video.name])
             entries = set(nouns[video.name].values())
@@ -266,20 +267,6 @@ def make_masklets(
         raise InputError(f"masklets.name={name}: expected sam2, flow, oracle or files")
     return MaskletStage(name, path, nouns, NounFinder(**noun), FlowTracker(**flow),  # type: ignore
                         Oracle(**oracle), sam2)
-
-
-def shares(costs: Sequence[float], world_size: int) -> list[set[int]]:
-    """Indices for each rank: every one once, costs balanced, the same in every process.
-
-    The largest goes to the rank with least so far (ties: lower index, lower rank).
-    """
-    result: list[set[int]] = [set() for _ in range(world_size)]
-    totals = [0.0] * world_size
-    for i in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
-        rank = totals.index(min(totals))
-        result[rank].add(i)
-        totals[rank] += costs[i]
-    return result
 
 
 # --------------------------------------------------------------------------- making files

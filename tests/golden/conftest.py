@@ -1,7 +1,8 @@
 """Golden parity: every test file here runs on all cases that `--golden-dir` holds for it.
 
-A test asks for `golden_file` (path of a JSON file) or for `golden_case` (path of a JSON file, name
-of one of its `cases`). What the folder lacks is not collected.
+A test asks for `golden_file` (path of a JSON file), for `probed_file` (one with `preprocess`)
+or for `golden_case` (path of a JSON file, name of one of its `cases`). What the folder lacks is not
+collected.
 """
 
 import json
@@ -40,6 +41,10 @@ def pytest_generate_tests(metafunc):
     if "golden_file" in metafunc.fixturenames:
         files = golden_files(metafunc.config, module)
         metafunc.parametrize("golden_file", files, ids=[f.stem for f in files])
+    if "probed_file" in metafunc.fixturenames:
+        files = [f for f in golden_files(metafunc.config, module)
+                 if "preprocess" in json.loads(f.read_text())]  # fmt: skip
+        metafunc.parametrize("probed_file", files, ids=[f.stem for f in files])
     if "golden_case" in metafunc.fixturenames:
         cases = [
             (file, case)

@@ -15,7 +15,7 @@ from rvos import InputError
 from rvos.data.mevis import read_split
 from rvos.frames import FrameFolder
 from rvos.masklets.oracle import Oracle
-from rvos.masklets.stage import FlowMethod, make_masklets, shares
+from rvos.masklets.stage import FlowMethod, make_masklets
 from rvos.masks import area, decode, encode, iou, write_json
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -163,16 +163,6 @@ def test_any_number_of_processes_writes_the_same_files(root):
         FlowMethod.make = original
     assert sorted(made) == [v.name for v in split.videos]
     assert files_of(root / "one") == files_of(root / "four")
-
-
-def test_shares_hold_every_index_once_and_are_balanced():
-    costs = [9, 1, 5, 5, 1, 3, 8, 2]
-    for world_size in (1, 2, 3, 5, 10):
-        parts = shares(costs, world_size)
-        assert len(parts) == world_size
-        assert sorted(i for part in parts for i in part) == list(range(len(costs)))
-    totals = [sum(costs[i] for i in part) for part in shares(costs, 3)]
-    assert max(totals) - min(totals) <= 2
 
 
 def test_a_killed_run_goes_on_where_it_was(root, monkeypatch):
