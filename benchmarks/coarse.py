@@ -273,12 +273,12 @@ def measure_memory(options: argparse.Namespace) -> None:
         output = subprocess.check_output(command, text=True)
         result["runs"].append({"frames": frames, **json.loads(output.splitlines()[-1])})
         print(result["runs"][-1], file=sys.stderr)
-    write(f"coarse_memory_{options.query}", result)
+    write(f"coarse_memory_{options.query}_{options.expressions}_expressions", result)
 
 
 def peak_of_one(options: argparse.Namespace) -> dict[str, Any]:
     (num_frames,) = options.frames
-    model = model_of("mutr_tiny", tokenizer="words")
+    model = model_of("mutr_tiny")
     source: Frames = DrawnFrames(num_frames, tuple(options.size))
     before = peak_mib()
     started = time.perf_counter()
