@@ -147,6 +147,7 @@ def make_trainer(cfg: DictConfig) -> Any:
     from rvos.training import check_devices
 
     check_devices(cfg.trainer.accelerator, cfg.trainer.devices)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its hints are for training
     trainer = instantiate(cfg.trainer, logger=False, enable_checkpointing=False)
     refuse_ranks_in_multirun(trainer.world_size)
     check_folder_of_ranks()
@@ -182,16 +183,17 @@ def masklet_files(cfg: DictConfig, split: Split, trainer: Any) -> tuple[TrackFil
 
     stage = make_masklets(**OmegaConf.to_container(cfg.masklets, resolve=True))
     where = {"data_name": cfg.data.name, "stores": cfg.paths.stores}
-    if trainer is not None:
+    if trainer is None:
+        files = stage.run(split, **where)
+    else:
         from rvos.devices import on_every_device
 
-        on_every_device(
+        files = on_every_device(
             trainer,
             lambda rank, world_size, device: stage.run(
                 split, **where, rank=rank, world_size=world_size, device=device
             ),
         )
-    files = stage.run(split, **where)
     return files.tracks, files.nouns
 
 

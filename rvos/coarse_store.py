@@ -17,7 +17,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import distributed
 
 from rvos import InputError, list_problems
 from rvos.clip_plan import Clips, plan_clips
@@ -25,6 +24,7 @@ from rvos.coarse import Answer, CoarseSettings, answer, encoder
 from rvos.coarse_progress import CoarseProgress
 from rvos.data.mevis import Split, Video
 from rvos.data.sharding import balance, cost
+from rvos.devices import gather
 from rvos.frames import FrameError, FrameFolder
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import load_weights
@@ -101,7 +101,7 @@ def run_coarse(
         trainer.progress_bar_callback.disable()  # two live displays exclude each other
     try:
         trainer.predict(predictor, return_predictions=False)
-        failures = _gather(predictor.failures)
+        failures = gather(predictor.failures)
     finally:
         predictor.progress.stop()
     if trainer.is_global_zero:
@@ -254,12 +254,3 @@ class DecodedVideos:
 
 def _frames(split: Split, video: Video) -> FrameFolder:
     return FrameFolder(split.folder / "JPEGImages" / video.name, video.frames)
-
-
-def _gather(failures: list[str]) -> list[str]:
-    """The failures of all processes, in all of them, after every one has come here."""
-    if not distributed.is_initialized():
-        return failures
-    of_all: list[list[str]] = [[] for _ in range(distributed.get_world_size())]
-    distributed.all_gather_object(of_all, failures)
-    return [failure for of_one in of_all for failure in of_one]

@@ -5,26 +5,47 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import distributed
 
-Work = Callable[[int, int, str], None]  # rank, world size, device
+from rvos import InputError
+
+Work = Callable[[int, int, str], Any]  # rank, world size, device
 
 
 class _OnEveryDevice(pl.LightningModule):
     def __init__(self, work: Work):
         super().__init__()
         self.work = work
+        self.errors: list[str] = []
 
     def predict_dataloader(self) -> list[int]:
         return [0]  # one step per process
 
-    def predict_step(self, batch: Any) -> None:
-        self.work(self.global_rank, self.trainer.world_size, str(self.device))
+    def predict_step(self, batch: Any) -> bool:
+        try:
+            self.result = self.work(self.global_rank, self.trainer.world_size, str(self.device))
+        except InputError as error:  # the others do their share before all report it
+            self.errors.append(str(error))
+        return True  # Lightning warns of None
 
 
-def on_every_device(trainer: pl.Trainer, work: Work) -> None:
-    """Call `work` once in every process of the trainer; returns when all have finished."""
+def on_every_device(trainer: pl.Trainer, work: Work) -> Any:
+    """Call `work` once in every process of the trainer, wait until all have finished, and return
+    what it returned in this one. An InputError of any process is then raised in all."""
     if trainer.progress_bar_callback is not None:
         trainer.progress_bar_callback.disable()  # the work shows its own
+    module = _OnEveryDevice(work)
     with torch.inference_mode(False):
-        trainer.predict(_OnEveryDevice(work), return_predictions=False)
-    trainer.strategy.barrier()
+        trainer.predict(module, return_predictions=False)
+    if errors := gather(module.errors):
+        raise InputError("\n".join(dict.fromkeys(errors)))
+    return module.result
+
+
+def gather(messages: list[str]) -> list[str]:
+    """The messages of all processes, in each of them, after every one has come here."""
+    if not distributed.is_initialized():
+        return messages
+    of_all: list[list[str]] = [[] for _ in range(distributed.get_world_size())]
+    distributed.all_gather_object(of_all, messages)
+    return [message for of_one in of_all for message in of_one]

@@ -179,7 +179,7 @@ class MaskletStage:
                          world_size=world_size)
         if rank == 0:
             Console().print(str(plan), soft_wrap=True, highlight=False)
-        _make(plan, method, progress=rank == 0)
+        _make(plan, method, progress=rank == 0 and bool(plan.tasks))
         return MaskletFiles(plan.store.path, nouns, str(plan.store.path))
 
     def make_one(

@@ -1,0 +1,46 @@
+"""What one device reports reaches all, after the others did their share."""
+
+import subprocess
+import sys
+import time
+
+WORKER = """
+import sys
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from rvos import InputError
+from rvos.devices import on_every_device
+
+folder = Path(sys.argv[1])
+
+
+def work(rank, world_size, device):
+    if rank == 1:
+        raise InputError("frame 3 of rank 1 is broken")
+    (folder / f"done{rank}").write_text(f"{world_size} {device}")
+    return rank
+
+
+trainer = pl.Trainer(accelerator="cpu", devices=2, logger=False, enable_checkpointing=False,
+                     enable_progress_bar=False)
+try:
+    on_every_device(trainer, work)
+except InputError as error:
+    (folder / f"error{trainer.global_rank}").write_text(str(error))
+"""
+
+
+def test_an_error_of_one_process_is_raised_in_all(tmp_path):
+    worker = tmp_path / "worker.py"
+    worker.write_text(WORKER)
+    done = subprocess.run([sys.executable, str(worker), str(tmp_path)], text=True, timeout=300,
+                          capture_output=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "done0").read_text() == "2 cpu"
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "error1").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)  # the other process may end a little later
+    for rank in (0, 1):
+        assert (tmp_path / f"error{rank}").read_text() == "frame 3 of rank 1 is broken"
