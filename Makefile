@@ -32,7 +32,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(DEMO)/refined/metrics.json ## synthetic videos: fine-tune, segment, track, refine, score
 	@$(BIN)/python -m rvos.report.compare $(DEMO)/paper $(DEMO)/refined --top 0
-	@echo "A: the paper's window and tau. B: $(DEMO_BEST), chosen on valid_u"
+	@echo "A: the paper's window and tau. B: those chosen on valid_u: $(DEMO_BEST)"
 	@echo "report: $(CURDIR)/$(DEMO)/refined/report/index.html"
 
 # The masks of all splits are known here, so that valid can be scored too.
@@ -45,17 +45,22 @@ $(DEMO)/train/mutr.pth: $(DEMO_DATA)/valid/meta_expressions.json
 	  $(if $(wildcard $(DEMO)/train/checkpoints/last.ckpt),ckpt_path=last)
 
 $(DEMO)/valid_u/metrics.json: $(DEMO)/train/mutr.pth
-	$(DEMO_EVAL) masklets=flow data.split=valid_u ablation=grid output_dir=$(DEMO)/valid_u
+	rm -rf $(@D)
+	$(DEMO_EVAL) masklets=flow data.split=valid_u ablation=grid output_dir=$(@D)
 
+# A new training may choose another cell; what is costly stays in stores/.
 $(DEMO)/oracle/metrics.json: $(DEMO)/valid_u/metrics.json
-	$(DEMO_EVAL) masklets=oracle data.split=valid $(DEMO_BEST) output_dir=$(DEMO)/oracle report=none
+	rm -rf $(@D)
+	best="$(DEMO_BEST)" && $(DEMO_EVAL) masklets=oracle data.split=valid $$best output_dir=$(@D) report=none
 
 $(DEMO)/paper/metrics.json: $(DEMO)/oracle/metrics.json
-	$(DEMO_EVAL) masklets=flow data.split=valid output_dir=$(DEMO)/paper report=none
+	rm -rf $(@D)
+	$(DEMO_EVAL) masklets=flow data.split=valid output_dir=$(@D) report=none
 
 $(DEMO)/refined/metrics.json: $(DEMO)/paper/metrics.json
-	$(DEMO_EVAL) masklets=flow data.split=valid $(DEMO_BEST) report.oracle=$(DEMO)/oracle \
-	  output_dir=$(DEMO)/refined
+	rm -rf $(@D)
+	best="$(DEMO_BEST)" && $(DEMO_EVAL) masklets=flow data.split=valid $$best output_dir=$(@D) \
+	  report.oracle=$(DEMO)/oracle 'report.beside={paper: $(DEMO)/paper}' report.ablation=$(DEMO)/valid_u
 
 demo-train: $(READY) ## the small checkpoint from scratch (35 minutes or more; docs/training.md)
 	test -e data/synthetic_large/train/meta_expressions.json || $(BIN)/python -m rvos.data \

@@ -21,6 +21,7 @@ from rvos.data.formats import Truth, open_split, open_truth
 from rvos.data.mevis import Split
 from rvos.entry import (
     CONFIG_DIR,
+    check_folder,
     check_folder_of_ranks,
     claim_folder,
     entry_point,
@@ -28,16 +29,18 @@ from rvos.entry import (
     run_folder,
 )
 from rvos.evaluation import evaluate, num_workers
-from rvos.inputs import Inputs, Job, first_videos, open_tracks, read_nouns
+from rvos.inputs import Inputs, Job, check_missing, first_videos, open_tracks, read_nouns
 from rvos.masks import TrackFiles, find_json
 from rvos.refine import KeepCoarse, Rule, make_rule
-from rvos.report.html import write_report
+from rvos.report.html import check_report, write_report
 from rvos.report.plots import write_heat_map
-from rvos.report.rules import write_rules
+from rvos.report.rules import print_rules, write_rules
 from rvos.report.submission import check, pack
 from rvos.report.tables import ablation_cells, metrics, print_ablation, print_metrics, write_tables
 
 log = logging.getLogger(__name__)
+RESULTS = ("metrics.json", "per_expression.csv", "refined", "decisions")
+NO_MASKLETS: tuple[None, dict[str, Any]] = (None, {})  # and no nouns
 
 
 @entry_point("eval")
@@ -46,32 +49,37 @@ def main(cfg: DictConfig) -> None:
     rule = make_rule(**cfg.refine)
     workers = num_workers(cfg.score.workers)
     cells = grid(cfg.ablation.windows, cfg.ablation.taus)
-    rules = named_rules(cfg.ablation.rules)
+    rules = named_rules(cfg.ablation.rules, cfg.refine)
+    every = [*cells, *rules.values()]
 
+    # What is wrong with the settings is said before a network runs.
+    check_missing(cfg.score.missing)
+    check_report(**cfg.report)
+    needs_masklets = any(not isinstance(r, KeepCoarse) for r in (rule, *every))
+    source = masklet_source(cfg) if needs_masklets else NO_MASKLETS
     split = first_videos(
         open_split(cfg.data.format, cfg.data.root, cfg.data.split), cfg.score.max_videos
     )
     truth = truth_to_score(cfg, split)
     trainer = make_trainer(cfg)
+    first = trainer is None or trainer.is_global_zero
+    folder = run_folder()
+    results_of = {"inputs": {"meta_expressions_sha256": split.meta_sha256}, "results": RESULTS}
+    if first:
+        check_folder(folder, cfg, **results_of)
+    if not isinstance(source, tuple):
+        source.check(split, data_name=cfg.data.name, stores=cfg.paths.stores, write=first)
     coarse = coarse_files(cfg, split, trainer)
-    needs_masklets = cells or not isinstance(rule, KeepCoarse)
-    masklets, nouns = masklet_files(cfg, split, trainer) if needs_masklets else (None, {})
-    if trainer is not None and not trainer.is_global_zero:
+    masklets, nouns = masklet_files(cfg, split, trainer, source)
+    if not first:
         return  # the other processes' work is done
 
     inputs = Inputs(split, truth, coarse, masklets, nouns, missing=cfg.score.missing)
     jobs = inputs.jobs()
-    folder = run_folder()
-    claim_folder(
-        folder,
-        cfg,
-        inputs={"meta_expressions_sha256": split.meta_sha256},
-        results=("metrics.json", "per_expression.csv", "refined", "decisions"),
-    )
+    claim_folder(folder, cfg, **results_of)
     log.info("rvos %s: %d videos, %d expressions -> %s", __version__, len(jobs),
              sum(len(job.video.expressions) for job in jobs), folder)  # fmt: skip
 
-    every = [*cells, *rules.values()]
     results, hashes = [], Hashes(1 + len(every))
     videos = evaluate(jobs, rule, every, folder, workers=workers)
     for video in progress(videos, "Refining and scoring", total=len(jobs)):
@@ -90,13 +98,15 @@ def main(cfg: DictConfig) -> None:
             num_scored_as_empty=inputs.num_scored_as_empty,
         )
         if rules:
-            write_rules(folder, results, rules, digests, first=len(cells))
+            rows = write_rules(folder, results, rules, digests, first=len(cells))
+            print_rules(console, rows)
         if len(cfg.ablation.windows) > 1 and len(cfg.ablation.taus) > 1:
             write_heat_map(folder / "ablation.png", table, f"{cfg.data.name} {split.name}: J&F")
         write_tables(folder, content, results, table)
         if table:
             print_ablation(console, table)
-        print_metrics(console, content, results)
+        bootstrap = {key: cfg.report[key] for key in ("resamples", "confidence", "seed")}
+        print_metrics(console, content, results, **bootstrap)
         report = write_report(folder, jobs, frame_path=split.frame_path, **cfg.report)
         if report is not None:
             console.print(f"report: {report}", soft_wrap=True)
@@ -131,12 +141,20 @@ def truth_to_score(cfg: DictConfig, split: Split) -> Truth | None:
     return open_truth(cfg.data.format, split)
 
 
-def named_rules(names: Sequence[str]) -> dict[str, Rule]:
-    """The rules of `ablation.rules`, each as its file in conf/refine describes it."""
+def named_rules(names: Sequence[str], refine: DictConfig) -> dict[str, Rule]:
+    """The rules of `ablation.rules`, each as its file in conf/refine describes it, with the window
+    and tau of `refine` where both have them."""
     files = {name: CONFIG_DIR / "refine" / f"{name}.yaml" for name in names}
     if missing := [name for name, file in files.items() if not file.is_file()]:
         raise InputError(f"ablation.rules: no such rule: {', '.join(missing)}")
-    return {name: make_rule(**OmegaConf.load(file)) for name, file in files.items()}
+    rules = {}
+    for name, file in files.items():
+        settings = OmegaConf.load(file)
+        for key in ("window", "tau"):
+            if settings[key] is not None and refine[key] is not None:
+                settings[key] = refine[key]
+        rules[name] = make_rule(**settings)
+    return rules
 
 
 def make_trainer(cfg: DictConfig) -> Any:
@@ -174,23 +192,31 @@ def coarse_files(cfg: DictConfig, split: Split, trainer: Any) -> TrackFiles:
     return TrackFiles(store.path)
 
 
-def masklet_files(cfg: DictConfig, split: Split, trainer: Any) -> tuple[TrackFiles, Any]:
-    """Stage 2: the files of the masklets, made where they are missing, and the nouns."""
+def masklet_source(cfg: DictConfig) -> Any:
+    """Given masklets and nouns, or the stage that makes them."""
     if cfg.masklets.name == "files":
         tracks = open_tracks("masklets.path", cfg.masklets.path)
         return tracks, read_nouns("masklets.nouns", cfg.masklets.nouns)
     from rvos.masklets.stage import make_masklets
 
-    stage = make_masklets(**OmegaConf.to_container(cfg.masklets, resolve=True))
+    return make_masklets(**OmegaConf.to_container(cfg.masklets, resolve=True))
+
+
+def masklet_files(
+    cfg: DictConfig, split: Split, trainer: Any, source: Any
+) -> tuple[TrackFiles | None, Any]:
+    """Stage 2: the files of the masklets, made where they are missing, and the nouns."""
+    if isinstance(source, tuple):
+        return source
     where = {"data_name": cfg.data.name, "stores": cfg.paths.stores}
     if trainer is None:
-        files = stage.run(split, **where)
+        files = source.run(split, **where)
     else:
         from rvos.devices import on_every_device
 
         files = on_every_device(
             trainer,
-            lambda rank, world_size, device: stage.run(
+            lambda rank, world_size, device: source.run(
                 split, **where, rank=rank, world_size=world_size, device=device
             ),
         )

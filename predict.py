@@ -7,6 +7,7 @@ same settings goes on from the coarse masks and masklets that are there.
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -26,9 +27,9 @@ from rvos.report.prediction import write_masks, write_page
 
 log = logging.getLogger(__name__)
 DEMO_NOTE = (
-    "The masks come from the demo's model: a few million parameters, trained on synthetic videos "
-    "of coloured shapes. It knows nothing of real objects; docs/weights.md says where real weights "
-    "come from."
+    "The masks come from mutr_tiny, the demo's model: a few million parameters, trained on "
+    "synthetic videos of coloured shapes. It knows nothing of real objects; docs/weights.md says "
+    "where real weights come from."
 )
 
 
@@ -40,7 +41,10 @@ def main(cfg: DictConfig) -> None:
     if not cfg.video:
         raise InputError('video: expected a file or a folder of frames; expression: a sentence')
     frames = open_frames(Path(cfg.video))
-    name = Path(cfg.video).stem
+    name = Path(cfg.video).resolve().stem
+    fps = cfg.fps or frames.fps or 10
+    if fps < 0:
+        raise InputError(f"fps: expected frames per second > 0, got {cfg.fps}")
     sentences = read_sentences(cfg.expression, cfg.expressions)
     expressions = [Expression(name, str(i), text, ()) for i, text in enumerate(sentences)]
     video = Video(name, tuple(frames.names), tuple(expressions))
@@ -48,8 +52,8 @@ def main(cfg: DictConfig) -> None:
     claim_folder(
         folder,
         cfg,
-        inputs={"video": fingerprint(Path(cfg.video))},
-        results=("index.html", "refined", "decisions"),
+        inputs=inputs_of(cfg, sentences),
+        results=("index.html", "refined", "decisions", "coarse", "masklets", "nouns.json"),
     )
 
     coarse = coarse_files(cfg, video, frames, folder)
@@ -59,13 +63,13 @@ def main(cfg: DictConfig) -> None:
     evaluate_video(job, rule, [], folder)
 
     refined = read_json(folder / "refined" / f"{name}.json.gz")
-    fps = cfg.fps or frames.fps or 10
     for e in progress(expressions, "Drawing"):
         write_overlays(folder / "overlay" / f"{e.expression_id}.mp4", frames,
                        refined[e.expression_id], fps)  # fmt: skip
         if cfg.masks == "png":
             write_masks(folder / "masks" / e.expression_id, frames, refined[e.expression_id])
-    note = DEMO_NOTE if cfg.coarse.checkpoint == cfg.demo_checkpoint else ""
+    demo = cfg.coarse.name != "files" and cfg.model.tokenizer == "words"
+    note = DEMO_NOTE if demo else ""
     write_page(folder / "index.html", video, job.nouns, note=note)
     if note:
         log.warning(note)
@@ -85,6 +89,15 @@ def read_sentences(expression: str | None, path: str | None) -> list[str]:
     if sentences := [line.strip() for line in lines if line.strip()]:
         return sentences
     raise InputError(f"expressions: {path}: expected a sentence per line, the file is empty")
+
+
+def inputs_of(cfg: DictConfig, sentences: list[str]) -> dict[str, Any]:
+    """What the results depend on beside the settings: contents, not paths."""
+    given = {"coarse.checkpoint": cfg.coarse.get("checkpoint"), "coarse.path": cfg.coarse.path,
+             "masklets.path": cfg.masklets.path, "masklets.nouns": cfg.masklets.nouns}  # fmt: skip
+    files = {key: fingerprint(Path(path)) for key, path in given.items()
+             if path and Path(path).exists()}  # fmt: skip
+    return {"video": fingerprint(Path(cfg.video)), "sentences": sentences} | files
 
 
 def device_of(cfg: DictConfig) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -68,7 +69,7 @@ def quote_sentence(argument: str, keys: Sequence[str]) -> str:
     key, equals, text = argument.partition("=")
     if not equals or key not in keys:
         return argument
-    text = text.replace("${", r"\${")  # no interpolation
+    text = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text)  # no interpolation
     # Backslashes are literal except before a quote and at the end, where they are doubled.
     text = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text)
     return f"{key}='{text}'"
@@ -117,35 +118,49 @@ def check_folder_of_ranks() -> None:
                          "output_dir=..., one for all")
 
 
+def check_folder(
+    folder: Path, cfg: DictConfig, *, inputs: dict[str, Any], results: Sequence[str]
+) -> None:
+    """Raise InputError, naming each difference, if `folder` holds `results` (names of what a run
+    writes) of other settings, or of unknown ones. `inputs` identifies the data (hashes)."""
+    found = [name for name in results if (folder / name).exists()]
+    if not found:
+        return
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        raise InputError(
+            f"output_dir {folder} holds results of unknown settings ({', '.join(found)} without "
+            f"{SETTINGS_FILE}); choose another folder"
+        )
+    before = flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+    now = flat(_settings(cfg, inputs))
+    differences = [
+        f"{key.removeprefix('config.')}: was {before.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and not _is_free(key.removeprefix("config."))
+    ]
+    if differences:
+        title = f"output_dir {folder} holds results of other settings; choose another folder"
+        raise InputError(list_problems(title, differences))
+
+
 def claim_folder(
     folder: Path, cfg: DictConfig, *, inputs: dict[str, Any], results: Sequence[str]
 ) -> None:
     """Make `folder` this run's: record its settings; the same settings may run there again.
 
-    `inputs` identifies the data (hashes). `results` are names of what the run writes; the first is
-    the file that says it finished, and is removed. Raises InputError, naming each difference, if
-    the folder holds results of other settings, or results without settings.
+    The first of `results` is the file that says a run finished, and is removed. Raises InputError
+    as `check_folder`.
     """
-    settings = {"config": OmegaConf.to_container(cfg, resolve=True), "inputs": inputs}
-    path = folder / SETTINGS_FILE
-    if path.is_file():
-        before = flat(OmegaConf.to_container(OmegaConf.load(path)))
-        now = flat(settings)
-        differences = [
-            f"{key.removeprefix('config.')}: was {before.get(key)!r}, now {now.get(key)!r}"
-            for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key) and not _is_free(key.removeprefix("config."))
-        ]
-        if differences:
-            title = f"output_dir {folder} holds results of other settings; choose another folder"
-            raise InputError(list_problems(title, differences))
-    elif found := [name for name in results if (folder / name).exists()]:
-        raise InputError(
-            f"output_dir {folder} holds results of unknown settings ({', '.join(found)} without "
-            f"{SETTINGS_FILE}); choose another folder"
-        )
+    check_folder(folder, cfg, inputs=inputs, results=results)
     (folder / results[0]).unlink(missing_ok=True)
-    write_bytes(path, OmegaConf.to_yaml(OmegaConf.create(settings)).encode())
+    # Not through OmegaConf, which would look for interpolations in the user's sentences.
+    text = yaml.safe_dump(_settings(cfg, inputs), sort_keys=False, allow_unicode=True)
+    write_bytes(folder / SETTINGS_FILE, text.encode())
+
+
+def _settings(cfg: DictConfig, inputs: dict[str, Any]) -> dict[str, Any]:
+    return {"config": OmegaConf.to_container(cfg, resolve=True), "inputs": inputs}
 
 
 def _is_free(key: str) -> bool:

@@ -50,8 +50,7 @@ class Inputs:
         *,
         missing: Literal["error", "empty"] = "error",
     ):
-        if missing not in ("error", "empty"):
-            raise InputError(f"score.missing: expected error or empty, got {missing!r}")
+        check_missing(missing)
         self.split = split
         self.annotations = annotations
         self.coarse = coarse
@@ -196,6 +195,11 @@ class Inputs:
 
     def _problem(self, kind: str, text: str) -> None:
         self._problems[kind].append(text)
+
+
+def check_missing(missing: str) -> None:
+    if missing not in ("error", "empty"):
+        raise InputError(f"score.missing: expected error or empty, got {missing!r}")
 
 
 def first_videos(split: Split, max_videos: int | None) -> Split:

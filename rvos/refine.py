@@ -249,7 +249,8 @@ class ConditionalFusion(Vote):
     """The voted masks s alone, or s united with the coarse masks u where s looks incomplete.
 
     If in more than half of the video's frames the box of s^t has less than `box_ratio` of the area
-    of the box of u^t, every frame becomes the union of both. Source: conditional mask fusion of
+    of the box of u^t, every frame becomes the union of both; frames that the vote left coarse have
+    equal boxes. Source: conditional mask fusion of
     ReferDINO-Plus (arXiv 2503.23509, there between SAM 2's and ReferDINO's masks).
     """
 

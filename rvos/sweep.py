@@ -22,7 +22,8 @@ from yaml import YAMLError
 
 from rvos import InputError, list_problems
 from rvos.entry import CONFIG_DIR
-from rvos.masks import read_json, write_bytes
+from rvos.masks import read_json, write_json
+from rvos.report.dashboard import scores
 
 _KEYS = {"name", "program", "method", "metric", "parameters", "command"}
 _MACROS = {"${env}", "${program}", "${args_no_hyphens}"}
@@ -125,31 +126,40 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
         label = ",".join(f"{key}={_text(value)}" for key, value in run.items())
         target = folder / (label.replace("/", "_") or "run")
         folders.append(target)
+        overrides = overrides_of(sweep, run, [*extra, f"output_dir='{target.resolve()}'"])
         if (target / _FINISHED).is_file():
+            before, now = set(read_json(target / _FINISHED)), set(overrides)
+            if before != now:
+                raise InputError(f"{target}: finished before with other overrides: "
+                                 f"{' '.join(sorted(before ^ now))}; delete it, or give the "
+                                 "overrides it was run with")
             console.print(f"[{number}/{len(runs)}] {label}: finished before", soft_wrap=True)
             continue
         console.print(f"[{number}/{len(runs)}] {label}", soft_wrap=True)
-        overrides = overrides_of(sweep, run, [*extra, f"output_dir='{target.resolve()}'"])
         program = CONFIG_DIR.parent / sweep.program
         done = subprocess.run([sys.executable, str(program), *overrides])
         if done.returncode:
             raise InputError(f"{label}: {sweep.program} ended with status {done.returncode}; "
                              "the same command continues here")
-        write_bytes(target / _FINISHED, b"")
+        write_json(target / _FINISHED, sorted(overrides))
     return folders
 
 
 def print_results(sweep: Sweep, folders: Sequence[Path], console: Console) -> None:
-    """J, F, J&F of the runs that scored a split, the best first."""
-    rows = [(folder.name, read_json(folder / "metrics.json")) for folder in folders
-            if (folder / "metrics.json").is_file()]  # fmt: skip
+    """The scores of the runs that left metrics.json, the best by the sweep's metric first."""
+    found = {folder.name: read_json(folder / "metrics.json") for folder in folders
+             if (folder / "metrics.json").is_file()}  # fmt: skip
+    rows = [(name, content["last"] if "last" in content else scores(content))  # train.py: `last`
+            for name, content in found.items()]  # fmt: skip
     if not rows:
         return
+    columns = [sweep.metric.replace("JF", score) for score in ("J", "F", "JF")]
     table = Table(title=f"{sweep.name} (percent)", title_justify="left")
-    for column in ("run", "J", "F", "J&F"):
+    for column in ("run", *columns):
         table.add_column(column, justify="left" if column == "run" else "right")
-    for name, metrics in sorted(rows, key=lambda row: -row[1]["J&F"]):
-        table.add_row(name, *(f"{100 * metrics[key]:.2f}" for key in ("J", "F", "J&F")))
+    rows.sort(key=lambda row: row[1][columns[-1]], reverse=sweep.maximize)
+    for name, values in rows:
+        table.add_row(name, *(f"{100 * values[column]:.2f}" for column in columns))
     console.print(table)
 
 

@@ -117,6 +117,24 @@ def test_refine_none_is_the_baseline_with_the_same_keys(run_eval, tmp_path, expe
     assert refined_sha256(tmp_path / "o") == expected["baseline"]["sha256"]
 
 
+def test_rules_of_an_ablation_have_masklets_whatever_the_main_rule(run_eval, made_data):
+    """Also with `refine=none`; the rules' window and tau are those of `refine`."""
+    arguments = [part for part in made_data.write() if not part.startswith("refine.")]
+    out = made_data.root / "rules"
+    arguments = [part for part in arguments if not part.startswith("output_dir=")]
+    assert run_eval([*arguments, "refine=none", "ablation=rules", f"output_dir={out}"]) == (0, "")
+    with open(out / "rules.csv") as file:
+        assert len({row["sha256"] for row in csv.DictReader(file)}) > 1  # not all the coarse masks
+    alone = made_data.root / "alone"
+    status, _ = run_eval([*arguments, "refine.window=3", "refine.tau=0.5", "ablation=rules",
+                          f"output_dir={alone}"])  # fmt: skip
+    assert status == 0
+    with open(alone / "rules.csv") as file:
+        vote = {row["rule"]: row for row in csv.DictReader(file)}["vote"]
+    assert (vote["window"], vote["tau"]) == ("3", "0.5")
+    assert float(vote["J&F"]) == read_json(alone / "metrics.json")["J&F"]
+
+
 def test_multirun_makes_one_folder_per_job(tmp_path, made_data):
     arguments = [*made_data.write(), f"output_dir={tmp_path}/sweep", "refine.window=1,3"]
     done = command(["-m", *arguments])

@@ -5,6 +5,7 @@ import sys
 import zipfile
 from html import unescape
 
+import av
 import numpy as np
 import pytest
 from made_data import REPOSITORY
@@ -88,6 +89,9 @@ def test_predict_on_a_video_file(data, tmp_path, sentence):
     printed = run("predict", f"video={clip}", f"expression={sentence}", "coarse.short_side=64",
                   f"output_dir={out}", "device=cpu")  # fmt: skip
     assert "coloured shapes" in printed  # says what its weights are
+    with av.open(str(out / "overlay/0.mp4")) as container:  # what browsers play
+        codec = container.streams.video[0].codec_context
+        assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
     overlay = VideoFile(out / "overlay/0.mp4")
     assert len(overlay) == 6 and overlay.size == (64, 96)
     (track,) = read_json(out / "refined" / f"{clip.stem}.json.gz").values()
@@ -96,3 +100,37 @@ def test_predict_on_a_video_file(data, tmp_path, sentence):
         assert pixels.shape == (64, 96) and set(np.unique(pixels)) <= {0, 255}
         assert (pixels > 0).sum() == (0 if mask is None else decode(mask).sum())
     assert sentence in unescape((out / "index.html").read_text())
+
+
+def test_predict_many_sentences_on_a_folder(data, tmp_path):
+    """A file of sentences; what is there is used again for the same sentences only."""
+    video = next((data / "valid_u/JPEGImages").iterdir())
+    lines, out = tmp_path / "sentences.txt", tmp_path / "out"
+    lines.write_text("the red circle\n\nthe blue star\n")
+    arguments = [f"video={video}", f"expressions={lines}", "masks=rle", "coarse.short_side=64",
+                 f"output_dir={out}", "device=cpu"]  # fmt: skip
+    run("predict", *arguments)
+    coarse = out / "coarse" / f"{video.name}.json.gz"
+    first, made = (out / "refined" / f"{video.name}.json.gz").read_bytes(), coarse.stat()
+    assert set(read_json(coarse)) == {"0", "1"} and not (out / "masks").exists()
+    run("predict", *arguments)
+    assert coarse.stat().st_mtime_ns == made.st_mtime_ns
+    assert (out / "refined" / f"{video.name}.json.gz").read_bytes() == first
+
+    lines.write_text("the blue star\nthe red circle\n")
+    command = [sys.executable, "predict.py", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1 and "holds results of other settings" in done.stderr
+    assert "the blue star" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_wrong_settings_are_found_before_a_network_runs(data, tmp_path):
+    command = [sys.executable, "eval.py", "data=synthetic", f"data.root={data}", *MODEL, *CPU,
+               "masklets=flow", f"paths.stores={tmp_path / 'stores'}",
+               f"output_dir={tmp_path / 'out'}"]  # fmt: skip
+    for wrong in ("score.missing=foo", "report.frames=0", "masklets.noun.method=foo"):
+        done = subprocess.run([*command, wrong], cwd=REPOSITORY, capture_output=True, text=True)
+        key = wrong.partition("=")[0]
+        assert done.returncode == 1 and key in done.stderr and "expected" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "stores" / "coarse").exists()

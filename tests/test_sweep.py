@@ -10,6 +10,7 @@ from rich.console import Console
 
 from rvos import InputError
 from rvos.entry import CONFIG_DIR
+from rvos.masks import write_json
 from rvos.report.dashboard import scores
 from rvos.sweep import overrides_of, print_results, read_sweep, run_sweep
 
@@ -118,9 +119,27 @@ def test_it_runs_each_once_and_continues_after_a_failure(tmp_path, made_data):
         run_sweep(sweep, tmp_path / "runs", data, console)
     folder = tmp_path / "runs" / "refine.window=1,refine.tau=0.5"
     assert (folder / "metrics.json").stat() == before
+    other = [*data, "score.missing=empty"]
+    with pytest.raises(InputError, match="with other overrides: score.missing=empty"):
+        run_sweep(sweep, tmp_path / "runs", other, console)
     print_results(sweep, [folder], console)
     text = console.export_text()
     assert "finished before" in text and "refine.window=1,refine.tau=0.5" in text
+
+
+@pytest.mark.parametrize(("goal", "first"), [("maximize", "b"), ("minimize", "a")])
+def test_trainings_are_listed_by_their_metric(tmp_path, goal, first):
+    metric = {"name": "val/JF", "goal": goal}
+    content = {**GOOD, "program": "train.py", "metric": metric}
+    sweep = read_sweep(write(tmp_path / "x.yaml", content))
+    for name, score in (("a", 0.25), ("b", 0.5)):
+        last = {"val/J": score, "val/F": score, "val/JF": score, "train/loss": 3.0}
+        write_json(tmp_path / name / "metrics.json", {"steps": 3, "last": last})
+    console = Console(record=True, width=100)
+    print_results(sweep, [tmp_path / "a", tmp_path / "b"], console)
+    lines = console.export_text().splitlines()
+    rows = [line for line in lines if "25.00" in line or "50.00" in line]
+    assert len(rows) == 2 and f" {first} " in rows[0]
 
 
 def test_command_line_refuses_what_is_no_override():

@@ -13,7 +13,7 @@ for hidden splits), `nouns.json` `{video: {expression_id: noun}}`, and `objects.
 import multiprocessing
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,8 @@ def _write_split(
     if not hidden:
         write_json(out / split / "objects.json", objects)
         write_json(out / split / "mask_dict.json", mask_dict)
-    write_json(out / split / "meta_expressions.json", {"videos": meta})
+    # The recipe, so that splits which differ only in their pixels have different hashes (stores).
+    write_json(out / split / "meta_expressions.json", {"videos": meta, "recipe": asdict(recipe)})
 
 
 def _expression(text: str, targets: Sequence[int], ids: Sequence[str], hidden: bool) -> dict:

@@ -25,7 +25,7 @@ from rvos.masklets.flow import FlowTracker
 from rvos.masklets.noun import NounFinder, Nouns, parts, read_nouns, write_nouns
 from rvos.masklets.oracle import Oracle
 from rvos.masks import FileError, Track, TrackFiles, read_json, write_json
-from rvos.stores import Store
+from rvos.stores import Store, file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,8 @@ class OracleMethod:
         # Which objects a noun has follows from the nouns of all expressions.
         text = json.dumps(self.nouns, sort_keys=True)
         return {"oracle": vars(self.oracle),
-                "nouns_sha256": hashlib.sha256(text.encode()).hexdigest()}
+                "nouns_sha256": hashlib.sha256(text.encode()).hexdigest(),
+                "mask_dict_sha256": file_sha256(self.annotations.path)}
 
     def checkpoint_sha256(self) -> None:
         return None
@@ -154,6 +155,13 @@ class MaskletStage:
     flow: FlowTracker
     oracle: Oracle
     sam2: Mapping[str, Any]  # the rest; arguments of rvos.masklets.detect_and_track.Sam2Method
+
+    def check(self, split: Split, *, data_name: str, stores: Path | str, write: bool) -> None:
+        """Find the nouns (kept in the store if `write`) and the weights, before hours of other
+        work. Raises InputError for what is missing or malformed."""
+        nouns = self.find_nouns(split, data_name=data_name, stores=stores, write=write)
+        if self.name != "files":
+            self._method(split, nouns, "cpu").checkpoint_sha256()
 
     def run(
         self,

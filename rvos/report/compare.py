@@ -44,10 +44,14 @@ class Comparison:
     def settings(self) -> list[tuple[str, Any, Any]]:
         """(key, value in A, value in B) of the settings that differ."""
         a, b = (flat(run.settings.get("config", {})) for run in (self.a, self.b))
+        folders = (a.get("output_dir"), b.get("output_dir"))  # other keys repeat them
+        pairs = [(key, a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys())]
         return [
-            (key, a.get(key), b.get(key))
-            for key in sorted(a.keys() | b.keys())
-            if a.get(key) != b.get(key) and key.partition(".")[0] not in _UNIMPORTANT
+            (key, before, after)
+            for key, before, after in pairs
+            if before != after
+            and (before, after) != folders
+            and key.partition(".")[0] not in _UNIMPORTANT
         ]
 
 

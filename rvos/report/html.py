@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.progress import track as progress
 
-from rvos import InputError, __version__
+from rvos import InputError, __version__, list_problems
 from rvos.inputs import Job
 from rvos.masks import Track, iou, read_json, write_bytes
 from rvos.report.bootstrap import Bootstrap, Interval
@@ -33,6 +33,8 @@ def write_report(
     name: Literal["html", "none"],
     frame_path: FramePath | None,
     oracle: str | None,
+    beside: Mapping[str, str],
+    ablation: str | None,
     strips: int,
     frames: int,
     width: int,
@@ -45,13 +47,15 @@ def write_report(
 
     `folder` is that of a finished run with ground truth, `jobs` what it refined and scored, and
     `frame_path` where images of frames may be (files that are not there are drawn grey). The other
-    arguments are the keys of conf/report/html.yaml. Raises InputError when `oracle` names no run
-    of the same expressions.
+    arguments are the keys of conf/report/html.yaml. Raises InputError when `oracle` or one of
+    `beside` names no run of the same expressions, or `ablation` none with an ablation.
     """
     if name == "none":
         return None
     run = Run.read(folder)
-    bound = _read_oracle(oracle, run)
+    bound = None if oracle is None else _read_run("oracle", oracle).in_order_of(run)
+    others = {k: _read_run("beside", path).in_order_of(run) for k, path in beside.items()}
+    ablated = run if ablation is None else _read_run("ablation", ablation)
     bootstrap = Bootstrap(
         [video for video, _ in run.identities],
         resamples=resamples, confidence=confidence, seed=seed,
@@ -67,9 +71,11 @@ def write_report(
         details=[details[run.identities[i]] for i in order],
         gains=_highlights(run, order, +1),
         losses=_highlights(run, order, -1),
-        headline=_headline(run, bound, bootstrap),
+        headline=_headline(run, bound, others, bootstrap),
         oracle=bound,
-        heat_map=_heat_map(run),
+        others=others,
+        heat_map=_heat_map(ablated, run.metrics["refine"]),
+        ablated=ablated,
         confidence=confidence,
         resamples=resamples,
         num_videos=bootstrap.num_videos,
@@ -81,13 +87,37 @@ def write_report(
     return path
 
 
-def _read_oracle(oracle: str | None, run: Run) -> Run | None:
-    if oracle is None:
-        return None
+def check_report(*, name: str, **keys: Any) -> None:
+    """Raises InputError listing all values that a report could not be written with."""
+    if name == "none":
+        return
+    problems = []
+    for key, minimum in (("strips", 0), ("frames", 1), ("width", 1), ("megabytes", 0),
+                         ("resamples", 1), ("seed", 0)):  # fmt: skip
+        value = keys[key]
+        if not isinstance(value, int | float) or isinstance(value, bool) or value < minimum:
+            problems.append(f"report.{key}: expected a number >= {minimum}, got {value!r}")
+    if not isinstance(keys["confidence"], float) or not 0 < keys["confidence"] < 1:
+        problems.append(f"report.confidence: expected 0 < value < 1, got {keys['confidence']!r}")
+    for key, paths in (("oracle", [keys["oracle"]]), ("ablation", [keys["ablation"]]),
+                       ("beside", keys["beside"].values())):  # fmt: skip
+        for path in filter(None, paths):
+            try:
+                _read_run(key, path)
+            except InputError as error:
+                problems.append(str(error))
+    if problems:
+        raise InputError(list_problems("Wrong settings of the report", problems))
+
+
+def _read_run(key: str, path: str) -> Run:
     try:
-        return Run.read(oracle).in_order_of(run)
+        run = Run.read(path)
     except InputError as error:
-        raise InputError(f"report.oracle: {error}") from None
+        raise InputError(f"report.{key}: {error}") from None
+    if key == "ablation" and not run.ablation:
+        raise InputError(f"report.ablation: {path}: expected a run with an ablation")
+    return run
 
 
 # ------------------------------------------------------------------------------------- scores
@@ -96,40 +126,43 @@ def _read_oracle(oracle: str | None, run: Run) -> Run | None:
 @dataclass(frozen=True)
 class HeadlineRow:
     label: str
-    kind: Literal["coarse", "refined", "oracle", "difference"]
+    kind: Literal["coarse", "refined", "beside", "oracle", "difference"]
     scores: dict[str, Interval]  # by J, F, J&F; in 0..1
 
 
-def _headline(run: Run, oracle: Run | None, bootstrap: Bootstrap) -> list[HeadlineRow]:
+def _headline(
+    run: Run, oracle: Run | None, others: Mapping[str, Run], bootstrap: Bootstrap
+) -> list[HeadlineRow]:
     def row(label: str, kind: Any, values: Mapping[str, Any]) -> HeadlineRow:
         return HeadlineRow(label, kind, {k: bootstrap.interval(v) for k, v in values.items()})
 
     coarse = {score: run.scores(f"coarse_{score}") for score in SCORES}
     refined = {score: run.scores(score) for score in SCORES}
-    rows = [
-        row("Coarse", "coarse", coarse),
-        row("Refined", "refined", refined),
-        row("Change", "difference", {s: refined[s] - coarse[s] for s in SCORES}),
-    ]
+    rows = [row("Coarse", "coarse", coarse), row("Refined", "refined", refined)]
+    for label, other in others.items():
+        values = {score: other.scores(score) for score in SCORES}
+        rows.append(row(label.capitalize(), "beside", values))
     if oracle is not None:
-        bound = {score: oracle.scores(score) for score in SCORES}
-        rows.insert(2, row("Oracle", "oracle", bound))
-    return rows
+        rows.append(row("Oracle", "oracle", {score: oracle.scores(score) for score in SCORES}))
+    change = {score: refined[score] - coarse[score] for score in SCORES}
+    return [*rows, row("Change", "difference", change)]
 
 
-def _heat_map(run: Run) -> dict[str, Any] | None:
-    """Cells of ablation.csv by window and tau; `shade` is -1..1 around the coarse masks' J&F."""
+def _heat_map(run: Run, setting: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Cells of ablation.csv by window and tau; `shade` is -1..1 around the coarse masks' J&F.
+    `setting`, the rule of this page's run, is `chosen`."""
     cells = [row for row in run.ablation if row["window"] is not None]
     if not cells:
         return None
     coarse = next(row["J&F"] for row in run.ablation if row["window"] is None)
     reach = max(abs(cell["J&F"] - coarse) for cell in cells) or 1.0
     best = max(cells, key=lambda cell: cell["J&F"])
-    setting = run.metrics["refine"]
     for cell in cells:
         cell["shade"] = (cell["J&F"] - coarse) / reach
         cell["best"] = cell is best
-        cell["chosen"] = all(setting.get(key) == cell[key] for key in ("window", "tau"))
+        cell["chosen"] = setting["name"] == "vote" and all(
+            setting[key] == cell[key] for key in ("window", "tau")
+        )
     taus = list(dict.fromkeys(cell["tau"] for cell in cells))
     windows = list(dict.fromkeys(cell["window"] for cell in cells))
     by_setting = {(cell["window"], cell["tau"]): cell for cell in cells}

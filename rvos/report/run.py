@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import ArrayLike, NDArray
-from omegaconf import OmegaConf
 
 from rvos import InputError, list_problems
 from rvos.entry import SETTINGS_FILE
@@ -45,8 +45,7 @@ class Run:
         if not expressions:
             raise InputError(f"{folder / 'per_expression.csv'}: expected one row per expression")
         config = folder / SETTINGS_FILE
-        settings = OmegaConf.to_container(OmegaConf.load(config)) if config.is_file() else {}
-        assert isinstance(settings, dict)
+        settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
         return cls(
             folder,
             metrics,
@@ -98,7 +97,7 @@ def read_csv(path: Path, *, optional: bool = False) -> list[dict[str, Any]]:
         rows = list(csv.DictReader(file))
     try:
         return [{key: _value(key, text) for key, text in row.items()} for row in rows]
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: malformed table: {error}") from None
 
 

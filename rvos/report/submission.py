@@ -12,6 +12,7 @@ import argparse
 import struct
 import sys
 import zipfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,6 +81,9 @@ def _tracks(
     except FileError as error:
         problems.append(str(error))
         return {}
+    if not isinstance(raw, dict):
+        problems.append(f"{where}: expected {{expression_id: masks}}, got {raw!r:.60}")
+        return {}
     size = frame_size(split, video) or _size_of_masks(raw)
     checked: dict[str, tuple[Track, tuple[int, int]]] = {}
     for expression in video.expressions:
@@ -96,17 +100,21 @@ def _tracks(
 
 
 def frame_size(split: Split, video: Video) -> tuple[int, int] | None:
-    """(height, width) of a video's frames from its first image; None if that is not there."""
+    """(height, width) of a video's frames from its first image; None if that is not there.
+    Raises InputError if it cannot be read."""
     path = split.frame_path(video.name, video.frames[0])
     if not path.is_file():
         return None
-    with Image.open(path) as image:
-        return image.height, image.width
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"{path}: cannot be read as an image: {error}") from None
 
 
 def _size_of_masks(tracks: dict[str, Track]) -> tuple[int, int] | None:
-    present = (mask for track in tracks.values() for mask in track if isinstance(mask, dict))
-    return next((tuple(mask["size"]) for mask in present), None)
+    masks = (m for t in tracks.values() if isinstance(t, list) for m in t if isinstance(m, dict))
+    return next((tuple(m["size"]) for m in masks if isinstance(m.get("size"), list)), None)
 
 
 def _images(track: Track, size: tuple[int, int]) -> list[bytes]:
@@ -217,24 +225,34 @@ def _parent_folder(found: set[str], expected: set[str]) -> str | None:
 def _image_problems(
     archive: zipfile.ZipFile, video: Video, size: tuple[int, int] | None
 ) -> list[str]:
-    """What is wrong with a video's images; all have one size if the frame size is not known."""
+    """What is wrong with a video's images. If the frame size is not known, all are to have the
+    size that most of them have."""
     problems = []
+    sound: dict[str, tuple[int, int]] = {}
     for expression in video.expressions:
         for frame in video.frames:
             name = f"{video.name}/{expression.expression_id}/{frame}.png"
             try:
                 data = archive.read(name)
-            except zipfile.BadZipFile:
+            except (zipfile.BadZipFile, zlib.error, EOFError):
                 problems.append(f"{name}: damaged (wrong checksum)")
                 continue
+            except (RuntimeError, NotImplementedError) as error:  # encrypted, unknown compression
+                problems.append(f"{name}: cannot be unpacked: {error}")
+                continue
             problem, found = _image_problem(data)
-            if problem is None and size is not None and found != size:
-                problem = (f"expected {size[0]} x {size[1]} pixels (height x width), "
-                           f"got {found[0]} x {found[1]}")  # fmt: skip
-            size = size or found
             if problem:
                 problems.append(f"{name}: {problem}")
-    return problems
+            else:
+                sound[name] = found
+    if size is None and sound:
+        size = Counter(sound.values()).most_common(1)[0][0]
+    return problems + [
+        f"{name}: expected {size[0]} x {size[1]} pixels (height x width), "
+        f"got {found[0]} x {found[1]}"
+        for name, found in sound.items()
+        if size is not None and found != size
+    ]
 
 
 def _image_problem(data: bytes) -> tuple[str | None, tuple[int, int]]:

@@ -93,9 +93,15 @@ def write_tables(
 
 
 def print_metrics(
-    console: Console, content: dict[str, Any], results: Sequence[ExpressionResult]
+    console: Console,
+    content: dict[str, Any],
+    results: Sequence[ExpressionResult],
+    *,
+    resamples: int,
+    confidence: float,
+    seed: int,
 ) -> None:
-    """Coarse and refined scores, and their paired difference with a 95 % interval over videos."""
+    """Coarse and refined scores, and their paired difference with its interval over videos."""
     count = f"{content['num_expressions']} expressions, {content['num_frames']} expression-frames"
     table = Table(title=f"{content['split']}: {count} (percent)", box=box.SIMPLE, pad_edge=False)
     for column in ("masks", "J", "F", "J&F"):
@@ -104,12 +110,13 @@ def print_metrics(
     setting = [str(rule.pop("name")), *(f"{k} {v}" for k, v in rule.items() if v is not None)]
     for name, scores in (("coarse", content["coarse"]), (", ".join(setting), content)):
         table.add_row(name, *(_percent(scores[key]) for key in ("J", "F", "J&F")))
-    bootstrap = Bootstrap([r.video for r in results], resamples=10_000, confidence=0.95, seed=0)
+    bootstrap = Bootstrap([r.video for r in results], resamples=resamples,
+                          confidence=confidence, seed=seed)  # fmt: skip
     changes = np.array([(r.J - r.coarse_J, r.F - r.coarse_F) for r in results])  # (E, 2) J, F
     intervals = [bootstrap.interval(c) for c in (*changes.T, changes.mean(1))]
     table.add_row("change", *(f"{100 * i.mean:+.2f}" for i in intervals))
     span = (f"{100 * i.low:+.2f}..{100 * i.high:+.2f}" for i in intervals)
-    table.add_row(f"  95 % over {bootstrap.num_videos} videos", *span)
+    table.add_row(f"  {100 * confidence:g} % over {bootstrap.num_videos} videos", *span)
     console.print(table)
 
 

@@ -174,3 +174,7 @@ def test_a_point_of_the_scatter_opens_its_row(page):
 def test_a_phone_needs_no_sideways_scrolling(page):
     resize(page, PHONE)
     assert page.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+    assert page.execute_script(
+        "const box = document.querySelector('#headline .scroll');"
+        "return box.scrollWidth <= box.clientWidth"
+    )

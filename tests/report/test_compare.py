@@ -65,6 +65,7 @@ def test_runs_of_other_expressions_are_refused(tiny, tmp_path):
 def test_command_line(tiny, tmp_path, capsys):
     assert main([str(tiny.run), str(tiny.other)]) == 0
     out = capsys.readouterr().out
+    assert "save_dir" not in out and "root_dir" not in out  # follow from the run folder
     assert "refine.window: 6 -> 1" in out and "12 expressions in 3 videos" in out
     assert main([str(tiny.run), str(tmp_path)]) == 1
     assert "found no metrics.json" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from PIL import Image
 from rvos import InputError
 from rvos.entry import CONFIG_DIR
 from rvos.masks import encode
-from rvos.report.html import write_report
+from rvos.report.html import check_report, write_report
 from rvos.report.run import Run
 from rvos.report.strips import COLORS, draw_strip, spread
 
@@ -106,6 +106,35 @@ def test_oracle_is_paired_with_the_run(tiny, report_settings, tmp_path):
     with pytest.raises(InputError, match="report.oracle: .*metrics.json"):
         settings["oracle"] = str(tmp_path)
         write_report(tiny.run, tiny.jobs, frame_path=None, **settings)
+
+
+def test_runs_beside_and_the_ablation_of_another_run(tiny, report_settings, tmp_path):
+    settings = {**report_settings, "strips": 0, "beside": {"paper": str(tiny.run)},
+                "ablation": str(tiny.run)}  # fmt: skip
+    page = write_report(tiny.other, tiny.jobs, frame_path=None, **settings).read_text()
+    beside = page[page.index('<tr class="beside">') :]
+    assert f"{100 * Run.read(tiny.run).metrics['J&F']:.2f}" in beside[: beside.index("</tr>")]
+    assert "Paper: vote, window 6" in page
+    heat_map = page[page.index('id="ablation"') : page.index('id="scatter"')]
+    (chosen,) = re.findall(r'<td class="[^"]*chosen"[^>]*title="([^:]*):', heat_map)
+    assert chosen == "W 1, τ 0.5"  # of the run whose page it is
+    assert "scores above are of another split" in heat_map
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("frames", 0), ("strips", -1), ("resamples", 0), ("confidence", 1.0), ("width", None),
+     ("oracle", "nowhere"), ("beside", {"x": "nowhere"}), ("ablation", "nowhere")],
+)  # fmt: skip
+def test_settings_are_checked_before_anything_runs(report_settings, key, value):
+    with pytest.raises(InputError, match=f"report.{key}: "):
+        check_report(**report_settings | {key: value})
+
+
+def test_an_ablation_is_needed(tiny, report_settings):
+    check_report(**report_settings | {"ablation": str(tiny.run)})
+    with pytest.raises(InputError, match="report.ablation: .*expected a run with an ablation"):
+        check_report(**report_settings | {"ablation": str(tiny.other)})
 
 
 def test_none_writes_nothing(tiny, tmp_path):

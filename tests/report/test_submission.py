@@ -193,6 +193,51 @@ def test_sizes_are_those_of_the_frames(good, split):
         check(good, split)
 
 
+def test_without_frames_the_size_is_that_of_most_images(good, split):
+    files = contents(good)
+    files["a/0/00000.png"] = b"\xff\xd8\xff\xe0 a JPEG"
+    files["a/0/00003.png"] = png(np.zeros((5, 6)))
+    with pytest.raises(InputError) as error:
+        check(rezip(good, files), split)
+    wrong = [line for line in str(error.value).splitlines() if ".png:" in line]
+    assert len(wrong) == 2 and "not a PNG" in wrong[0] and "got 5 x 6" in wrong[1]
+
+
+@pytest.mark.parametrize("kind", ["deflate", "encrypted"])
+def test_images_that_cannot_be_unpacked(good, split, kind):
+    files = contents(good)
+    with zipfile.ZipFile(good, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, value in files.items():
+            archive.writestr(name, value)
+    with zipfile.ZipFile(good) as archive:
+        info = archive.getinfo("a/2/00003.png")
+    data = bytearray(good.read_bytes())
+    if kind == "deflate":  # the first byte of the compressed data: no such kind of block
+        data[info.header_offset + 30 + len(info.filename)] = 0xFF
+    else:
+        central = data.rindex(b"PK\x01\x02", 0, data.rindex(info.filename.encode()))
+        data[central + 8] |= 1  # the flag of encryption, there and at the file itself
+        data[info.header_offset + 6] |= 1
+    good.write_bytes(data)
+    wrong = "damaged" if kind == "deflate" else "cannot be unpacked: .*encrypted"
+    with pytest.raises(InputError, match=f"a/2/00003.png: {wrong}"):
+        check(good, split)
+
+
+def test_pack_refuses_masks_of_another_form(data, split):
+    write_json(data / "masks.json", {"a": [1], "b": {"0": [None] * 3}})
+    with pytest.raises(InputError, match="video a: expected {expression_id: masks}, got .1."):
+        pack(data / "masks.json", data / "x.zip", split)
+
+
+def test_a_frame_that_cannot_be_read(data, good, split):
+    image = split.folder / "JPEGImages" / "a" / "00000.jpg"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"")
+    with pytest.raises(InputError, match="00000.jpg: cannot be read as an image"):
+        check(good, split)
+
+
 def test_not_a_zip(tmp_path, split):
     (tmp_path / "x.zip").write_bytes(b"nothing")
     with pytest.raises(InputError, match="x.zip: not a zip file"):
