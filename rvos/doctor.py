@@ -8,6 +8,7 @@ import importlib.util
 import os
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,8 +60,12 @@ def _packages() -> Iterator[Finding]:
         requirements = importlib.metadata.requires("rvos") or []
     except importlib.metadata.PackageNotFoundError:
         requirements = _requirements_of_the_checkout()
+    seen = set()
     for text in requirements:
         requirement = Requirement(text)
+        if requirement.name in seen:  # in two groups
+            continue
+        seen.add(requirement.name)
         match = re.search(r"extra == ['\"](\w+)", str(requirement.marker))
         extra = match[1] if match else None
         todo = _EXTRAS.get(extra, f"pip install -e '.[{extra}]'") if extra else "make setup"
@@ -127,6 +132,11 @@ def _programs() -> Iterator[Finding]:
         except ModuleNotFoundError:  # of the parent package
             found = False
         yield Finding("ok", what, "installed") if found else Finding("absent", what, todo)
+    if shutil.which("chromium") and shutil.which("chromedriver"):
+        yield Finding("ok", "Chromium", "the tests of the report's page can run")
+    else:
+        yield Finding("absent", "Chromium", "only for the tests of the report's page: Debian's "
+                      "chromium and chromium-driver")  # fmt: skip
     mode = os.environ.get("WANDB_MODE")
     yield Finding("ok", "W&B", f"WANDB_MODE={mode}" if mode else
                   "logger=wandb needs `wandb login`, or WANDB_MODE=offline")  # fmt: skip
@@ -153,7 +163,8 @@ def _data(folder: Path) -> Iterator[Finding]:
 
 
 def _weights(folder: Path) -> Iterator[Finding]:
-    """What lies in paths.weights, and the noun parser's model where NLTK looks for it."""
+    """What lies in paths.weights, the demo's weights, those that the settings call by their Hugging
+    Face names, and the noun parser's model where NLTK looks for it."""
     files = sorted(p for p in folder.iterdir() if not p.name.startswith(".")) \
         if folder.is_dir() else []  # fmt: skip
     for path in files:
@@ -165,6 +176,12 @@ def _weights(folder: Path) -> Iterator[Finding]:
         yield Finding("absent", "weights", f"nothing in {folder.resolve()} (RVOS_WEIGHTS); "
                       "docs/weights.md says where each official file comes from. `make demo` "
                       "trains a small model of its own")  # fmt: skip
+    demo = CONFIG_DIR.parent / "checkpoints" / "mutr_tiny_demo.pth"
+    if demo.is_file():
+        yield Finding("ok", "demo's weights", "predict.py and make demo; synthetic shapes only")
+    else:
+        yield Finding("absent", "demo's weights", f"{demo} is part of the repository")
+    yield from _hub_weights()
     if importlib.util.find_spec("nltk") is not None:
         import nltk.data
 
@@ -175,6 +192,27 @@ def _weights(folder: Path) -> Iterator[Finding]:
             todo = "python -c 'import benepar; benepar.download(\"benepar_en3\")'"
             detail = f"only for masklets.noun.method=benepar: {todo}"
             yield Finding("absent", "benepar_en3", detail)
+
+
+def _hub_weights() -> Iterator[Finding]:
+    """Whether the default names of conf/ are folders, or in Hugging Face's cache here."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    sam2 = OmegaConf.load(CONFIG_DIR / "masklets" / "sam2.yaml")
+    mutr = OmegaConf.load(CONFIG_DIR / "model" / "mutr.yaml")
+    for what, key, name in (
+        ("SAM 2", "masklets.weights", sam2.weights),
+        ("Grounding DINO", "masklets.detect.weights", sam2.detect.weights),
+        ("RoBERTa's tokenizer", "model.tokenizer", mutr.tokenizer),
+    ):
+        if Path(name).is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str):
+            yield Finding("ok", what, name)
+        else:
+            yield Finding("absent", what, f"{name} is not in the Hugging Face cache: loaded at the "
+                          f"first use where there is a network, or give {key}=FOLDER "
+                          "(docs/weights.md)")  # fmt: skip
 
 
 def main() -> int:

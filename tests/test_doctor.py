@@ -32,6 +32,15 @@ def test_packages_data_and_weights(machine):
     assert by_name["data mevis/valid_u"].detail.startswith("expressions, ground truth; no JPEG")
     assert by_name["weights mutr.pth"].detail == "1 MiB"
     assert "CPU" in by_name and "W&B" in by_name
+    assert by_name["demo's weights"].state == "ok"
+    assert by_name["SAM 2"].state in ("ok", "absent")
+    assert "facebook/sam2.1-hiera-large" in by_name["SAM 2"].detail
+    assert "grounding-dino" in by_name["Grounding DINO"].detail
+
+
+def test_every_package_once(machine):
+    names = [finding.what for finding in findings()]
+    assert len(names) == len(set(names))
 
 
 def test_nothing_there_says_what_to_do(machine, monkeypatch):

@@ -181,7 +181,8 @@ class Annotations:
         path = find_json(split.folder / "mask_dict.json")
         if path is None:
             raise InputError(f"{split.folder / 'mask_dict.json'}: no such file (nor .json.gz); "
-                             f"split {split.name} has no ground truth to score against")
+                             f"split {split.name} has no ground truth to score against "
+                             "(submission=true writes its masks without scores)")
         self.path = path
         self.index = open_index(path)
 
