@@ -186,7 +186,7 @@ def coarse_files(cfg: DictConfig, split: Split, trainer: Any) -> TrackFiles:
         settings,
         data_name=cfg.data.name,
         model=OmegaConf.to_container(cfg.model, resolve=True),
-        precision=cfg.trainer.precision,
+        precision=str(trainer.precision),
     )
     run_coarse(split, store, settings, build_model=lambda: instantiate(cfg.model), trainer=trainer)
     return TrackFiles(store.path)

@@ -12,6 +12,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.progress import Progress
 from rich.progress import track as progress
 
 from rvos import InputError
@@ -114,17 +115,22 @@ def coarse_files(cfg: DictConfig, video: Video, frames: Frames, folder: Path) ->
         return open_tracks("coarse.path", cfg.coarse.path)
     path = folder / "coarse" / f"{video.name}.json.gz"
     if not path.is_file():
-        from rvos.coarse import make_coarse, segment_video
+        from rvos.coarse import make_coarse, scores_file, segment_video
         from rvos.mutr.checkpoint import load_weights
 
         settings = make_coarse(**cfg.coarse)
         file = settings.checkpoint_file()
         model = instantiate(cfg.model)
         load_weights(model, file)
-        texts = [e.text for e in video.expressions]
-        answers = segment_video(model.to(device_of(cfg)), frames, texts, settings)
-        tracks = {e.expression_id: a.track for e, a in zip(video.expressions, answers, strict=True)}
-        write_json(path, tracks)
+        ids, texts = zip(*((e.expression_id, e.text) for e in video.expressions), strict=True)
+        with Progress(*Progress.get_default_columns()) as bar:
+            task = bar.add_task("Coarse masks", total=len(frames) * len(texts))
+            answers = segment_video(model.to(device_of(cfg)), frames, texts, settings,
+                                    report=lambda count: bar.advance(task, count))  # fmt: skip
+        protocol = settings.protocol() | {"checkpoint_sha256": fingerprint(file)}
+        write_json(folder / "coarse_scores" / path.name, scores_file(ids, answers, protocol))
+        tracks = [a.track for a in answers]
+        write_json(path, dict(zip(ids, tracks, strict=True)))
     return TrackFiles(path.parent)
 
 

@@ -96,6 +96,7 @@ def coarse_settings(options: argparse.Namespace, **changes: Any) -> Any:
     values = OmegaConf.to_container(OmegaConf.load(CONF / "coarse" / "mutr.yaml"))
     assert isinstance(values, dict)
     values |= {"checkpoint": None, "short_side": options.short_side} | changes
+    values |= {"cpu_threads": getattr(options, "threads", values["cpu_threads"])}
     return make_coarse(**values | {"clip_length": options.clip_length})  # type: ignore[arg-type]
 
 
@@ -284,6 +285,9 @@ def peak_of_one(options: argparse.Namespace) -> dict[str, Any]:
     started = time.perf_counter()
     answers = segment_video(model, source, (TEXTS * 2)[: options.expressions],
                             coarse_settings(options, query=options.query))  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        tracks = {str(e): answer.track for e, answer in enumerate(answers)}
+        write_json(Path(folder) / "video.json.gz", tracks)
     rle_bytes = sum(len(m["counts"]) for a in answers for m in a.track if m is not None)
     return {"peak_mib": peak_mib(), "peak_before_mib": before, "rle_mib": rle_bytes / 2**20,
             "seconds": round(time.perf_counter() - started, 1)}  # fmt: skip

@@ -10,6 +10,7 @@ inference_mevis.py).
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -91,8 +92,9 @@ class CoarseSettings:
 
     def checkpoint_file(self) -> Path:
         """Raises InputError when no checkpoint is given or it is not there."""
-        if not self.checkpoint:
-            raise InputError("coarse.checkpoint: expected a file of MUTR's weights, got nothing")
+        if not self.checkpoint or not isinstance(self.checkpoint, str):
+            got = "nothing" if not self.checkpoint else repr(self.checkpoint)
+            raise InputError(f"coarse.checkpoint: expected a file of MUTR's weights, got {got}")
         if not Path(self.checkpoint).is_file():
             raise InputError(f"coarse.checkpoint: {self.checkpoint}: no such file")
         return Path(self.checkpoint)
@@ -170,6 +172,15 @@ def segment_video(
         return answer(model, frames, encoder(model, expressions), plans, settings, report=report)
 
 
+def scores_file(
+    expression_ids: Sequence[str], answers: Sequence[Answer], protocol: dict[str, Any]
+) -> dict[str, Any]:
+    """Content of `coarse_scores/<video>.json.gz`: what decided the masks, and the queries' scores
+    of each expression."""
+    pairs = zip(expression_ids, answers, strict=True)
+    return {"protocol": protocol, "expressions": {i: a.scores_as_json() for i, a in pairs}}
+
+
 TextEncoder = Callable[[Sequence[int]], TextFeatures]  # positions of expressions -> their words
 
 
@@ -190,22 +201,35 @@ def answer(
 ) -> list[Answer]:
     """One Answer for each of `plans`, the sub-clips of each expression."""
     model.eval()
-    device = next(model.parameters()).device
+    weights = next(model.parameters())
+    device = weights.device
     drafts = [_Draft(len(frames)) for _ in plans]
-    for clips, batches in _batches(plans, settings.expression_batch):
-        texts = [encode_text(batch) for batch in batches]
-        for clip in clips:
-            video = model.encode_video(frames.clip(clip, device)[None])  # (1, T, 3, h, w)
-            for batch, text in zip(batches, texts, strict=True):
-                _answer_clip(model, video, text, clip, [drafts[i] for i in batch],
-                             frames.original_size, settings)  # fmt: skip
-                if report is not None:
-                    report(len(clip) * len(batch))
-            del video
-        if settings.query == "long_term":
-            for batch in batches:
-                _choose_over_video(model, [drafts[i] for i in batch], device, settings)
+    with _threads(settings.cpu_threads if device.type == "cpu" else torch.get_num_threads()):
+        for clips, batches in _batches(plans, settings.expression_batch):
+            texts = [encode_text(batch) for batch in batches]
+            for clip in clips:
+                pixels = frames.clip(clip, device).to(weights.dtype)
+                video = model.encode_video(pixels[None])  # (1, T, 3, h, w)
+                for batch, text in zip(batches, texts, strict=True):
+                    _answer_clip(model, video, text, clip, [drafts[i] for i in batch],
+                                 frames.original_size, settings)  # fmt: skip
+                    if report is not None:
+                        report(len(clip) * len(batch))
+                del video
+            if settings.query == "long_term":
+                for batch in batches:
+                    _choose_over_video(model, [drafts[i] for i in batch], weights, settings)
     return [draft.answer() for draft in drafts]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _batches(
@@ -250,7 +274,8 @@ def _answer_clip(
     for e, draft in enumerate(drafts):
         draft.clips.append(QueryScores(clip, tuple(scores[e]), queries[e]))
         if long_term:
-            draft.states.append(found.decoder_states[e].float().cpu())
+            # A copy: a view would keep the states of all decoder levels.
+            draft.states.append(found.decoder_states[e].float().cpu().clone())
         logits = rearrange(found.mask_logits[e], "t m h w -> m t h w")
         tracks = [mask_track(of_query, size, settings.mask_threshold) for of_query in logits]
         for frame_idx, masks in zip(clip, zip(*tracks, strict=True), strict=True):
@@ -258,12 +283,12 @@ def _answer_clip(
 
 
 def _choose_over_video(
-    model: MUTR, drafts: Sequence[_Draft], device: torch.device, settings: CoarseSettings
+    model: MUTR, drafts: Sequence[_Draft], weights: Tensor, settings: CoarseSettings
 ) -> None:
     """The query of highest score over all frames, in their order in the video."""
     order = torch.tensor([t for clip in drafts[0].clips for t in clip.frame_idx]).argsort()
     states = torch.stack([torch.cat(draft.states)[order] for draft in drafts])  # (E, T, N, C)
-    scores = model.score_queries(states.to(device), heads=settings.heads).float()  # (E, N)
+    scores = model.score_queries(states.to(weights), heads=settings.heads).float()  # (E, N)
     for draft, of_query in zip(drafts, scores.cpu(), strict=True):
         draft.states.clear()
         draft.long_term = QueryScores(

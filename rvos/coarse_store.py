@@ -20,11 +20,11 @@ import torch
 
 from rvos import InputError, list_problems
 from rvos.clip_plan import Clips, plan_clips
-from rvos.coarse import Answer, CoarseSettings, answer, encoder
+from rvos.coarse import Answer, CoarseSettings, answer, encoder, scores_file
 from rvos.coarse_progress import CoarseProgress
 from rvos.data.mevis import Split, Video
 from rvos.data.sharding import balance, cost
-from rvos.devices import gather
+from rvos.devices import end_on_sigterm, gather
 from rvos.frames import FrameError, FrameFolder
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import load_weights
@@ -87,28 +87,33 @@ def run_coarse(
     the disk is full. What is finished stays valid.
     """
     wanted = split.videos if videos is None else videos
-    names = set(store.missing(video.name for video in wanted))
-    missing = [video for video in wanted if video.name in names]
-    if not missing:
+    predictor = CoarsePredictor(split, wanted, store, settings, build_model)
+    missing = predictor.missing()
+    # With several devices every process goes on to where rank zero's list of videos counts: others
+    # may be filling the same store.
+    if not missing and trainer.world_size == 1:
         log.info("coarse masks: all %d videos are in %s", len(wanted), store.path)
         return
     if trainer.is_global_zero:
         check_videos(split, missing)
-    model = build_model()
-    load_weights(model, settings.checkpoint_file())
-    predictor = CoarsePredictor(model, split, missing, store, settings)
+    if missing:
+        predictor.load()
     if trainer.progress_bar_callback is not None:
         trainer.progress_bar_callback.disable()  # two live displays exclude each other
     try:
         trainer.predict(predictor, return_predictions=False)
-        failures = gather(predictor.failures)
+        unreadable, fatal = gather(predictor.unreadable), gather(predictor.fatal)
     finally:
         predictor.progress.stop()
-    if trainer.is_global_zero:
-        predictor.progress.print_summary(len(failures), trainer.world_size)
-    if failures:
-        raise InputError(list_problems("Frames that cannot be read; the other videos are done, and "
-                                       "a second start does only these", failures))  # fmt: skip
+    if trainer.is_global_zero and predictor.names:
+        predictor.progress.print_summary(len(unreadable), trainer.world_size)
+    elif trainer.is_global_zero:
+        log.info("coarse masks: all %d videos are in %s", len(wanted), store.path)
+    if unreadable:
+        fatal.append(list_problems("Frames that cannot be read; the other videos are done, and "
+                                   "a second start does only these", unreadable))  # fmt: skip
+    if fatal:
+        raise InputError("\n".join(dict.fromkeys(fatal)))
 
 
 def check_videos(split: Split, videos: Sequence[Video]) -> None:
@@ -136,15 +141,15 @@ class CoarsePredictor(pl.LightningModule):
 
     def __init__(
         self,
-        model: MUTR,
         split: Split,
         videos: Sequence[Video],
         store: Store,
         settings: CoarseSettings,
+        build_model: Callable[[], MUTR],
     ):
         super().__init__()
-        self.model = model
-        self.split, self.store, self.settings = split, store, settings
+        self.split, self.settings, self.build_model = split, settings, build_model
+        self.store, self.scores = store, store.beside("coarse_scores")
         self.videos = {video.name: video for video in videos}
         self.plans = plan_clips(
             split.videos,
@@ -153,44 +158,67 @@ class CoarsePredictor(pl.LightningModule):
             sampling=settings.sampling,
             processes=settings.script_processes,
         )
-        scores_folder = store.path.parent.with_name("coarse_scores") / store.path.name
-        self.scores = Store(scores_folder, store.provenance)
-        self.progress = CoarseProgress(videos, store)
-        self.failures: list[str] = []
+        self.progress = CoarseProgress([], store)
+        self.model: MUTR | None = None
+        self.names: list[str] = []  # of the videos to be answered by all devices
+        self.unreadable: list[str] = []  # frames; the other videos go on
+        self.fatal: list[str] = []  # what ended this device's work
+
+    def missing(self) -> list[Video]:
+        """Videos that lack masks or scores."""
+        lacking = {*self.store.missing(self.videos), *self.scores.missing(self.videos)}
+        return [video for name, video in self.videos.items() if name in lacking]
+
+    def load(self) -> None:
+        """Raises InputError if the checkpoint does not fit, or is not that of the store."""
+        file = self.settings.checkpoint_file()
+        self.model = self.build_model()
+        load_weights(self.model, file)
+        if file_sha256(file) != self.store.provenance["checkpoint_sha256"]:
+            raise InputError(f"coarse.checkpoint: {file} has changed since the start; start again")
+
+    def setup(self, stage: str) -> None:
+        self.names = self.trainer.strategy.broadcast([video.name for video in self.missing()])
+        if not self.names:
+            self.model = None  # on all devices: Lightning compares their weights
+        elif self.model is None:
+            self.load()
+        self.progress = CoarseProgress([self.videos[name] for name in self.names], self.store)
 
     def predict_dataloader(self) -> "DecodedVideos":
-        # Rank zero's list of videos: processes that start later may see more of them finished.
-        names = self.trainer.strategy.broadcast(list(self.videos))
-        videos = [self.videos[name] for name in names]
+        videos = [self.videos[name] for name in self.names]
         mine = balance([cost(v) for v in videos], self.trainer.world_size)[self.global_rank]
-        return DecodedVideos(self.split, [videos[i] for i in mine], self.settings.short_side)
+        self.decoded = DecodedVideos(
+            self.split, [videos[i] for i in mine], self.settings.short_side
+        )
+        return self.decoded
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, idx: int) -> Any:
         return batch  # frames go to the device clip by clip
 
     def on_predict_start(self) -> None:
-        self._num_threads = torch.get_num_threads()
-        if self.device.type == "cpu":
-            torch.set_num_threads(self.settings.cpu_threads)
-        if self.trainer.is_global_zero:
+        end_on_sigterm(self.trainer)
+        if self.trainer.is_global_zero and self.names:
             self.progress.start()
 
-    def on_predict_end(self) -> None:
-        torch.set_num_threads(self._num_threads)
-
-    def predict_step(self, batch: "tuple[Video, ResizedFrames | FrameError]") -> str:
-        video, frames = batch
-        if isinstance(frames, FrameError):
-            log.error("%s", frames)
-            self.failures.append(f"video {video.name}: {frames}")
-            return video.name
-        with frames:
-            answers = self._answer(video, frames, self.plans[video.name])
-        self._write(video, answers)
-        self.progress.finish()
+    def predict_step(self, batch: "Decoded") -> str:
+        video = batch.video
+        try:
+            with batch.frames() as frames:
+                answers = self._answer(video, frames, self.plans[video.name])
+            self._write(video, answers)
+        except FrameError as error:
+            log.error("%s", error)
+            self.unreadable.append(f"video {video.name}: {error}")
+        except InputError as error:  # raised when all devices have come to their end
+            self.fatal.append(str(error))
+            self.decoded.end()
+        else:
+            self.progress.finish()
         return video.name
 
     def _answer(self, video: Video, frames: ResizedFrames, plans: Sequence[Clips]) -> list[Answer]:
+        assert self.model is not None
         encode_text = encoder(self.model, [expression.text for expression in video.expressions])
         try:
             return answer(self.model, frames, encode_text, plans, self.settings,
@@ -206,16 +234,16 @@ class CoarsePredictor(pl.LightningModule):
             raise InputError(f"video {video.name}: {error}") from None
 
     def _write(self, video: Video, answers: Sequence[Answer]) -> None:
-        found = {e.expression_id: a for e, a in zip(video.expressions, answers, strict=True)}
+        ids = [expression.expression_id for expression in video.expressions]
         protocol = {
             **self.store.provenance["settings"],
             "checkpoint_sha256": self.store.provenance["checkpoint_sha256"],
             "expression_batch": self.settings.expression_batch,
         }
-        scores = {expression_id: a.scores_as_json() for expression_id, a in found.items()}
         try:
-            self.scores.write(video.name, {"protocol": protocol, "expressions": scores})
-            self.store.write(video.name, {name: a.track for name, a in found.items()})
+            self.scores.write(video.name, scores_file(ids, answers, protocol))
+            tracks = [a.track for a in answers]
+            self.store.write(video.name, dict(zip(ids, tracks, strict=True)))
         except OSError as error:
             raise InputError(
                 f"{self.store.path}: video {video.name} cannot be written: "
@@ -224,32 +252,50 @@ class CoarsePredictor(pl.LightningModule):
             ) from None
 
 
-class DecodedVideos:
-    """One device's videos with their frames, the next one being decoded while one is answered.
+class Decoded:
+    """A video and its frames, or what was wrong with them. (Not a dataclass: Lightning converts
+    what is in one.)"""
 
-    A video whose frames cannot be read comes with its FrameError.
-    """
+    def __init__(self, video: Video, found: ResizedFrames | InputError):
+        self.video, self.found = video, found
+
+    def frames(self) -> ResizedFrames:
+        """Raises FrameError for frames that cannot be read, InputError for a full disk."""
+        if isinstance(self.found, InputError):
+            raise self.found
+        return self.found
+
+
+class DecodedVideos:
+    """One device's videos with their frames, the next one being decoded while one is answered."""
 
     def __init__(self, split: Split, videos: Sequence[Video], short_side: int):
         self.split, self.videos, self.short_side = split, videos, short_side
+        self._ended = False
 
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __iter__(self) -> Iterator[tuple[Video, ResizedFrames | FrameError]]:
+    def __iter__(self) -> Iterator[Decoded]:
         with ThreadPoolExecutor(1) as pool:
             decoding = [pool.submit(self._decode, video) for video in self.videos[:1]]
-            for i, video in enumerate(self.videos):
-                frames = decoding.pop().result()
+            for i in range(len(self.videos)):
+                decoded = decoding.pop().result()
                 following = self.videos[i + 1 : i + 2]
                 decoding = [pool.submit(self._decode, after) for after in following]
-                yield video, frames
+                yield decoded
+                if self._ended:
+                    return
 
-    def _decode(self, video: Video) -> ResizedFrames | FrameError:
+    def end(self) -> None:
+        """No further video."""
+        self._ended = True
+
+    def _decode(self, video: Video) -> Decoded:
         try:
-            return ResizedFrames(_frames(self.split, video), self.short_side)
-        except FrameError as error:
-            return error
+            return Decoded(video, ResizedFrames(_frames(self.split, video), self.short_side))
+        except InputError as error:
+            return Decoded(video, error)
 
 
 def _frames(split: Split, video: Video) -> FrameFolder:

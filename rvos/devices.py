@@ -1,5 +1,6 @@
 """Work that is shared out over the devices of a Lightning trainer, one process each."""
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,9 @@ class _OnEveryDevice(pl.LightningModule):
         super().__init__()
         self.work = work
         self.errors: list[str] = []
+
+    def on_predict_start(self) -> None:
+        end_on_sigterm(self.trainer)
 
     def predict_dataloader(self) -> list[int]:
         return [0]  # one step per process
@@ -40,6 +44,18 @@ def on_every_device(trainer: pl.Trainer, work: Work) -> Any:
     if errors := gather(module.errors):
         raise InputError("\n".join(dict.fromkeys(errors)))
     return module.result
+
+
+def end_on_sigterm(trainer: pl.Trainer) -> None:
+    """SIGTERM ends a predict loop, and the processes that this one started, at once: Lightning
+    takes note of it but looks only while it trains. What is finished stays valid."""
+
+    def end(number: int, frame: Any) -> None:
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(number)
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def gather(messages: list[str]) -> list[str]:

@@ -23,7 +23,7 @@ CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
 SETTINGS_FILE = "config.yaml"
 # Keys that may differ between two runs into one folder: they do not change any result.
 _FREE_KEYS = {"output_dir", "paths", "score.workers", "ckpt_path", "data.num_workers",
-              "trainer", "callbacks", "logger", "report"}
+              "coarse.expression_batch", "trainer", "callbacks", "logger", "report"}
 
 
 def entry_point(

@@ -11,8 +11,9 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import ijson
@@ -300,18 +301,42 @@ def find_json(path: Path) -> Path | None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write .json or .json.gz atomically; the same value always gives the same bytes."""
-    data = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-    write_bytes(path, gzip.compress(data, 6, mtime=0) if path.suffix == ".gz" else data)
+    """Write .json or .json.gz atomically; the same value always gives the same bytes.
+
+    An object is written item by item: memory holds the text of one.
+    """
+    with _whole_or_not_at_all(path) as file:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", 6, file, mtime=0) as zipped:
+                zipped.writelines(_json_pieces(value))
+        else:
+            file.writelines(_json_pieces(value))
+
+
+def _json_pieces(value: Any) -> Iterator[bytes]:
+    encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        yield encode_json(value).encode()
+        return
+    yield b"{"
+    for i, (key, item) in enumerate(value.items()):
+        yield f"{',' if i else ''}{encode_json(key)}:{encode_json(item)}".encode()
+    yield b"}"
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that it exists whole or not at all."""
+    with _whole_or_not_at_all(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def _whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

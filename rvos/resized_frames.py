@@ -60,11 +60,13 @@ class ResizedFrames:
         self.original_size = source.size
         self.size = resized_size(source.size, short_side)
         self._num_frames = len(source)
-        self._file = tempfile.TemporaryFile(prefix="rvos-resized-")  # noqa: SIM115
+        # Unbuffered: what a full disk did not take is not tried again by `close`.
+        self._file = tempfile.TemporaryFile(prefix="rvos-resized-", buffering=0)  # noqa: SIM115
         try:
             for frame in source:
-                self._file.write(np.ascontiguousarray(resize_frame(frame, self.size)).data)
-            self._file.flush()
+                pixels = np.ascontiguousarray(resize_frame(frame, self.size)).data.cast("B")
+                while pixels:
+                    pixels = pixels[self._file.write(pixels) :]
         except OSError as error:
             self.close()
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -90,8 +92,10 @@ class ResizedFrames:
         frames = np.empty((len(frame_idx), *self.size, 3), np.uint8)
         for t, frame in zip(frame_idx, frames, strict=True):
             self._file.seek(t * frame.nbytes)
-            num_bytes = self._file.readinto(frame.data)
-            assert num_bytes == frame.nbytes, f"short read of frame {t}"
+            rest = frame.data.cast("B")
+            while rest and (num_bytes := self._file.readinto(rest)):
+                rest = rest[num_bytes:]
+            assert not rest, f"short read of frame {t}"
         return frames
 
     def close(self) -> None:

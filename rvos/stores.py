@@ -43,7 +43,8 @@ class Store:
     ) -> "Store":
         """The store for exactly these settings (plain JSON values), made if it does not exist.
 
-        Raises InputError when the folder holds files made under other settings.
+        Raises InputError when the folder holds files made under other settings or cannot be
+        written.
         """
         provenance = {
             "stage": stage,
@@ -54,11 +55,25 @@ class Store:
         text = json.dumps(provenance, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         store = cls(Path(root) / stage / f"{data_name}-{split}-{digest}", provenance)
-        if store._provenance_file.is_file():
-            store.check()
-        else:
-            write_json(store._provenance_file, {**provenance, "rvos_version": __version__})
+        store.claim()
         return store
+
+    def beside(self, stage: str) -> "Store":
+        """The store of what another stage makes at the same time, from the same."""
+        folder = self.path.parent.with_name(stage) / self.path.name
+        store = Store(folder, {**self.provenance, "stage": stage})
+        store.claim()
+        return store
+
+    def claim(self) -> None:
+        """Check the folder's provenance, or make the folder with ours."""
+        if self._provenance_file.is_file():
+            return self.check()
+        try:
+            write_json(self._provenance_file, {**self.provenance, "rvos_version": __version__})
+        except OSError as error:
+            raise InputError(f"paths.stores: cannot write to {self.path}: {error.strerror}"
+                             ) from None
 
     def check(self) -> None:
         """Raise InputError naming each setting in which the folder's files differ from ours."""

@@ -1,6 +1,14 @@
 """One start of `run_coarse` in a process of its own: python -m tests.coarse_worker FOLDER STORES
-DEVICES. `FOLDER` is what `tests.test_coarse.make_case` wrote."""
+DEVICES [filled=FOLDER videos=N | full_disk=RANK]. `FOLDER` is what `tests.test_coarse.make_case`
+wrote.
 
+filled, videos: as if another run had put so many videos into the store when rank 1 starts.
+full_disk: that rank cannot write masks.
+"""
+
+import errno
+import os
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,10 +18,11 @@ import pytorch_lightning as pl
 from rvos.coarse_store import open_coarse_store, run_coarse
 from rvos.data.mevis import read_split
 from rvos.mutr import build_mutr
+from rvos.stores import Store
 from tests.test_coarse import MODEL, SHORT_SIDE, settings_for
 
 
-def main(folder: Path, stores: Path, devices: int) -> None:
+def main(folder: Path, stores: Path, devices: int, **trouble: str) -> None:
     split = read_split(folder, "valid")
     settings = settings_for(checkpoint=str(folder / "mutr.pth"), short_side=SHORT_SIDE)
     trainer = pl.Trainer(accelerator="cpu", devices=devices, logger=False,
@@ -21,8 +30,21 @@ def main(folder: Path, stores: Path, devices: int) -> None:
                          enable_checkpointing=False, enable_model_summary=False)  # fmt: skip
     store = open_coarse_store(stores, split, settings, data_name="tiny", model=MODEL,
                               precision=str(trainer.precision))  # fmt: skip
+    rank = os.environ.get("LOCAL_RANK", "0")  # Lightning gives it to the processes it starts
+    if "filled" in trouble and rank == "1":
+        for stage in ("coarse_scores", "coarse"):
+            for video in split.videos[: int(trouble["videos"])]:
+                name = Path(stage) / store.path.name / f"{video.name}.json.gz"
+                shutil.copy(Path(trouble["filled"]) / name, stores / name)
+    if trouble.get("full_disk") == rank:
+
+        def refuse(store: Store, video: str, value: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        Store.write = refuse
     run_coarse(split, store, settings, build_model=partial(build_mutr, **MODEL), trainer=trainer)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    trouble = dict(argument.split("=", 1) for argument in sys.argv[4:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), **trouble)

@@ -238,3 +238,14 @@ def test_large_masks_are_read_exactly():
     rle = masks.encode(pixels)
     assert masks.canonical(rle) == rle
     assert (masks.decode(rle, (100, 50, 1900, 1000)) == pixels[50:1000, 100:1900]).all()
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.json.gz"])
+@pytest.mark.parametrize(
+    "value", [{"é": [1, None], "b": {"c": "\n\""}}, {1: {"a": 2}}, {}, [1, {"a": 2}], None]
+)
+def test_json_is_that_of_the_library(tmp_path, name, value):
+    masks.write_json(tmp_path / name, value)
+    data = (tmp_path / name).read_bytes()
+    data = gzip.decompress(data) if name.endswith("gz") else data
+    assert data.decode() == json.dumps(value, separators=(",", ":"), ensure_ascii=False)
