@@ -33,7 +33,7 @@ def write_report(
     name: Literal["html", "none"],
     frame_path: FramePath | None,
     oracle: str | None,
-    beside: Mapping[str, str],
+    beside: Mapping[str, str] | None,
     ablation: str | None,
     strips: int,
     frames: int,
@@ -54,7 +54,7 @@ def write_report(
         return None
     run = Run.read(folder)
     bound = None if oracle is None else _read_run("oracle", oracle).in_order_of(run)
-    others = {k: _read_run("beside", path).in_order_of(run) for k, path in beside.items()}
+    others = {k: _read_run("beside", path).in_order_of(run) for k, path in (beside or {}).items()}
     ablated = run if ablation is None else _read_run("ablation", ablation)
     bootstrap = Bootstrap(
         [video for video, _ in run.identities],
@@ -100,7 +100,7 @@ def check_report(*, name: str, **keys: Any) -> None:
     if not isinstance(keys["confidence"], float) or not 0 < keys["confidence"] < 1:
         problems.append(f"report.confidence: expected 0 < value < 1, got {keys['confidence']!r}")
     for key, paths in (("oracle", [keys["oracle"]]), ("ablation", [keys["ablation"]]),
-                       ("beside", keys["beside"].values())):  # fmt: skip
+                       ("beside", (keys["beside"] or {}).values())):  # fmt: skip
         for path in filter(None, paths):
             try:
                 _read_run(key, path)
