@@ -136,9 +136,6 @@ def check_videos(split: Split, videos: Sequence[Video]) -> None:
 class CoarsePredictor(pl.LightningModule):
     """The predict loop: one step is one video of this device's shard."""
 
-    # With more devices than videos some have none.
-    allow_zero_length_dataloader_with_multiple_devices = True
-
     def __init__(
         self,
         split: Split,
@@ -148,6 +145,8 @@ class CoarsePredictor(pl.LightningModule):
         build_model: Callable[[], MUTR],
     ):
         super().__init__()
+        # With more devices than videos some have none. (Set here: Lightning's __init__ sets it.)
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.split, self.settings, self.build_model = split, settings, build_model
         self.store, self.scores = store, store.beside("coarse_scores")
         self.videos = {video.name: video for video in videos}
