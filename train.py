@@ -16,6 +16,7 @@ from rvos.callbacks import AtomicCheckpointIO
 from rvos.coarse import make_coarse
 from rvos.data.datamodule import DataModule
 from rvos.data.formats import open_checked
+from rvos.devices import close_group_at_exit
 from rvos.entry import (
     check_folder_of_ranks,
     claim_folder,
@@ -37,6 +38,7 @@ def main(cfg: DictConfig) -> None:
     resume = training.resume_from(cfg.ckpt_path, folder, Path(cfg.paths.runs) / cfg.task / cfg.name)
     trainer = make_trainer(cfg)
     refuse_ranks_in_multirun(trainer.world_size)
+    close_group_at_exit()
 
     data: DataModule = instantiate(cfg.data)
     trainer.accumulate_grad_batches = data.accumulate_grad_batches(trainer.world_size)

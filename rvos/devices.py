@@ -1,5 +1,6 @@
 """Work that is shared out over the devices of a Lightning trainer, one process each."""
 
+import atexit
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -58,10 +59,22 @@ def end_on_sigterm(trainer: pl.Trainer) -> None:
     signal.signal(signal.SIGTERM, end)
 
 
+def close_group_at_exit() -> None:
+    """Close the process group before Python ends: Gloo's threads may still hold tensors then and
+    abort the process (pytorch/pytorch #179291). Lightning does so for NCCL only."""
+
+    def close() -> None:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+    atexit.register(close)
+
+
 def gather(messages: list[str]) -> list[str]:
     """The messages of all processes, in each of them, after every one has come here."""
     if not distributed.is_initialized():
         return messages
+    close_group_at_exit()
     of_all: list[list[str]] = [[] for _ in range(distributed.get_world_size())]
     distributed.all_gather_object(of_all, messages)
     return [message for of_one in of_all for message in of_one]
