@@ -28,6 +28,8 @@ from rvos.data.mevis import Split, Video, check_track, read_split
 from rvos.masks import FileError, Track, TrackFiles, decode
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_ENCRYPTED = 0x41  # flags of a file in a zip: encryption, strong encryption
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same masks always give the same file
 _EXTRAS = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
@@ -232,13 +234,14 @@ def _image_problems(
     for expression in video.expressions:
         for frame in video.frames:
             name = f"{video.name}/{expression.expression_id}/{frame}.png"
+            info = archive.getinfo(name)
+            if info.flag_bits & _ENCRYPTED or info.compress_type not in _COMPRESSIONS:
+                problems.append(f"{name}: encrypted, or neither stored nor deflated: zip it again")
+                continue
             try:
                 data = archive.read(name)
             except (zipfile.BadZipFile, zlib.error, EOFError):
                 problems.append(f"{name}: damaged (wrong checksum)")
-                continue
-            except (RuntimeError, NotImplementedError) as error:  # encrypted, unknown compression
-                problems.append(f"{name}: cannot be unpacked: {error}")
                 continue
             problem, found = _image_problem(data)
             if problem:

@@ -219,7 +219,7 @@ def test_images_that_cannot_be_unpacked(good, split, kind):
         data[central + 8] |= 1  # the flag of encryption, there and at the file itself
         data[info.header_offset + 6] |= 1
     good.write_bytes(data)
-    wrong = "damaged" if kind == "deflate" else "cannot be unpacked: .*encrypted"
+    wrong = "damaged" if kind == "deflate" else "encrypted"
     with pytest.raises(InputError, match=f"a/2/00003.png: {wrong}"):
         check(good, split)
 
