@@ -83,8 +83,8 @@ def run_coarse(
     The model is built, and the checkpoint loaded into it, only if there is something to do. With
     several devices every process calls this; all return when all videos are there. Raises
     InputError, before any work, for missing frames, empty expressions and a checkpoint that does
-    not fit; after the other videos are done, for frames that cannot be decoded; and at once when
-    the disk is full. What is finished stays valid.
+    not fit; after the other videos are done, for frames that cannot be decoded; and, when the other
+    devices have done their share, if one met a full disk. What is finished stays valid.
     """
     wanted = split.videos if videos is None else videos
     predictor = CoarsePredictor(split, wanted, store, settings, build_model)
