@@ -77,8 +77,13 @@ def main(cfg: DictConfig) -> None:
     inputs = Inputs(split, truth, coarse, masklets, nouns, missing=cfg.score.missing)
     jobs = inputs.jobs()
     claim_folder(folder, cfg, **results_of)
-    log.info("rvos %s: %d videos, %d expressions -> %s", __version__, len(jobs),
-             sum(len(job.video.expressions) for job in jobs), folder)  # fmt: skip
+    log.info(
+        "rvos %s: %d videos, %d expressions -> %s",
+        __version__,
+        len(jobs),
+        sum(len(job.video.expressions) for job in jobs),
+        folder,
+    )
 
     results, hashes = [], Hashes(1 + len(every))
     videos = evaluate(jobs, rule, every, folder, workers=workers)

@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.masks not in ("png", "rle"):
         raise InputError(f"masks: expected png or rle, got {cfg.masks!r}")
     if not cfg.video:
-        raise InputError('video: expected a file or a folder of frames; expression: a sentence')
+        raise InputError("video: expected a file or a folder of frames; expression: a sentence")
     frames = open_frames(Path(cfg.video))
     name = Path(cfg.video).resolve().stem
     fps = cfg.fps or frames.fps or 10
@@ -65,8 +65,9 @@ def main(cfg: DictConfig) -> None:
 
     refined = read_json(folder / "refined" / f"{name}.json.gz")
     for e in progress(expressions, "Drawing"):
-        write_overlays(folder / "overlay" / f"{e.expression_id}.mp4", frames,
-                       refined[e.expression_id], fps)  # fmt: skip
+        write_overlays(
+            folder / "overlay" / f"{e.expression_id}.mp4", frames, refined[e.expression_id], fps
+        )
         if cfg.masks == "png":
             write_masks(folder / "masks" / e.expression_id, frames, refined[e.expression_id])
     demo = cfg.coarse.name != "files" and cfg.model.tokenizer == "words"
@@ -94,10 +95,15 @@ def read_sentences(expression: str | None, path: str | None) -> list[str]:
 
 def inputs_of(cfg: DictConfig, sentences: list[str]) -> dict[str, Any]:
     """What the results depend on beside the settings: contents, not paths."""
-    given = {"coarse.checkpoint": cfg.coarse.get("checkpoint"), "coarse.path": cfg.coarse.path,
-             "masklets.path": cfg.masklets.path, "masklets.nouns": cfg.masklets.nouns}  # fmt: skip
-    files = {key: fingerprint(Path(path)) for key, path in given.items()
-             if path and Path(path).exists()}  # fmt: skip
+    given = {
+        "coarse.checkpoint": cfg.coarse.get("checkpoint"),
+        "coarse.path": cfg.coarse.path,
+        "masklets.path": cfg.masklets.path,
+        "masklets.nouns": cfg.masklets.nouns,
+    }
+    files = {
+        key: fingerprint(Path(path)) for key, path in given.items() if path and Path(path).exists()
+    }
     return {"video": fingerprint(Path(cfg.video)), "sentences": sentences} | files
 
 
@@ -125,8 +131,13 @@ def coarse_files(cfg: DictConfig, video: Video, frames: Frames, folder: Path) ->
         ids, texts = zip(*((e.expression_id, e.text) for e in video.expressions), strict=True)
         with Progress(*Progress.get_default_columns()) as bar:
             task = bar.add_task("Coarse masks", total=len(frames) * len(texts))
-            answers = segment_video(model.to(device_of(cfg)), frames, texts, settings,
-                                    report=lambda count: bar.advance(task, count))  # fmt: skip
+            answers = segment_video(
+                model.to(device_of(cfg)),
+                frames,
+                texts,
+                settings,
+                report=lambda count: bar.advance(task, count),
+            )
         protocol = settings.protocol() | {"checkpoint_sha256": fingerprint(file)}
         write_json(folder / "coarse_scores" / path.name, scores_file(ids, answers, protocol))
         tracks = [a.track for a in answers]

@@ -61,9 +61,16 @@ def main(cfg: DictConfig) -> None:
         training.check_loggers(trainer)
         for logger in trainer.loggers:
             logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
-        log.info("rvos %s: %d clips, %d device(s) x %d clip(s) x %d passes a step, seed %d -> %s",
-                 __version__, len(data.train_data), trainer.world_size, data.batch_size,
-                 trainer.accumulate_grad_batches, cfg.seed, folder)  # fmt: skip
+        log.info(
+            "rvos %s: %d clips, %d device(s) x %d clip(s) x %d passes a step, seed %d -> %s",
+            __version__,
+            len(data.train_data),
+            trainer.world_size,
+            data.batch_size,
+            trainer.accumulate_grad_batches,
+            cfg.seed,
+            folder,
+        )
     try:
         if cfg.validation.at_start and resume is None:
             trainer.validate(segmenter, data, verbose=False)

@@ -46,12 +46,23 @@ from rvos.mutr.checkpoint import save_official  # noqa: E402
 
 CONF = REPOSITORY / "conf"
 TEXTS = [
-    "the dog jumping for the toy", "the woman standing on the left", "the animal that runs away",
-    "the person throwing something", "the dog", "the thing that flies through the air",
-    "the one that does not move", "the brown animal turning around", "the toy", "the tall person",
-    "the dog that comes back", "the woman with a dog", "the object held in a hand",
-    "the one moving fastest", "the two who play together", "the animal next to the woman",
-]  # fmt: skip
+    "the dog jumping for the toy",
+    "the woman standing on the left",
+    "the animal that runs away",
+    "the person throwing something",
+    "the dog",
+    "the thing that flies through the air",
+    "the one that does not move",
+    "the brown animal turning around",
+    "the toy",
+    "the tall person",
+    "the dog that comes back",
+    "the woman with a dog",
+    "the object held in a hand",
+    "the one moving fastest",
+    "the two who play together",
+    "the animal next to the woman",
+]
 
 
 def main() -> None:
@@ -117,25 +128,38 @@ def measure_speed(options: argparse.Namespace) -> None:
         for repeat in range(options.repeats):
             theirs.append(released.run(folder / f"upstream{repeat}", frames, texts))
             started = time.perf_counter()
-            answers = segment_video(model, FrameFolder(folder / "JPEGImages" / "clip"), texts,
-                                    coarse_settings(options))  # fmt: skip
+            answers = segment_video(
+                model, FrameFolder(folder / "JPEGImages" / "clip"), texts, coarse_settings(options)
+            )
             tracks = {str(e): answer.track for e, answer in enumerate(answers)}
             write_json(folder / "store" / "clip.json.gz", tracks)
             ours.append(time.perf_counter() - started)
         pixels, shares = compare_masks(answers[0], folder / "upstream0", frames)
-    write("coarse_speed", result | {
-        **settings_of(options), "threads": options.threads,
-        "upstream_s": min(theirs), "ours_s": min(ours),
-        "times_as_fast": round(min(theirs) / min(ours), 2), "repeats": options.repeats,
-        "first_expression_most_differing_pixels": pixels,
-        "first_expression_foreground": shares,
-    })  # fmt: skip
+    write(
+        "coarse_speed",
+        result
+        | {
+            **settings_of(options),
+            "threads": options.threads,
+            "upstream_s": min(theirs),
+            "ours_s": min(ours),
+            "times_as_fast": round(min(theirs) / min(ours), 2),
+            "repeats": options.repeats,
+            "first_expression_most_differing_pixels": pixels,
+            "first_expression_foreground": shares,
+        },
+    )
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
-    return {"clip": options.video.name, "backbone": options.backbone, "frames": options.frames,
-            "expressions": options.expressions, "short_side": options.short_side,
-            "clip_length": options.clip_length}  # fmt: skip
+    return {
+        "clip": options.video.name,
+        "backbone": options.backbone,
+        "frames": options.frames,
+        "expressions": options.expressions,
+        "short_side": options.short_side,
+        "clip_length": options.clip_length,
+    }
 
 
 def write_clip(video: Path, folder: Path, num_frames: int) -> list[str]:
@@ -163,11 +187,21 @@ class Released:
         steps = list(inference_mevis.transform.transforms)
         inference_mevis.transform = T.Compose([T.Resize(options.short_side), *steps[1:]])
         parser = argparse.ArgumentParser(parents=[opts.get_args_parser()])
-        self.args = parser.parse_args([
-            "--device", "cpu", "--backbone", f"{options.backbone}_p4w7", "--binary", "--masks",
-            "--with_box_refine", "--resume", str(folder / "mutr.pth"),
-            "--sub_video_len", str(options.clip_length),
-        ])  # fmt: skip
+        self.args = parser.parse_args(
+            [
+                "--device",
+                "cpu",
+                "--backbone",
+                f"{options.backbone}_p4w7",
+                "--binary",
+                "--masks",
+                "--with_box_refine",
+                "--resume",
+                str(folder / "mutr.pth"),
+                "--sub_video_len",
+                str(options.clip_length),
+            ]
+        )
         with contextlib.redirect_stdout(io.StringIO()):
             self.model, *_ = inference_mevis.build_model(self.args)
 
@@ -181,10 +215,14 @@ class Released:
         self.script.result_dict = {}
         with contextlib.redirect_stdout(io.StringIO()):
             self.script.sub_processor(
-                threading.Lock(), 0, self.args,
+                threading.Lock(),
+                0,
+                self.args,
                 {"clip": {"frames": frames, "expressions": expressions}},
-                str(output), str(self.folder / "JPEGImages"), ["clip"],
-            )  # fmt: skip
+                str(output),
+                str(self.folder / "JPEGImages"),
+                ["clip"],
+            )
         return time.perf_counter() - started[0]
 
 
@@ -195,8 +233,12 @@ def _stand_ins(model: MUTR, checkout: Path) -> None:
     xavier.c2_xavier_fill = lambda module: None  # type: ignore[attr-defined]  # weights are loaded
     fvcore_nn = types.ModuleType("fvcore.nn")
     fvcore_nn.weight_init = xavier  # type: ignore[attr-defined]
-    sys.modules |= {"MultiScaleDeformableAttention": op, "fvcore": types.ModuleType("fvcore"),
-                    "fvcore.nn": fvcore_nn, "fvcore.nn.weight_init": xavier}  # fmt: skip
+    sys.modules |= {
+        "MultiScaleDeformableAttention": op,
+        "fvcore": types.ModuleType("fvcore"),
+        "fvcore.nn": fvcore_nn,
+        "fvcore.nn.weight_init": xavier,
+    }
     torch.cuda.set_device = lambda device: None
     config = model.text.roberta.config
     transformers.RobertaModel.from_pretrained = lambda name: transformers.RobertaModel(config)
@@ -213,8 +255,10 @@ def _stand_ins(model: MUTR, checkout: Path) -> None:
     from models.ops.functions import ms_deform_attn_func as functions
 
     op.ms_deform_attn_forward = (  # type: ignore[attr-defined]
-        lambda value, shapes, starts, locations, weights, step:
-        functions.ms_deform_attn_core_pytorch(value, shapes, locations, weights))  # fmt: skip
+        lambda value, shapes, starts, locations, weights, step: (
+            functions.ms_deform_attn_core_pytorch(value, shapes, locations, weights)
+        )
+    )
 
 
 def compare_masks(answer: Answer, output: Path, frames: list[str]) -> tuple[int, list[float]]:
@@ -263,10 +307,14 @@ def measure_memory(options: argparse.Namespace) -> None:
         print(json.dumps(peak_of_one(options)))
         return
     result = describe(["torch"]) | {
-        "model": "mutr_tiny", "size": options.size, "short_side": options.short_side,
-        "expressions": options.expressions, "clip_length": options.clip_length,
-        "query": options.query, "threads": options.threads,
-    }  # fmt: skip
+        "model": "mutr_tiny",
+        "size": options.size,
+        "short_side": options.short_side,
+        "expressions": options.expressions,
+        "clip_length": options.clip_length,
+        "query": options.query,
+        "threads": options.threads,
+    }
     common = [sys.executable, __file__, *sys.argv[1:], "--one"]
     result["runs"] = []
     for frames in options.frames:
@@ -283,14 +331,22 @@ def peak_of_one(options: argparse.Namespace) -> dict[str, Any]:
     source: Frames = DrawnFrames(num_frames, tuple(options.size))
     before = peak_mib()
     started = time.perf_counter()
-    answers = segment_video(model, source, (TEXTS * 2)[: options.expressions],
-                            coarse_settings(options, query=options.query))  # fmt: skip
+    answers = segment_video(
+        model,
+        source,
+        (TEXTS * 2)[: options.expressions],
+        coarse_settings(options, query=options.query),
+    )
     with tempfile.TemporaryDirectory() as folder:
         tracks = {str(e): answer.track for e, answer in enumerate(answers)}
         write_json(Path(folder) / "video.json.gz", tracks)
     rle_bytes = sum(len(m["counts"]) for a in answers for m in a.track if m is not None)
-    return {"peak_mib": peak_mib(), "peak_before_mib": before, "rle_mib": rle_bytes / 2**20,
-            "seconds": round(time.perf_counter() - started, 1)}  # fmt: skip
+    return {
+        "peak_mib": peak_mib(),
+        "peak_before_mib": before,
+        "rle_mib": rle_bytes / 2**20,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
 
 
 def peak_mib() -> float:
@@ -317,11 +373,17 @@ def measure_gpu(options: argparse.Namespace) -> None:
                 segment_video(model, FrameFolder(folder), texts, coarse_settings(options))
             torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)
-    write("coarse_gpu", result | {
-        **settings_of(options), "precision": "bf16 autocast", "seconds": min(seconds[1:]),
-        "frame_expressions_per_s": round(num_frames * len(texts) / min(seconds[1:]), 2),
-        "peak_gpu_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2),
-    })  # fmt: skip
+    write(
+        "coarse_gpu",
+        result
+        | {
+            **settings_of(options),
+            "precision": "bf16 autocast",
+            "seconds": min(seconds[1:]),
+            "frame_expressions_per_s": round(num_frames * len(texts) / min(seconds[1:]), 2),
+            "peak_gpu_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -130,8 +130,10 @@ def make_large(root: Path, videos: int) -> dict:
         frames = [f"{t:05d}" for t in range(FRAMES)]
         (root / "train" / "JPEGImages" / name).mkdir(parents=True)
         for t, frame in enumerate(frames):
-            os.link(pictures[(v + t) % len(pictures)],
-                    root / "train" / "JPEGImages" / name / f"{frame}.jpg")
+            os.link(
+                pictures[(v + t) % len(pictures)],
+                root / "train" / "JPEGImages" / name / f"{frame}.jpg",
+            )
         content[name] = {"frames": frames, "expressions": {}}
     names = list(content)
     for e in range(expressions):
@@ -139,8 +141,10 @@ def make_large(root: Path, videos: int) -> dict:
         own = range(video, annotations, videos)
         ids = sorted({own[int(i)] for i in rng.integers(len(own), size=1 + int(e % 5 == 0))})
         content[names[video]]["expressions"][str(e // videos)] = {
-            "exp": f"the animal {e} moving left", "obj_id": ids, "anno_id": ids,
-        }  # fmt: skip
+            "exp": f"the animal {e} moving left",
+            "obj_id": ids,
+            "anno_id": ids,
+        }
     with open(root / "train" / "mask_dict.json", "w") as file:
         for a in progress(range(annotations), "masks"):
             picked = rng.integers(len(blobs), size=FRAMES)
@@ -181,8 +185,10 @@ def start(root: Path, batches: int) -> dict:
 
 def wanted_masks(ids: list[str], count: int) -> list[tuple[str, list[int]]]:
     rng = np.random.default_rng(1)
-    return [(ids[int(rng.integers(len(ids)))], rng.integers(FRAMES, size=5).tolist())
-            for _ in range(count)]  # fmt: skip
+    return [
+        (ids[int(rng.integers(len(ids)))], rng.integers(FRAMES, size=5).tolist())
+        for _ in range(count)
+    ]
 
 
 def time_reads(read, wanted: list[tuple[str, list[int]]]) -> float:
@@ -251,17 +257,27 @@ def folder_size(folder: Path) -> int:
 
 def measure_loader(folder: Path, clips: int) -> dict:
     torch.set_num_threads(1)
-    shared = {"num_videos": {"train": 6}, "num_frames": 20, "num_objects": (3, 5), "seed": 0,
-              "object_size": (0.2, 0.34), "camera_shake": 1.0, "pillars": 0.3, "no_target": 0.0,
-              "hidden_truth": [], "workers": 2}  # fmt: skip
+    shared = {
+        "num_videos": {"train": 6},
+        "num_frames": 20,
+        "num_objects": (3, 5),
+        "seed": 0,
+        "object_size": (0.2, 0.34),
+        "camera_shake": 1.0,
+        "pillars": 0.3,
+        "no_target": 0.0,
+        "hidden_truth": [],
+        "workers": 2,
+    }
     synthesize(folder / "720p", size=SIZE, jpeg_quality=60, **shared)
     synthesize(folder / "small", size=(128, 192), jpeg_quality=90, **shared)
     return {
         "720p, mevis.yaml": throughput(folder / "720p", "mevis", clips),
-        "720p, mevis.yaml, reduced_decode=false":
-            throughput(folder / "720p", "mevis", clips, reduced_decode=False),
+        "720p, mevis.yaml, reduced_decode=false": throughput(
+            folder / "720p", "mevis", clips, reduced_decode=False
+        ),
         "128x192, synthetic.yaml": throughput(folder / "small", "synthetic", 4 * clips),
-    }  # fmt: skip
+    }
 
 
 def throughput(root: Path, config: str, clips: int, **changes) -> dict:
@@ -277,9 +293,12 @@ def throughput(root: Path, config: str, clips: int, **changes) -> dict:
     spent: dict[str, float] = defaultdict(float)
     undo = [
         timed(owner, name, key, spent)
-        for owner, name, key in [(augment, "_decode", "decode"), (ClipDataset, "_masks", "masks"),
-                                 (augment, "place_masks", "masks")]
-    ]  # fmt: skip
+        for owner, name, key in [
+            (augment, "_decode", "decode"),
+            (ClipDataset, "_masks", "masks"),
+            (augment, "place_masks", "masks"),
+        ]
+    ]
     gc.collect()
     begin, wall = time.process_time(), time.perf_counter()
     for index in order:

@@ -41,10 +41,18 @@ def main() -> None:
         make_masks(folder, options.expressions, options.frames)
         seconds, megabytes, output = run_grid(folder)
     print(output)
-    write("grid", result | {
-        "expressions": options.expressions, "frames": options.frames, "size": SIZE, "cells": 63,
-        "seconds": round(seconds, 1), "peak_memory_mb": round(megabytes),
-    })  # fmt: skip
+    write(
+        "grid",
+        result
+        | {
+            "expressions": options.expressions,
+            "frames": options.frames,
+            "size": SIZE,
+            "cells": 63,
+            "seconds": round(seconds, 1),
+            "peak_memory_mb": round(megabytes),
+        },
+    )
 
 
 def make_masks(root: Path, num_expressions: int, num_frames: int) -> None:
@@ -62,11 +70,15 @@ def make_masks(root: Path, num_expressions: int, num_frames: int) -> None:
         for e in range(v, num_expressions, VIDEOS):
             i = int(rng.integers(len(objects)))
             expressions[str(len(expressions))] = {
-                "exp": f"the animal {e}", "obj_id": [i], "anno_id": [first + i],
-            }  # fmt: skip
+                "exp": f"the animal {e}",
+                "obj_id": [i],
+                "anno_id": [first + i],
+            }
             coarse[str(len(coarse))] = [coarse_mask(objects, i, t, rng) for t in range(num_frames)]
-        meta[video] = {"frames": [f"{t:05d}" for t in range(num_frames)],
-                       "expressions": expressions}  # fmt: skip
+        meta[video] = {
+            "frames": [f"{t:05d}" for t in range(num_frames)],
+            "expressions": expressions,
+        }
         nouns[video] = dict.fromkeys(expressions, "animal")
         write_json(root / "coarse" / f"{video}.json.gz", coarse)
         write_json(root / "masklets" / f"{video}.json.gz", {"animal": masklets})
@@ -109,11 +121,19 @@ def coarse_mask(objects: list, i: int, t: int, rng: np.random.Generator) -> dict
 def run_grid(folder: Path) -> tuple[float, float, str]:
     """Seconds, peak memory of the processes in MB, and what eval.py printed."""
     command = [
-        sys.executable, "eval.py", f"data.root={folder}", "data.split=valid_u", "name=grid",
-        "coarse=files", f"coarse.path={folder}/coarse", "masklets=files", "ablation=grid",
-        f"masklets.path={folder}/masklets", f"masklets.nouns={folder}/nouns.json",
+        sys.executable,
+        "eval.py",
+        f"data.root={folder}",
+        "data.split=valid_u",
+        "name=grid",
+        "coarse=files",
+        f"coarse.path={folder}/coarse",
+        "masklets=files",
+        "ablation=grid",
+        f"masklets.path={folder}/masklets",
+        f"masklets.nouns={folder}/nouns.json",
         f"output_dir={folder}/run",
-    ]  # fmt: skip
+    ]
     log = folder / "log.txt"
     started = time.perf_counter()
     with open(log, "w") as file:

@@ -61,16 +61,24 @@ def flow(options):
         for frame in open_frames(path):
             height, width = frame.shape[:2]
             scale = 480 / min(height, width)
-            frames.append(cv2.resize(frame, (round(width * scale), round(height * scale)),
-                                     interpolation=cv2.INTER_AREA))
+            frames.append(
+                cv2.resize(
+                    frame,
+                    (round(width * scale), round(height * scale)),
+                    interpolation=cv2.INTER_AREA,
+                )
+            )
             if len(frames) == options.frames:
                 break
         start = time.perf_counter()
         tracks = tracker.track(frames, frames[0].shape[:2])
         seconds = time.perf_counter() - start
-        results[path.name] = {"frames": len(frames), "size": list(frames[0].shape[:2]),
-                              "masklets": len(tracks),
-                              "ms_per_frame": round(1000 * seconds / len(frames), 1)}
+        results[path.name] = {
+            "frames": len(frames),
+            "size": list(frames[0].shape[:2]),
+            "masklets": len(tracks),
+            "ms_per_frame": round(1000 * seconds / len(frames), 1),
+        }
         if options.sheet:
             write_sheet(options.sheet / f"{path.stem}.png", frames, tracks)
     return results
@@ -80,15 +88,24 @@ def write_sheet(path, frames, tracks):
     """Eight frames with the outlines of all masklets, one colour each."""
     from rvos.masks import decode
 
-    colors = [(255, 60, 60), (60, 255, 60), (80, 80, 255), (255, 255, 0), (255, 0, 255),
-              (0, 255, 255), (255, 140, 0), (255, 255, 255)]
+    colors = [
+        (255, 60, 60),
+        (60, 255, 60),
+        (80, 80, 255),
+        (255, 255, 0),
+        (255, 0, 255),
+        (0, 255, 255),
+        (255, 140, 0),
+        (255, 255, 255),
+    ]
     shown = []
     for t in np.linspace(0, len(frames) - 1, 8).round().astype(int):
         frame = frames[t].copy()
         for i, track in enumerate(tracks):
             if track[t]:
-                outlines, _ = cv2.findContours(np.ascontiguousarray(decode(track[t])),
-                                               cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+                outlines, _ = cv2.findContours(
+                    np.ascontiguousarray(decode(track[t])), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+                )
                 cv2.drawContours(frame, outlines, -1, colors[i % len(colors)], 3)
         shown.append(cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,9 +143,12 @@ def flow_iou(options):
                 scores = [overlaps(target, one) for one in found] or [(0.0, 0.0)]
                 pooled.append(max(score[0] for score in scores))
                 by_frame.append(max(score[1] for score in scores))
-    return {"moving_objects": len(pooled), "mean_best_iou": round(float(np.mean(pooled)), 4),
-            "mean_best_iou_by_frame": round(float(np.mean(by_frame)), 4),
-            "ms_per_frame": round(1000 * seconds / num_frames, 1)}
+    return {
+        "moving_objects": len(pooled),
+        "mean_best_iou": round(float(np.mean(pooled)), 4),
+        "mean_best_iou_by_frame": round(float(np.mean(by_frame)), 4),
+        "ms_per_frame": round(1000 * seconds / num_frames, 1),
+    }
 
 
 def overlaps(a, b):
@@ -147,8 +167,9 @@ def write_frames(folder, num_frames, size):
     corners = random.integers(0, [size[1] - side, size[0] - side], (20, 2))
     for t in range(num_frames):
         frame = back.copy()
-        for (x, y), patch in zip((corners + t) % [size[1] - side, size[0] - side], patches,
-                                 strict=True):
+        for (x, y), patch in zip(
+            (corners + t) % [size[1] - side, size[0] - side], patches, strict=True
+        ):
             frame[y : y + side, x : x + side] = patch
         Image.fromarray(frame).save(folder / f"{t:05d}.jpg")
     return np.concatenate([corners, corners + side], 1).astype(np.float32)
@@ -170,16 +191,22 @@ def track_once(options):
         from transformers import Sam2VideoModel
 
         model = Sam2VideoModel(config_for(size, version="2.1", image_size=options.image_size))
-        tracker = TransformersTracker(model, device=options.device, precision=precision,
-                                      compile=options.compile)
+        tracker = TransformersTracker(
+            model, device=options.device, precision=precision, compile=options.compile
+        )
     else:
         grid = [options.image_size // 16] * 2
-        model = build_package(f"sam2.1/sam2.1_hiera_{size.name}.yaml", {
-            "image_size": options.image_size,
-            "memory_attention.layer.self_attention.feat_sizes": grid,
-            "memory_attention.layer.cross_attention.feat_sizes": grid})
-        tracker = PackageTracker(model, device=options.device, precision=precision,
-                                 keep_state=True)  # the package's own loop drops nothing
+        model = build_package(
+            f"sam2.1/sam2.1_hiera_{size.name}.yaml",
+            {
+                "image_size": options.image_size,
+                "memory_attention.layer.self_attention.feat_sizes": grid,
+                "memory_attention.layer.cross_attention.feat_sizes": grid,
+            },
+        )
+        tracker = PackageTracker(
+            model, device=options.device, precision=precision, keep_state=True
+        )  # the package's own loop drops nothing
     peak, done = [0], threading.Event()
 
     def watch():
@@ -206,8 +233,11 @@ def track_once(options):
         seconds = time.perf_counter() - start
         done.set()
         thread.join()
-    result = {"seconds_per_frame": round(seconds / options.num_frames, 4),
-              "peak_rss_MiB": round(peak[0] / 2**20), "rss_before_MiB": round(start_rss / 2**20)}
+    result = {
+        "seconds_per_frame": round(seconds / options.num_frames, 4),
+        "peak_rss_MiB": round(peak[0] / 2**20),
+        "rss_before_MiB": round(start_rss / 2**20),
+    }
     if options.device == "cuda":
         result["peak_gpu_MiB"] = round(torch.cuda.max_memory_allocated() / 2**20)
     return result
@@ -229,13 +259,23 @@ def memory(options):
     peaks = {}
     for num_frames in options.frames:
         peaks[num_frames] = in_process(
-            backend="transformers", device="cpu", size="t", num_frames=num_frames,
-            num_objects=options.objects, image_size=options.image_size, height=options.image_size,
-            width=options.image_size)
+            backend="transformers",
+            device="cpu",
+            size="t",
+            num_frames=num_frames,
+            num_objects=options.objects,
+            image_size=options.image_size,
+            height=options.image_size,
+            width=options.image_size,
+        )
         print(num_frames, peaks[num_frames], file=sys.stderr)
     rss = [peak["peak_rss_MiB"] for peak in peaks.values()]
-    return {"objects": options.objects, "image_size": options.image_size, "by_frames": peaks,
-            "largest_over_smallest": round(max(rss) / min(rss), 3)}
+    return {
+        "objects": options.objects,
+        "image_size": options.image_size,
+        "by_frames": peaks,
+        "largest_over_smallest": round(max(rss) / min(rss), 3),
+    }
 
 
 def speed(options):
@@ -244,17 +284,24 @@ def speed(options):
     for num_objects in options.objects:
         for backend in ("transformers", "sam2_package"):
             measured = in_process(
-                backend=backend, device=options.device, size=options.size,
-                num_frames=options.frames, num_objects=num_objects, image_size=1024, height=720,
-                width=1280)
+                backend=backend,
+                device=options.device,
+                size=options.size,
+                num_frames=options.frames,
+                num_objects=num_objects,
+                image_size=1024,
+                height=720,
+                width=1280,
+            )
             rows.append({"backend": backend, "objects": num_objects} | measured)
             print(rows[-1], file=sys.stderr)
     return {"size": options.size, "frames": options.frames, "device": options.device, "rows": rows}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("nouns")
     one.add_argument("--tsv", type=Path, required=True)
@@ -282,8 +329,14 @@ def main():
         one.add_argument(f"--{name}", required=True)
     one.add_argument("--compile", action="store_true")
     options = parser.parse_args()
-    run = {"nouns": nouns, "flow": flow, "flow-iou": flow_iou, "memory": memory, "speed": speed,
-           "once": track_once}[options.command]
+    run = {
+        "nouns": nouns,
+        "flow": flow,
+        "flow-iou": flow_iou,
+        "memory": memory,
+        "speed": speed,
+        "once": track_once,
+    }[options.command]
     if options.command == "once":
         print(json.dumps({"result": run(options)}))
         return

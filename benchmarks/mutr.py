@@ -81,8 +81,12 @@ def upstream(checkout: Path, backbone: str, config: Any) -> tuple[nn.Module, nn.
     fill.c2_xavier_fill = lambda module: None  # type: ignore[attr-defined]  # weights are loaded
     fvcore, fvcore_nn = types.ModuleType("fvcore"), types.ModuleType("fvcore.nn")
     fvcore_nn.weight_init = fill  # type: ignore[attr-defined]
-    sys.modules |= {"MultiScaleDeformableAttention": op, "fvcore": fvcore,
-                    "fvcore.nn": fvcore_nn, "fvcore.nn.weight_init": fill}  # fmt: skip
+    sys.modules |= {
+        "MultiScaleDeformableAttention": op,
+        "fvcore": fvcore,
+        "fvcore.nn": fvcore_nn,
+        "fvcore.nn.weight_init": fill,
+    }
 
     class Tokenizer:
         """Captions are numbers of an expression: the ids both sides read."""

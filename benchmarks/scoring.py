@@ -41,8 +41,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mevis", type=Path, required=True, help="checkout of henghuiding/MeViS")
     parser.add_argument("--pairs", type=int, default=200, help="mask pairs per size")
-    parser.add_argument("--cells", type=int, default=63, help="grid cells run officially; if fewer"
-                        " than 63 the official time is scaled up, and the result says so")
+    parser.add_argument(
+        "--cells",
+        type=int,
+        default=63,
+        help="grid cells run officially; if fewer"
+        " than 63 the official time is scaled up, and the result says so",
+    )
     options = parser.parse_args()
     sys.path.insert(0, str(options.mevis / "tools"))
     import metrics as official
@@ -86,8 +91,9 @@ def compare_pairs(pairs, official):
     theirs = []
     for g, p in pairs:
         truth, prediction = coco.decode(g), coco.decode(p)
-        theirs.append((official.db_eval_iou(truth, prediction),
-                       official.db_eval_boundary(truth, prediction)))  # fmt: skip
+        theirs.append(
+            (official.db_eval_iou(truth, prediction), official.db_eval_boundary(truth, prediction))
+        )
     theirs_s = time.perf_counter() - start
     return {
         "pairs": len(pairs),
@@ -107,8 +113,9 @@ def compare_grid(jobs, num_cells, official):
     start, difference = time.perf_counter(), 0.0
     expressions = [(job, e) for job in jobs for e in job.video.expressions]
     for row, (job, expression) in zip(progress(ours, "official"), expressions, strict=True):
-        for i, scores in zip(picked, official_cells(job, expression, cells, picked, official),
-                             strict=True):  # fmt: skip
+        for i, scores in zip(
+            picked, official_cells(job, expression, cells, picked, official), strict=True
+        ):
             mean = np.mean([row[i].J, row[i].F], axis=1)
             difference = max(difference, float(np.abs(mean - scores).max()))
     theirs_s = time.perf_counter() - start
@@ -157,11 +164,16 @@ def official_cells(job, expression, cells, picked, official):
             rows, first, counts = np.unique(above, axis=0, return_index=True, return_counts=True)
             winner = rows[np.lexsort((first, -counts))[0]]
             if winner.any():
-                parts = [m[start : start + window] for m, used in zip(masklets, winner, strict=True)
-                         if used]  # fmt: skip
+                parts = [
+                    m[start : start + window]
+                    for m, used in zip(masklets, winner, strict=True)
+                    if used
+                ]
                 refined[start : start + window] = np.any(parts, axis=0)
-        yield (official.db_eval_iou(truth, refined).mean(),
-               official.db_eval_boundary(truth, refined).mean())  # fmt: skip
+        yield (
+            official.db_eval_iou(truth, refined).mean(),
+            official.db_eval_boundary(truth, refined).mean(),
+        )
 
 
 def peak_memory():
@@ -170,8 +182,9 @@ def peak_memory():
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = [*davis_arguments(), "ablation=grid", f"output_dir={folder}/out"]
-        process = subprocess.Popen([sys.executable, "eval.py", *arguments], cwd=REPOSITORY,
-                                   stdout=subprocess.DEVNULL)  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "eval.py", *arguments], cwd=REPOSITORY, stdout=subprocess.DEVNULL
+        )
         peak = 0
         while process.poll() is None:
             try:

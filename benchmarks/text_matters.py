@@ -35,8 +35,16 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["experiment=demo", "model.weights=null", "output_dir=none",
-                                "score.max_videos=null", *options.overrides])  # fmt: skip
+        cfg = compose(
+            "train",
+            [
+                "experiment=demo",
+                "model.weights=null",
+                "output_dir=none",
+                "score.max_videos=null",
+                *options.overrides,
+            ],
+        )
     model = instantiate(cfg.model)
     load_weights(model, options.weights)
     split, truth = open_checked(
@@ -50,8 +58,14 @@ def main() -> None:
     }
     one_process: Any = SimpleNamespace(world_size=1, global_rank=0, is_global_zero=True)
     for name, expressions in (("as_they_are", split), ("shuffled", shuffled(split, cfg.seed))):
-        scores = VideoScores(expressions, truth, make_coarse(**cfg.coarse), num_overlays=0,
-                             max_videos=cfg.score.max_videos, folder=Path("none"))  # fmt: skip
+        scores = VideoScores(
+            expressions,
+            truth,
+            make_coarse(**cfg.coarse),
+            num_overlays=0,
+            max_videos=cfg.score.max_videos,
+            folder=Path("none"),
+        )
         started = time.monotonic()
         percent = {k: round(100 * v, 2) for k, v in scores(model, one_process).items()}
         result[name] = percent | {"seconds": round(time.monotonic() - started)}

@@ -27,12 +27,22 @@ from torch import nn
 from rvos.mutr import MUTR
 from rvos.optim import Optim
 
-OPTIM = Optim(lr=1e-4, lr_backbone=6e-6, lr_text_encoder=1e-5, lr_linear_proj=1e-4,
-              weight_decay=5e-4, betas=(0.9, 0.999), warmup_steps=0, milestones=[1],
-              gamma=0.1)  # fmt: skip
+OPTIM = Optim(
+    lr=1e-4,
+    lr_backbone=6e-6,
+    lr_text_encoder=1e-5,
+    lr_linear_proj=1e-4,
+    weight_decay=5e-4,
+    betas=(0.9, 0.999),
+    warmup_steps=0,
+    milestones=[1],
+    gamma=0.1,
+)
 CLIP = 0.1
-VARIANTS = {"cpu": ("upstream", "float32"),
-            "cuda": ("upstream", "float32", "upstream_bf16", "bf16", "bf16_compiled")}  # fmt: skip
+VARIANTS = {
+    "cpu": ("upstream", "float32"),
+    "cuda": ("upstream", "float32", "upstream_bf16", "bf16", "bf16_compiled"),
+}
 
 
 def main() -> None:
@@ -42,8 +52,13 @@ def main() -> None:
     of_step.add_argument("--upstream", type=Path, required=True, help="its checkout")
     of_step.add_argument("--backbone", default="swin_l")
     of_step.add_argument("--frames", type=int, default=5)
-    of_step.add_argument("--size", type=int, nargs=2, default=[384, 640],
-                         help="height, width, multiples of 32 as in training")
+    of_step.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=[384, 640],
+        help="height, width, multiples of 32 as in training",
+    )
     of_step.add_argument("--threads", type=int, default=2)
     of_step.add_argument("--repeats", type=int, default=3, help="the best one counts")
     of_step.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -125,10 +140,17 @@ def make_step(options: argparse.Namespace, variant: str, ours: MUTR) -> Callable
 
 def official_optimizer(model: nn.Module) -> torch.optim.AdamW:
     """The four groups of the official train.py, by its names."""
-    kinds = {"backbone": ["backbone.0"], "text_encoder": ["text_encoder"],
-             "linear_proj": ["reference_points", "sampling_offsets"]}  # fmt: skip
-    rates = {"backbone": OPTIM.lr_backbone, "text_encoder": OPTIM.lr_text_encoder,
-             "linear_proj": OPTIM.lr_linear_proj, "main": OPTIM.lr}  # fmt: skip
+    kinds = {
+        "backbone": ["backbone.0"],
+        "text_encoder": ["text_encoder"],
+        "linear_proj": ["reference_points", "sampling_offsets"],
+    }
+    rates = {
+        "backbone": OPTIM.lr_backbone,
+        "text_encoder": OPTIM.lr_text_encoder,
+        "linear_proj": OPTIM.lr_linear_proj,
+        "main": OPTIM.lr,
+    }
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in rates}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -63,9 +63,13 @@ class LastCheckpoint(Checkpoint):
         self.signal = number
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Clip,
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Clip,
         batch_idx: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         passes = trainer.accumulate_grad_batches
         if (batch_idx + 1) % passes and batch_idx + 1 < trainer.num_training_batches:
             return
@@ -106,8 +110,14 @@ class LastCheckpoint(Checkpoint):
                 }
                 for clip in exception.clips
             ]
-            write_json(file, {"epoch": trainer.current_epoch, "step": trainer.global_step,
-                              "forward_passes": clips})  # fmt: skip
+            write_json(
+                file,
+                {
+                    "epoch": trainer.current_epoch,
+                    "step": trainer.global_step,
+                    "forward_passes": clips,
+                },
+            )
 
 
 class Speed(Callback):
@@ -131,16 +141,22 @@ class Speed(Callback):
         self._waited += time.perf_counter() - self._left
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Clip,
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Clip,
         batch_idx: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._clips += len(batch) * trainer.world_size
         self._left = time.perf_counter()
         step_done = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if step_done and trainer.global_step % self.every_n_steps == 0:
             elapsed = self._left - self._started
-            values = {"train/clips_per_second": self._clips / elapsed,
-                      "train/loader_wait_share": self._waited / elapsed}  # fmt: skip
+            values = {
+                "train/clips_per_second": self._clips / elapsed,
+                "train/loader_wait_share": self._waited / elapsed,
+            }
             if pl_module.device.type == "cuda":
                 peak = torch.cuda.max_memory_allocated(pl_module.device)
                 values["train/gpu_memory_gib"] = peak / 2**30

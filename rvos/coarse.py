@@ -64,9 +64,12 @@ class CoarseSettings:
             if getattr(self, key) not in get_args(choices)
         ]
         for key, minimum in (
-            ("clip_length", 1), ("script_processes", 1), ("short_side", 32),
-            ("expression_batch", 1), ("cpu_threads", 1),
-        ):  # fmt: skip
+            ("clip_length", 1),
+            ("script_processes", 1),
+            ("short_side", 32),
+            ("expression_batch", 1),
+            ("cpu_threads", 1),
+        ):
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
                 problems.append(f"coarse.{key}: expected an integer >= {minimum}, got {value!r}")
@@ -131,8 +134,12 @@ class QueryScores:
 
     def as_json(self) -> dict[str, Any]:
         frames = {"start": self.frame_idx.start, "step": self.frame_idx.step}
-        return {**frames, "frames": len(self.frame_idx), "scores": list(self.scores),
-                "query": self.query}  # fmt: skip
+        return {
+            **frames,
+            "frames": len(self.frame_idx),
+            "scores": list(self.scores),
+            "query": self.query,
+        }
 
 
 @dataclass(frozen=True)
@@ -211,8 +218,15 @@ def answer(
                 pixels = frames.clip(clip, device).to(weights.dtype)
                 video = model.encode_video(pixels[None])  # (1, T, 3, h, w)
                 for batch, text in zip(batches, texts, strict=True):
-                    _answer_clip(model, video, text, clip, [drafts[i] for i in batch],
-                                 frames.original_size, settings)  # fmt: skip
+                    _answer_clip(
+                        model,
+                        video,
+                        text,
+                        clip,
+                        [drafts[i] for i in batch],
+                        frames.original_size,
+                        settings,
+                    )
                     if report is not None:
                         report(len(clip) * len(batch))
                 del video

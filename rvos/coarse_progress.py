@@ -34,10 +34,14 @@ class CoarseProgress:
         self._answered = 0  # expression-frames of the video in progress
         self._started: float | None = None  # None: not shown
         self._bar = Progress(
-            TextColumn("Coarse masks"), BarColumn(), TextColumn("{task.fields[status]}"),
-            TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn(),
+            TextColumn("Coarse masks"),
+            BarColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
             speed_estimate_period=3600,
-        )  # fmt: skip
+        )
         self._task = self._bar.add_task("", total=self._total, start=False, status="")
 
     def start(self) -> None:
@@ -80,8 +84,10 @@ class CoarseProgress:
         answered = self._finished + self._answered
         expressions = sum(len(video.expressions) for video in self.videos.values())
         rate = expressions * answered / self._total / seconds if self._total else 0.0
-        status = (f"{self.num_videos}/{len(self.videos)} videos, "
-                  f"{rate:.{1 if rate >= 1 else 3}f} expressions/s")  # fmt: skip
+        status = (
+            f"{self.num_videos}/{len(self.videos)} videos, "
+            f"{rate:.{1 if rate >= 1 else 3}f} expressions/s"
+        )
         self._bar.update(self._task, completed=answered, status=status)
         if not self._bar.console.is_terminal and now - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = now

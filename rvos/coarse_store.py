@@ -34,8 +34,15 @@ from rvos.stores import Store, file_sha256
 log = logging.getLogger(__name__)
 
 # Settings of conf/model that do not change what given weights answer.
-_TRAINING_ONLY = {"_target_", "weights", "freeze_text_encoder", "dropout", "mti_dropout",
-                  "checkpoint_backbone", "checkpoint_encoder"}  # fmt: skip
+_TRAINING_ONLY = {
+    "_target_",
+    "weights",
+    "freeze_text_encoder",
+    "dropout",
+    "mti_dropout",
+    "checkpoint_backbone",
+    "checkpoint_encoder",
+}
 
 
 def open_coarse_store(
@@ -110,8 +117,13 @@ def run_coarse(
     elif trainer.is_global_zero:
         log.info("coarse masks: all %d videos are in %s", len(wanted), store.path)
     if unreadable:
-        fatal.append(list_problems("Frames that cannot be read; the other videos are done, and "
-                                   "a second start does only these", unreadable))  # fmt: skip
+        fatal.append(
+            list_problems(
+                "Frames that cannot be read; the other videos are done, and "
+                "a second start does only these",
+                unreadable,
+            )
+        )
     if fatal:
         raise InputError("\n".join(dict.fromkeys(fatal)))
 
@@ -220,8 +232,9 @@ class CoarsePredictor(pl.LightningModule):
         assert self.model is not None
         encode_text = encoder(self.model, [expression.text for expression in video.expressions])
         try:
-            return answer(self.model, frames, encode_text, plans, self.settings,
-                          report=self.progress.advance)  # fmt: skip
+            return answer(
+                self.model, frames, encode_text, plans, self.settings, report=self.progress.advance
+            )
         except torch.OutOfMemoryError:
             raise InputError(
                 f"video {video.name}: {max(len(clip) for clip in plans[0])} frames of "

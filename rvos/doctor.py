@@ -104,13 +104,21 @@ def _devices() -> Iterator[Finding]:
 
     if not torch.cuda.is_available():
         built = torch.version.cuda or "none"
-        yield Finding("absent", "GPU", f"none that torch {torch.__version__} (CUDA {built}) can "
-                      "use; networks run on the CPU, the full models slowly")  # fmt: skip
+        yield Finding(
+            "absent",
+            "GPU",
+            f"none that torch {torch.__version__} (CUDA {built}) can "
+            "use; networks run on the CPU, the full models slowly",
+        )
     for i in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(i)
         bf16 = "" if torch.cuda.is_bf16_supported() else ", no bf16: trainer.precision=32-true"
-        yield Finding("ok", f"GPU {i}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB, "
-                      f"compute capability {device.major}.{device.minor}{bf16}")  # fmt: skip
+        yield Finding(
+            "ok",
+            f"GPU {i}",
+            f"{device.name}, {device.total_memory / 2**30:.0f} GiB, "
+            f"compute capability {device.major}.{device.minor}{bf16}",
+        )
 
 
 def _programs() -> Iterator[Finding]:
@@ -120,13 +128,19 @@ def _programs() -> Iterator[Finding]:
         if "libx264" in av.codecs_available:
             yield Finding("ok", "H.264", "PyAV writes videos that browsers play")
         else:
-            yield Finding("absent", "H.264", "this PyAV has no libx264; predict.py needs it: "
-                          "pip install --force-reinstall av")  # fmt: skip
+            yield Finding(
+                "absent",
+                "H.264",
+                "this PyAV has no libx264; predict.py needs it: pip install --force-reinstall av",
+            )
     for module, what, todo in (
         ("mmcv", "mmcv", "only for model.deform_attn=mmcv, its CUDA kernel"),
-        ("hydra_plugins.hydra_submitit_launcher", "SLURM launcher",
-         "only for hydra/launcher=slurm: pip install hydra-submitit-launcher"),
-    ):  # fmt: skip
+        (
+            "hydra_plugins.hydra_submitit_launcher",
+            "SLURM launcher",
+            "only for hydra/launcher=slurm: pip install hydra-submitit-launcher",
+        ),
+    ):
         try:
             found = importlib.util.find_spec(module) is not None
         except ModuleNotFoundError:  # of the parent package
@@ -135,11 +149,17 @@ def _programs() -> Iterator[Finding]:
     if shutil.which("chromium") and shutil.which("chromedriver"):
         yield Finding("ok", "Chromium", "the tests of the report's page can run")
     else:
-        yield Finding("absent", "Chromium", "only for the tests of the report's page: Debian's "
-                      "chromium and chromium-driver")  # fmt: skip
+        yield Finding(
+            "absent",
+            "Chromium",
+            "only for the tests of the report's page: Debian's chromium and chromium-driver",
+        )
     mode = os.environ.get("WANDB_MODE")
-    yield Finding("ok", "W&B", f"WANDB_MODE={mode}" if mode else
-                  "logger=wandb needs `wandb login`, or WANDB_MODE=offline")  # fmt: skip
+    yield Finding(
+        "ok",
+        "W&B",
+        f"WANDB_MODE={mode}" if mode else "logger=wandb needs `wandb login`, or WANDB_MODE=offline",
+    )
 
 
 def _data(folder: Path) -> Iterator[Finding]:
@@ -158,24 +178,33 @@ def _data(folder: Path) -> Iterator[Finding]:
             missing = "" if "images" in parts else "; no JPEGImages: only given masks can be used"
             yield Finding("ok", f"data {root.name}/{split}", ", ".join(parts) + missing)
     if not found:
-        yield Finding("absent", "data", f"no data set in {where}; docs/data.md says how to get "
-                      f"MeViS there as mevis/{{{','.join(_SPLITS)}}}")  # fmt: skip
+        yield Finding(
+            "absent",
+            "data",
+            f"no data set in {where}; docs/data.md says how to get "
+            f"MeViS there as mevis/{{{','.join(_SPLITS)}}}",
+        )
 
 
 def _weights(folder: Path) -> Iterator[Finding]:
     """What lies in paths.weights, the demo's weights, those that the settings call by their Hugging
     Face names, and the noun parser's model where NLTK looks for it."""
-    files = sorted(p for p in folder.iterdir() if not p.name.startswith(".")) \
-        if folder.is_dir() else []  # fmt: skip
+    files = (
+        sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+    )
     for path in files:
         if path.is_file():
             yield Finding("ok", f"weights {path.name}", f"{path.stat().st_size / 2**20:.0f} MiB")
         else:
             yield Finding("ok", f"weights {path.name}/", f"{sum(1 for _ in path.iterdir())} files")
     if not files:
-        yield Finding("absent", "weights", f"nothing in {folder.resolve()} (RVOS_WEIGHTS); "
-                      "docs/weights.md says where each official file comes from. `make demo` "
-                      "trains a small model of its own")  # fmt: skip
+        yield Finding(
+            "absent",
+            "weights",
+            f"nothing in {folder.resolve()} (RVOS_WEIGHTS); "
+            "docs/weights.md says where each official file comes from. `make demo` "
+            "trains a small model of its own",
+        )
     demo = CONFIG_DIR.parent / "checkpoints" / "mutr_tiny_demo.pth"
     if demo.is_file():
         yield Finding("ok", "demo's weights", "predict.py and make demo; synthetic shapes only")
@@ -210,9 +239,13 @@ def _hub_weights() -> Iterator[Finding]:
         if Path(name).is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str):
             yield Finding("ok", what, name)
         else:
-            yield Finding("absent", what, f"{name} is not in the Hugging Face cache: loaded at the "
-                          f"first use where there is a network, or give {key}=FOLDER "
-                          "(docs/weights.md)")  # fmt: skip
+            yield Finding(
+                "absent",
+                what,
+                f"{name} is not in the Hugging Face cache: loaded at the "
+                f"first use where there is a network, or give {key}=FOLDER "
+                "(docs/weights.md)",
+            )
 
 
 def main() -> int:

@@ -22,8 +22,18 @@ from rvos.masks import FileError, write_bytes
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
 SETTINGS_FILE = "config.yaml"
 # Keys that may differ between two runs into one folder: they do not change any result.
-_FREE_KEYS = {"output_dir", "paths", "score.workers", "ckpt_path", "data.num_workers",
-              "coarse.expression_batch", "trainer", "callbacks", "logger", "report"}
+_FREE_KEYS = {
+    "output_dir",
+    "paths",
+    "score.workers",
+    "ckpt_path",
+    "data.num_workers",
+    "coarse.expression_batch",
+    "trainer",
+    "callbacks",
+    "logger",
+    "report",
+}
 
 
 def entry_point(
@@ -114,8 +124,10 @@ def check_folder_of_ranks() -> None:
         o.startswith("hydra.run.dir=") for o in overrides.hydra
     )
     if started and not given and not is_multirun():
-        raise InputError("under torchrun and srun every process resolves its own run folder: give "
-                         "output_dir=..., one for all")
+        raise InputError(
+            "under torchrun and srun every process resolves its own run folder: give "
+            "output_dir=..., one for all"
+        )
 
 
 def check_folder(

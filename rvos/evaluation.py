@@ -120,11 +120,15 @@ def _decisions(noun: str, refinement: Refinement) -> dict[str, Any]:
         "noun": noun,
         "combinations": [list(c) for c in refinement.combinations],
         "windows": [
-            {"start": w.start, "stop": w.stop, "selected": list(w.selected),
-             "kept_coarse": w.kept_coarse}
+            {
+                "start": w.start,
+                "stop": w.stop,
+                "selected": list(w.selected),
+                "kept_coarse": w.kept_coarse,
+            }
             for w in refinement.windows
         ],
-    }  # fmt: skip
+    }
 
 
 def _result(

@@ -70,8 +70,9 @@ class FrameFolder:
         if not self.folder.is_dir():
             raise FrameError(f"{self.folder}: no such folder of frames")
         if names is None:
-            self._files = sorted(p for p in self.folder.iterdir()
-                                 if p.suffix.lower() in IMAGE_SUFFIXES)
+            self._files = sorted(
+                p for p in self.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES
+            )
         else:
             self._files = [self.folder / f"{name}.jpg" for name in names]
             missing = [file.name for file in self._files if not file.is_file()]
@@ -106,8 +107,9 @@ class VideoFile:
         with _open_video(self.path) as container:
             stream = container.streams.video[0]
             self.fps = float(stream.average_rate) if stream.average_rate else None
-            num_frames = sum(1 for packet in container.demux(stream)
-                             if packet.size and not packet.is_discard)
+            num_frames = sum(
+                1 for packet in container.demux(stream) if packet.size and not packet.is_discard
+            )
         self.names = tuple(f"{frame_idx:05d}" for frame_idx in range(num_frames))
         self.size = next(self._decode(), np.zeros((0, 0, 3), np.uint8)).shape[:2]
         if not num_frames or not all(self.size):
@@ -125,8 +127,10 @@ class VideoFile:
             yield frame
             count += 1
         if count < len(self):
-            raise FrameError(f"{self.path}: frame {count} cannot be decoded; the file announces "
-                             f"{len(self)} frames and may be cut off")
+            raise FrameError(
+                f"{self.path}: frame {count} cannot be decoded; the file announces "
+                f"{len(self)} frames and may be cut off"
+            )
 
     def _decode(self) -> Iterator[Frame]:
         import av
@@ -156,7 +160,11 @@ class DecodedFrames:
     def __init__(self, source: Frames):
         self.frames = source
         self.source, self.names, self.size, self.fps = (
-            source.source, source.names, source.size, source.fps)
+            source.source,
+            source.names,
+            source.size,
+            source.fps,
+        )
         self._file = tempfile.TemporaryFile(prefix="rvos-frames-")  # noqa: SIM115
         self._reader = iter(source)
         self._num_decoded = 0
@@ -192,8 +200,12 @@ class DecodedFrames:
     def __enter__(self) -> "DecodedFrames":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
 
@@ -216,8 +228,9 @@ def _open_video(path: Path) -> Any:
     try:
         import av
     except ImportError:
-        raise InputError(f"{path}: reading a video file needs PyAV: pip install 'rvos[models]'"
-                         ) from None
+        raise InputError(
+            f"{path}: reading a video file needs PyAV: pip install 'rvos[models]'"
+        ) from None
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:
@@ -230,8 +243,10 @@ def _open_video(path: Path) -> Any:
 
 def _check_size(frame: Frame, size: tuple[int, int], where: str) -> None:
     if frame.shape[:2] != size:
-        raise FrameError(f"{where}: expected {size[0]} x {size[1]} pixels (height x width) as in "
-                         f"the first frame, got {frame.shape[0]} x {frame.shape[1]}")
+        raise FrameError(
+            f"{where}: expected {size[0]} x {size[1]} pixels (height x width) as in "
+            f"the first frame, got {frame.shape[0]} x {frame.shape[1]}"
+        )
 
 
 def fingerprint(path: Path) -> str:

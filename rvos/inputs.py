@@ -76,13 +76,17 @@ class Inputs:
         raw_masklets = self._read(self.masklets, video, "Masklets") if self.masklets else {}
         lists = [m for m in raw_masklets.values() if isinstance(m, list)]
         size = size or _size_of(raw_coarse.values()) or _size_of(t for m in lists for t in m)
-        truths = None if self.annotations is None else {
-            e.annotation_ids: merge_tracks(
-                [by_annotation[a] for a in e.annotation_ids if by_annotation.get(a)],
-                len(video.frames),
-            )
-            for e in video.expressions
-        }  # fmt: skip
+        truths = (
+            None
+            if self.annotations is None
+            else {
+                e.annotation_ids: merge_tracks(
+                    [by_annotation[a] for a in e.annotation_ids if by_annotation.get(a)],
+                    len(video.frames),
+                )
+                for e in video.expressions
+            }
+        )
         coarse = {
             e.expression_id: self._coarse_track(raw_coarse, video, e.expression_id, size)
             for e in video.expressions

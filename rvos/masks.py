@@ -168,8 +168,10 @@ def _check_form(rle: Any, size: Sequence[int] | None) -> None:
     ):
         raise MaskError(f"size: expected [height, width] of positive integers, got {_short(found)}")
     if size is not None and list(found) != list(size):
-        raise MaskError(f"expected a mask of {size[0]} x {size[1]} pixels (height x width), "
-                        f"got {found[0]} x {found[1]}")
+        raise MaskError(
+            f"expected a mask of {size[0]} x {size[1]} pixels (height x width), "
+            f"got {found[0]} x {found[1]}"
+        )
     if not isinstance(rle["counts"], str | bytes):
         raise MaskError(f"counts: expected a compressed RLE string, got {_short(rle['counts'])}")
 
@@ -367,8 +369,10 @@ class TrackFiles:
                 elif p.name.endswith((".json", ".json.gz")) and p.name != "provenance.json":
                     self._files[p.name.removesuffix(".gz").removesuffix(".json")] = p
             if not self._files:
-                raise FileError(f"{self.path}: expected <video>.json[.gz] files or <video> folders "
-                                "of PNG masks, found none")
+                raise FileError(
+                    f"{self.path}: expected <video>.json[.gz] files or <video> folders "
+                    "of PNG masks, found none"
+                )
         elif self.path.is_file():
             self._in_memory = dict(stream_json(self.path))
         else:

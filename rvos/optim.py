@@ -47,9 +47,12 @@ class Optim:
     def optimizer(self, model: nn.Module) -> AdamW:
         """Groups without trainable parameters are left out; each carries its `name`."""
         rates = dict(
-            zip(GROUPS, (self.lr, self.lr_backbone, self.lr_text_encoder, self.lr_linear_proj),
-                strict=True)
-        )  # fmt: skip
+            zip(
+                GROUPS,
+                (self.lr, self.lr_backbone, self.lr_text_encoder, self.lr_linear_proj),
+                strict=True,
+            )
+        )
         members: dict[str, list[nn.Parameter]] = {group: [] for group in GROUPS}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:

@@ -156,8 +156,9 @@ class LossSums:
         sums = torch.stack([total, *loss.parts.values(), clip.valid.sum().to(total)])
         self._names = ["loss", *loss.parts]
         self._sums = sums if self._sums is None else self._sums + sums
-        self.clips.append({"identities": clip.identities, "frame_idx": clip.frame_idx,
-                           "loss": total})  # fmt: skip
+        self.clips.append(
+            {"identities": clip.identities, "frame_idx": clip.frame_idx, "loss": total}
+        )
 
     def means(self, trainer: pl.Trainer) -> tuple[dict[str, Tensor], Tensor]:
         """Losses per valid frame over all ranks, and the number of valid frames (at least 1)."""

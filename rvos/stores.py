@@ -72,8 +72,9 @@ class Store:
         try:
             write_json(self._provenance_file, {**self.provenance, "rvos_version": __version__})
         except OSError as error:
-            raise InputError(f"paths.stores: cannot write to {self.path}: {error.strerror}"
-                             ) from None
+            raise InputError(
+                f"paths.stores: cannot write to {self.path}: {error.strerror}"
+            ) from None
 
     def check(self) -> None:
         """Raise InputError naming each setting in which the folder's files differ from ours."""
@@ -81,7 +82,8 @@ class Store:
         differences = list(_differences(self.provenance, found))
         if differences:
             raise InputError(
-                f"{self.path}: made under other settings: " + "; ".join(differences)
+                f"{self.path}: made under other settings: "
+                + "; ".join(differences)
                 + ". Delete the folder or choose the settings it was made with."
             )
 

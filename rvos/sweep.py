@@ -114,8 +114,13 @@ def overrides_of(sweep: Sweep, run: dict[str, Any], extra: Sequence[str]) -> lis
 
 
 def _text(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if value is True or value is False \
-        else str(value)  # fmt: skip
+    return (
+        "null"
+        if value is None
+        else str(value).lower()
+        if value is True or value is False
+        else str(value)
+    )
 
 
 def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console) -> list[Path]:
@@ -130,27 +135,36 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
         if (target / _FINISHED).is_file():
             before, now = set(read_json(target / _FINISHED)), set(overrides)
             if before != now:
-                raise InputError(f"{target}: finished before with other overrides: "
-                                 f"{' '.join(sorted(before ^ now))}; delete it, or give the "
-                                 "overrides it was run with")
+                raise InputError(
+                    f"{target}: finished before with other overrides: "
+                    f"{' '.join(sorted(before ^ now))}; delete it, or give the "
+                    "overrides it was run with"
+                )
             console.print(f"[{number}/{len(runs)}] {label}: finished before", soft_wrap=True)
             continue
         console.print(f"[{number}/{len(runs)}] {label}", soft_wrap=True)
         program = CONFIG_DIR.parent / sweep.program
         done = subprocess.run([sys.executable, str(program), *overrides])
         if done.returncode:
-            raise InputError(f"{label}: {sweep.program} ended with status {done.returncode}; "
-                             "the same command continues here")
+            raise InputError(
+                f"{label}: {sweep.program} ended with status {done.returncode}; "
+                "the same command continues here"
+            )
         write_json(target / _FINISHED, sorted(overrides))
     return folders
 
 
 def print_results(sweep: Sweep, folders: Sequence[Path], console: Console) -> None:
     """The scores of the runs that left metrics.json, the best by the sweep's metric first."""
-    found = {folder.name: read_json(folder / "metrics.json") for folder in folders
-             if (folder / "metrics.json").is_file()}  # fmt: skip
-    rows = [(name, content["last"] if "last" in content else scores(content))  # train.py: `last`
-            for name, content in found.items()]  # fmt: skip
+    found = {
+        folder.name: read_json(folder / "metrics.json")
+        for folder in folders
+        if (folder / "metrics.json").is_file()
+    }
+    rows = [
+        (name, content["last"] if "last" in content else scores(content))  # train.py: `last`
+        for name, content in found.items()
+    ]
     if not rows:
         return
     columns = [sweep.metric.replace("JF", score) for score in ("J", "F", "JF")]
@@ -164,8 +178,11 @@ def print_results(sweep: Sweep, folders: Sequence[Path], console: Console) -> No
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m rvos.sweep", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m rvos.sweep",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("sweep", type=Path, help="sweeps/<name>.yaml")
     parser.add_argument("overrides", nargs="*", help="key=value for every run")
     given = parser.parse_args(arguments)

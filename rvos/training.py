@@ -46,8 +46,10 @@ def resume_from(ckpt_path: str | None, folder: Path, runs: Path) -> Path | None:
     if ckpt_path is None and own.is_file():
         if int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0:
             return own
-        raise InputError(f"output_dir {folder} holds checkpoints; go on with ckpt_path=last, or "
-                         "choose another folder")
+        raise InputError(
+            f"output_dir {folder} holds checkpoints; go on with ckpt_path=last, or "
+            "choose another folder"
+        )
     if ckpt_path != "last":
         if ckpt_path is not None and not Path(ckpt_path).is_file():
             raise InputError(f"ckpt_path: {ckpt_path}: no such file")
@@ -86,8 +88,10 @@ def check_loggers(trainer: pl.Trainer) -> None:
             try:
                 _ = logger.experiment
             except (CommError, UsageError) as error:
-                raise InputError(f"logger=wandb: {error}\nLog in with `wandb login`, or set "
-                                 "WANDB_MODE=offline and `wandb sync` later") from None
+                raise InputError(
+                    f"logger=wandb: {error}\nLog in with `wandb login`, or set "
+                    "WANDB_MODE=offline and `wandb sync` later"
+                ) from None
 
 
 def finish(trainer: pl.Trainer, model: MUTR, folder: Path) -> dict[str, Any]:
@@ -98,7 +102,11 @@ def finish(trainer: pl.Trainer, model: MUTR, folder: Path) -> dict[str, Any]:
     load_weights(model.cpu(), source)
     save_official(model, folder / WEIGHTS)
     values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-    metrics = {"steps": trainer.global_step, "epochs": trainer.current_epoch,
-               "weights_of": source.name, "last": values}  # fmt: skip
+    metrics = {
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "weights_of": source.name,
+        "last": values,
+    }
     write_json(folder / METRICS, metrics)
     return metrics

@@ -76,9 +76,7 @@ class VideoScores:
         summary = Summary.of([j for j, _ in scores], [f for _, f in scores])
         return {"J": summary.J, "F": summary.F, "JF": summary.JF}
 
-    def _video(
-        self, model: MUTR, idx: int
-    ) -> tuple[list[tuple[float, float]], list[Overlay]]:
+    def _video(self, model: MUTR, idx: int) -> tuple[list[tuple[float, float]], list[Overlay]]:
         """(J, F) of every expression, means over the frames; and the overlay of one of them."""
         video = self.videos[idx]
         frames = FrameFolder(self.split.folder / "JPEGImages" / video.name, video.frames)
@@ -100,10 +98,15 @@ class VideoScores:
     def _target(self, video: Video, expression: Expression, size: tuple[int, int]) -> Track:
         problems: list[str] = []
         tracks = [
-            check_track(self.truth.track(i), len(video.frames), size,
-                        f"video {video.name}, annotation {i}", problems)
+            check_track(
+                self.truth.track(i),
+                len(video.frames),
+                size,
+                f"video {video.name}, annotation {i}",
+                problems,
+            )
             for i in expression.annotation_ids
-        ]  # fmt: skip
+        ]
         if problems:
             raise InputError(list_problems(f"{self.split.folder}: bad masks", problems))
         return merge_tracks(tracks, len(video.frames))
@@ -136,8 +139,17 @@ def _log_table(logger: WandbLogger, overlays: Sequence[Overlay], step: int) -> N
         frame, target, prediction = np.hsplit(overlay.image, 3)
         images = [wandb.Image(panel) for panel in (frame, target, prediction)]
         expression = overlay.expression
-        rows.append([step, expression.video, expression.expression_id, expression.text,
-                     *images, overlay.JF])  # fmt: skip
-    columns = ["step", "video", "expression_id", "expression", "frame", "target", "prediction",
-               "JF"]  # fmt: skip
+        rows.append(
+            [step, expression.video, expression.expression_id, expression.text, *images, overlay.JF]
+        )
+    columns = [
+        "step",
+        "video",
+        "expression_id",
+        "expression",
+        "frame",
+        "target",
+        "prediction",
+        "JF",
+    ]
     logger.log_table("val/overlays", columns=columns, data=rows)

@@ -25,11 +25,17 @@ from tests.test_coarse import MODEL, SHORT_SIDE, settings_for
 def main(folder: Path, stores: Path, devices: int, **trouble: str) -> None:
     split = read_split(folder, "valid")
     settings = settings_for(checkpoint=str(folder / "mutr.pth"), short_side=SHORT_SIDE)
-    trainer = pl.Trainer(accelerator="cpu", devices=devices, logger=False,
-                         strategy="ddp" if devices > 1 else "auto",
-                         enable_checkpointing=False, enable_model_summary=False)  # fmt: skip
-    store = open_coarse_store(stores, split, settings, data_name="tiny", model=MODEL,
-                              precision=str(trainer.precision))  # fmt: skip
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=devices,
+        logger=False,
+        strategy="ddp" if devices > 1 else "auto",
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    store = open_coarse_store(
+        stores, split, settings, data_name="tiny", model=MODEL, precision=str(trainer.precision)
+    )
     rank = os.environ.get("LOCAL_RANK", "0")  # Lightning gives it to the processes it starts
     if "filled" in trouble and rank == "1":
         for stage in ("coarse_scores", "coarse"):

@@ -52,8 +52,9 @@ def break_huffman_table(path):
     path.write_bytes(bytes(data))
 
 
-def write_split(root, split="train", *, videos=("cat",), masks=MASKS, expressions=EXPRESSIONS,
-                frames=FRAMES):
+def write_split(
+    root, split="train", *, videos=("cat",), masks=MASKS, expressions=EXPRESSIONS, frames=FRAMES
+):
     """Write videos that all have the same frames, expressions and annotations; returns `root`."""
     for video in videos:
         for t, name in enumerate(dict.fromkeys(frames)):

@@ -15,15 +15,29 @@ from rvos.data.synthetic import synthesize
 from rvos.masks import read_json
 
 pytestmark = pytest.mark.slow
-MODEL = ["data=synthetic", "model=mutr_tiny", "model.num_queries=1", "model.hidden_dim=32",
-         "coarse.short_side=64", "trainer.accelerator=cpu"]  # fmt: skip
+MODEL = [
+    "data=synthetic",
+    "model=mutr_tiny",
+    "model.num_queries=1",
+    "model.hidden_dim=32",
+    "coarse.short_side=64",
+    "trainer.accelerator=cpu",
+]
 TRAIN = [
-    *MODEL, "data.clip.num_frames=2", "data.clip.resizing.short_sides=[64]",
-    "data.clip.resizing.max_long_side=96", "data.clip.resizing.crop_probability=0",
-    "data.clip.plain_short_side=64", "data.val_split=null", "data.num_workers=1",
-    "trainer.max_steps=6", "trainer.limit_train_batches=6", "score.max_videos=1",
-    "callbacks.last.every_n_steps=2", "callbacks.best=null",
-]  # fmt: skip
+    *MODEL,
+    "data.clip.num_frames=2",
+    "data.clip.resizing.short_sides=[64]",
+    "data.clip.resizing.max_long_side=96",
+    "data.clip.resizing.crop_probability=0",
+    "data.clip.plain_short_side=64",
+    "data.val_split=null",
+    "data.num_workers=1",
+    "trainer.max_steps=6",
+    "trainer.limit_train_batches=6",
+    "score.max_videos=1",
+    "callbacks.last.every_n_steps=2",
+    "callbacks.best=null",
+]
 # stage -> what is there, under the run folder or the stores, soon after it has begun to write
 BEGUN = {
     "coarse": "stores/coarse/*/*.json.gz",
@@ -46,10 +60,17 @@ class Chain:
 
     def evaluate(self, *more):
         return self.command(
-            "eval", *MODEL, "coarse=mutr_tiny", "masklets=flow", "submission=true",
-            f"coarse.checkpoint={self.folder / 'train/mutr.pth'}", "trainer.devices=2",
-            f"paths.stores={self.folder / 'stores'}", f"output_dir={self.folder / 'run'}", *more,
-        )  # fmt: skip
+            "eval",
+            *MODEL,
+            "coarse=mutr_tiny",
+            "masklets=flow",
+            "submission=true",
+            f"coarse.checkpoint={self.folder / 'train/mutr.pth'}",
+            "trainer.devices=2",
+            f"paths.stores={self.folder / 'stores'}",
+            f"output_dir={self.folder / 'run'}",
+            *more,
+        )
 
     def command(self, program, *arguments):
         return [sys.executable, f"{program}.py", f"data.root={self.data}", *arguments]
@@ -58,11 +79,17 @@ class Chain:
         """SHA-256 of masks, decisions, scores, submission and weights. (The report's page and
         config.yaml name the folder they lie in.)"""
         made = [p for p in self.folder.rglob("*") if p.is_file()]
-        kept = [p for p in made if p.suffix in {".gz", ".json", ".csv", ".zip"}
-                and "train" not in p.relative_to(self.folder).parts]  # fmt: skip
+        kept = [
+            p
+            for p in made
+            if p.suffix in {".gz", ".json", ".csv", ".zip"}
+            and "train" not in p.relative_to(self.folder).parts
+        ]
         kept.append(self.folder / "train/mutr.pth")
-        return {str(p.relative_to(self.folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-                for p in kept}  # fmt: skip
+        return {
+            str(p.relative_to(self.folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in kept
+        }
 
 
 def run(command):
@@ -73,8 +100,14 @@ def run(command):
 
 def kill_once(command, folder, pattern):
     """Start it, and SIGKILL it and its workers as soon as a file of `pattern` is there."""
-    process = subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     deadline = time.monotonic() + 240
     while not any(folder.glob(pattern)):
         assert process.poll() is None, process.stderr.read()[-3000:]
@@ -89,10 +122,20 @@ def kill_once(command, folder, pattern):
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chain") / "data"
     synthesize(
-        folder, num_videos={"train": 2, "valid_u": 6}, hidden_truth=[], num_frames=8,
-        size=(64, 96), num_objects=(2, 3), object_size=(0.25, 0.4), camera_shake=0.0, pillars=0.0,
-        no_target=0.0, jpeg_quality=90, seed=5, workers=1,
-    )  # fmt: skip
+        folder,
+        num_videos={"train": 2, "valid_u": 6},
+        hidden_truth=[],
+        num_frames=8,
+        size=(64, 96),
+        num_objects=(2, 3),
+        object_size=(0.25, 0.4),
+        camera_shake=0.0,
+        pillars=0.0,
+        no_target=0.0,
+        jpeg_quality=90,
+        seed=5,
+        workers=1,
+    )
     return folder
 
 
@@ -109,8 +152,19 @@ def test_the_chain(undisturbed):
     assert metrics["num_frames"] == 8 * metrics["num_expressions"] > 0
     assert (undisturbed.folder / "run/report/index.html").stat().st_size > 10_000
     archive = undisturbed.folder / "run/submission.zip"
-    run([sys.executable, "-m", "rvos.report.submission", "check", archive,
-         "--root", undisturbed.data, "--split", "valid_u"])  # fmt: skip
+    run(
+        [
+            sys.executable,
+            "-m",
+            "rvos.report.submission",
+            "check",
+            archive,
+            "--root",
+            undisturbed.data,
+            "--split",
+            "valid_u",
+        ]
+    )
 
 
 def test_killed_once_in_every_stage(undisturbed, data):

@@ -98,10 +98,12 @@ def case(tmp_path_factory):
 def run(case: Path, stores: Path, **changes):
     split = read_split(case, "valid")
     settings = settings_for(checkpoint=str(case / "mutr.pth"), short_side=SHORT_SIDE, **changes)
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False,
-                         enable_model_summary=False)  # fmt: skip
-    store = open_coarse_store(stores, split, settings, data_name="tiny", model=MODEL,
-                              precision=str(trainer.precision))  # fmt: skip
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False
+    )
+    store = open_coarse_store(
+        stores, split, settings, data_name="tiny", model=MODEL, precision=str(trainer.precision)
+    )
     run_coarse(split, store, settings, build_model=partial(build_mutr, **MODEL), trainer=trainer)
     return store
 
@@ -146,10 +148,13 @@ def test_released_script_lengths():
 
 
 def test_released_script_follows_the_order_of_names():
-    videos = [Video("b", ("0",) * 8, (Expression("b", "0", "x", ()),)),
-              Video("a", ("0",) * 5, (Expression("a", "0", "x", ()),))]  # fmt: skip
-    plans = plan_clips(videos, clip_plan="released_script", clip_length=4, sampling="strided",
-                       processes=1)  # fmt: skip
+    videos = [
+        Video("b", ("0",) * 8, (Expression("b", "0", "x", ()),)),
+        Video("a", ("0",) * 5, (Expression("a", "0", "x", ()),)),
+    ]
+    plans = plan_clips(
+        videos, clip_plan="released_script", clip_length=4, sampling="strided", processes=1
+    )
     assert [len(clip) for clip in plans["a"][0]] == [3, 2]
     assert [len(clip) for clip in plans["b"][0]] == [2, 2, 2, 2]
 
@@ -204,8 +209,10 @@ def segment(tmp_path, model, **changes):
 
 def differing_pixels(a, b) -> int:
     blank = np.zeros((60, 90), np.uint8)
-    pairs = [(blank if x is None else decode(x), blank if y is None else decode(y))
-             for x, y in zip(a.track, b.track, strict=True)]  # fmt: skip
+    pairs = [
+        (blank if x is None else decode(x), blank if y is None else decode(y))
+        for x, y in zip(a.track, b.track, strict=True)
+    ]
     return max(int((x != y).sum()) for x, y in pairs)
 
 
@@ -253,13 +260,14 @@ class Undecided(torch.nn.Module):
         covered = torch.stack([torch.where(rows <= q, 5.0, -5.0) for q in range(3)])  # (N, h)
         chosen = covered if masks == "all" else covered[preferred : preferred + 1]
         return Predictions(
-            logits=torch.nn.functional.one_hot(torch.tensor(preferred), 3).float()[None, :, None]
+            logits=torch.nn.functional.one_hot(torch.tensor(preferred), 3)
+            .float()[None, :, None]
             .expand(number, -1, -1),
             boxes=torch.zeros(number, len(idx), 3, 4),
             query=torch.full((number,), preferred),
             mask_logits=chosen[None, None, :, :, None].expand(number, len(idx), -1, 4, 4),
             decoder_states=idx[None, :, None, None].float().expand(number, -1, 3, 1),
-        )  # fmt: skip
+        )
 
     def score_queries(self, decoder_states, heads):  # (E, T, N, C)
         assert decoder_states[0, :, 0, 0].tolist() == list(range(9)), "not in the video's order"
@@ -323,7 +331,10 @@ def test_store_holds_masks_scores_and_protocol(case, one_device):
     assert len(scores["protocol"]["checkpoint_sha256"]) == 64
     clips = scores["expressions"]["0"]["clips"]
     assert [(clip["start"], clip["step"], clip["frames"]) for clip in clips] == [
-        (0, 3, 3), (1, 3, 3), (2, 3, 3)]  # fmt: skip
+        (0, 3, 3),
+        (1, 3, 3),
+        (2, 3, 3),
+    ]
     assert all(clip["query"] == int(np.argmax(clip["scores"])) for clip in clips)
 
 
@@ -358,8 +369,14 @@ def test_other_settings_or_checkpoint_are_another_store(case, one_device, tmp_pa
 
     def opened(precision="32-true", model=MODEL, split=split, **changes):
         values = {"checkpoint": str(case / "mutr.pth"), "short_side": SHORT_SIDE} | changes
-        return open_coarse_store(tmp_path, split, settings_for(**values), data_name="tiny",
-                                 model=model, precision=precision)  # fmt: skip
+        return open_coarse_store(
+            tmp_path,
+            split,
+            settings_for(**values),
+            data_name="tiny",
+            model=model,
+            precision=precision,
+        )
 
     first_videos = replace(split, videos=split.videos[:3])
 
@@ -382,9 +399,15 @@ def test_other_settings_or_checkpoint_are_another_store(case, one_device, tmp_pa
 def worker(case, stores, devices, *trouble):
     command = [sys.executable, "-m", "tests.coarse_worker", case, stores, devices, *trouble]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([str(part) for part in command], cwd=ROOT, env=environment,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            start_new_session=True)  # fmt: skip
+    return subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 @pytest.mark.slow
@@ -451,10 +474,16 @@ def test_precisions(case, one_device, tmp_path, precision):
     split = read_split(case, "valid")
     split = replace(split, videos=split.videos[1:2])
     settings = settings_for(checkpoint=str(case / "mutr.pth"), short_side=SHORT_SIDE)
-    trainer = pl.Trainer(accelerator="cpu", precision=precision, logger=False,
-                         enable_checkpointing=False, enable_model_summary=False)  # fmt: skip
-    store = open_coarse_store(tmp_path, split, settings, data_name="tiny", model=MODEL,
-                              precision=str(trainer.precision))  # fmt: skip
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        precision=precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    store = open_coarse_store(
+        tmp_path, split, settings, data_name="tiny", model=MODEL, precision=str(trainer.precision)
+    )
     run_coarse(split, store, settings, build_model=partial(build_mutr, **MODEL), trainer=trainer)
     found, wanted = (TrackFiles(s.path).read("video1") for s in (store, one_device[1]))
     assert found.keys() == wanted.keys()
@@ -541,14 +570,16 @@ def test_a_checkpoint_that_changes_after_the_store_is_opened(case, tmp_path):
     split = read_split(folder, "valid")
     settings = settings_for(checkpoint=str(folder / "mutr.pth"), short_side=SHORT_SIDE)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    store = open_coarse_store(tmp_path, split, settings, data_name="tiny", model=MODEL,
-                              precision=str(trainer.precision))  # fmt: skip
+    store = open_coarse_store(
+        tmp_path, split, settings, data_name="tiny", model=MODEL, precision=str(trainer.precision)
+    )
     other = random_model(seed=1)
     other.add_words(TEXTS)
     torch.save({"model": other.state_dict()}, folder / "mutr.pth")
     with pytest.raises(InputError, match="mutr.pth has changed"):
-        run_coarse(split, store, settings, build_model=partial(build_mutr, **MODEL),
-                   trainer=trainer)  # fmt: skip
+        run_coarse(
+            split, store, settings, build_model=partial(build_mutr, **MODEL), trainer=trainer
+        )
     assert not list(store.path.glob("video*"))
 
 
@@ -580,31 +611,44 @@ def test_full_disk_keeps_what_is_finished(case, one_device, tmp_path, monkeypatc
 def test_checkpoint_errors(case, tmp_path):
     split = read_split(case, "valid")
     for checkpoint, message in (
-        (None, "got nothing"), (123, "got 123"), (str(tmp_path / "x.pth"), "no such file"),
-    ):  # fmt: skip
+        (None, "got nothing"),
+        (123, "got 123"),
+        (str(tmp_path / "x.pth"), "no such file"),
+    ):
         with pytest.raises(InputError, match=message):
-            open_coarse_store(tmp_path, split, settings_for(checkpoint=checkpoint),
-                              data_name="tiny", model=MODEL, precision="32-true")  # fmt: skip
+            open_coarse_store(
+                tmp_path,
+                split,
+                settings_for(checkpoint=checkpoint),
+                data_name="tiny",
+                model=MODEL,
+                precision="32-true",
+            )
     settings = settings_for(checkpoint=str(case / "mutr.pth"))
     other = MODEL | {"num_queries": 7}
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    store = open_coarse_store(tmp_path, split, settings, data_name="tiny", model=other,
-                              precision=str(trainer.precision))  # fmt: skip
+    store = open_coarse_store(
+        tmp_path, split, settings, data_name="tiny", model=other, precision=str(trainer.precision)
+    )
     with pytest.raises(InputError, match="mutr.pth"):
-        run_coarse(split, store, settings, build_model=partial(build_mutr, **other),
-                   trainer=trainer)  # fmt: skip
+        run_coarse(
+            split, store, settings, build_model=partial(build_mutr, **other), trainer=trainer
+        )
 
 
 def test_settings_are_checked_together():
     with pytest.raises(InputError) as error:
         settings_for(sampling="dense", clip_length=0, mask_threshold=1.5)
-    for part in ("coarse.sampling: expected strided or contiguous, got 'dense'",
-                 "coarse.clip_length: expected an integer >= 1, got 0",
-                 "coarse.mask_threshold"):  # fmt: skip
+    for part in (
+        "coarse.sampling: expected strided or contiguous, got 'dense'",
+        "coarse.clip_length: expected an integer >= 1, got 0",
+        "coarse.mask_threshold",
+    ):
         assert part in str(error.value)
 
 
 def test_both_choices_of_the_group_have_the_same_keys():
-    mutr, given = (OmegaConf.load(CONFIG_DIR / "coarse" / f"{name}.yaml")
-                   for name in ("mutr", "files"))  # fmt: skip
+    mutr, given = (
+        OmegaConf.load(CONFIG_DIR / "coarse" / f"{name}.yaml") for name in ("mutr", "files")
+    )
     assert set(mutr) == set(given)

@@ -124,8 +124,14 @@ def test_only_decoding_finds_damage_that_both_ends_hide(tmp_path):
 
 
 def run_verify(root, release="any"):
-    reports = verify.verify(root, format="mevis", release=release, workers=2, decode=True,
-                            splits=["train", "valid_u", "valid", "test"])
+    reports = verify.verify(
+        root,
+        format="mevis",
+        release=release,
+        workers=2,
+        decode=True,
+        splits=["train", "valid_u", "valid", "test"],
+    )
     console = Console(width=200, record=True, quiet=True)
     return verify.show(reports, console), reports
 
@@ -148,8 +154,9 @@ def test_verify_compares_with_the_release_it_is_told(tmp_path):
     fine, (train,) = run_verify(tmp_path, "v1")
     assert not fine and train.problems == ()
     assert [text.split(",")[0] for text in train.differences[:2]] == [
-        "expected 1662 videos in MeViS v1", "expected 23051 expressions in MeViS v1",
-    ]  # fmt: skip
+        "expected 1662 videos in MeViS v1",
+        "expected 23051 expressions in MeViS v1",
+    ]
     assert "expected SHA-256 f9d9b01a" in train.differences[2]
     assert len(run_verify(tmp_path, "v2")[1][0].differences) == 2  # no published hash
     with pytest.raises(InputError, match="data.release: expected any, v1 or v2"):

@@ -27,8 +27,13 @@ def default_recipe():
     """The defaults of conf/data/mevis.yaml at sizes that fit 48 x 64 frames."""
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         clip = instantiate(compose(overrides=["+data=mevis"]).data.clip, _convert_="all")
-    resizing = replace(clip.resizing, short_sides=(36, 48), max_long_side=64,
-                       crop_short_sides=(48, 56), crop_sides=(40, 56))
+    resizing = replace(
+        clip.resizing,
+        short_sides=(36, 48),
+        max_long_side=64,
+        crop_short_sides=(48, 56),
+        crop_sides=(40, 56),
+    )
     return replace(clip, resizing=resizing, plain_short_side=48)
 
 
@@ -42,8 +47,9 @@ def dataset(tmp_path):
         if not (tmp_path / "train").exists():
             write_split(tmp_path, videos=videos)
         split = read_split(tmp_path, "train")
-        return ClipDataset(split, Annotations(split), recipe(**changes), seed=seed,
-                           skip_bad=skip_bad)
+        return ClipDataset(
+            split, Annotations(split), recipe(**changes), seed=seed, skip_bad=skip_bad
+        )
 
     return make
 
@@ -107,8 +113,15 @@ def test_one_clip_per_expression_and_anchor(dataset):
     assert len(data) == 4 * 2  # 7 frames: anchors 0 and 5
     clips = [data.clip(i) for i in range(8)]
     assert [(e.expression_id, anchor) for _, e, anchor in clips] == [
-        ("0", 0), ("0", 5), ("1", 0), ("1", 5), ("2", 0), ("2", 5), ("x", 0), ("x", 5),
-    ]  # fmt: skip
+        ("0", 0),
+        ("0", 5),
+        ("1", 0),
+        ("1", 5),
+        ("2", 0),
+        ("2", 5),
+        ("x", 0),
+        ("x", 5),
+    ]
 
 
 # ------------------------------------------------------------------------------------- targets
@@ -123,8 +136,9 @@ def test_targets_are_those_of_the_frames_shown(dataset):
         assert sample.frames.shape == (5, 3, *SIZE)
         red = (sample.frames[:, 0] * augment.STD[0] + augment.MEAN[0]).mean((1, 2)) * 255 / 30
         assert torch.equal(red.round().long(), sample.frame_idx)
-        for t, mask, box in zip(sample.frame_idx.tolist(), sample.masks,
-                                sample.boxes_cxcywh_norm, strict=True):
+        for t, mask, box in zip(
+            sample.frame_idx.tolist(), sample.masks, sample.boxes_cxcywh_norm, strict=True
+        ):
             x = left_of(t)
             assert mask.sum() == 6 * 8 and mask[10:18, x : x + 6].all()
             expected = torch.tensor([(x + 3) / 64, 14 / 48, 6 / 64, 8 / 48])
@@ -227,8 +241,10 @@ def test_reduced_decoding_asks_for_no_less_than_needed(tmp_path):
         geometry = Geometry((0, 0, 360, 640), fit((360, 640), short, None), False)
         decoded = augment._decode(tmp_path / "a.jpg", geometry, (360, 640), True)
         sizes[short] = decoded.shape[0]
-        full, reduced = (augment.read_frames([tmp_path / "a.jpg"], geometry, (360, 640), r).float()
-                         for r in (False, True))
+        full, reduced = (
+            augment.read_frames([tmp_path / "a.jpg"], geometry, (360, 640), r).float()
+            for r in (False, True)
+        )
         assert (full - reduced).abs().mean() < 3
     assert sizes == {90: 90, 91: 180, 180: 180, 200: 360}
 
@@ -244,8 +260,9 @@ def test_sizes_follow_upstreams_rounding():
 
 
 def test_upstreams_sizes_are_all_drawn_and_no_others():
-    resizing = Resizing((288, 320, 352, 392, 416, 448, 480, 512), 640, 0.5, (400, 500, 600),
-                        (384, 600), 0.5)
+    resizing = Resizing(
+        (288, 320, 352, 392, 416, 448, 480, 512), 640, 0.5, (400, 500, 600), (384, 600), 0.5
+    )
     rng = np.random.default_rng(0)
     drawn = [resizing.draw(rng, (720, 1280)) for _ in range(4000)]
     whole = [g for g in drawn if g.crop == (0, 0, 720, 1280)]
@@ -311,9 +328,10 @@ def test_captions_swap_with_the_picture_and_keep_their_case(dataset):
     sample = flipped[0, 0]
     assert sample.caption == "The bright square on the right moving left"
     starts = tight_boxes(sample.masks)[:, 0]
-    assert torch.equal(starts.argsort(descending=True), torch.arange(5)) or (
-        starts[:-1] >= starts[1:]
-    ).all()  # it now moves left
+    assert (
+        torch.equal(starts.argsort(descending=True), torch.arange(5))
+        or (starts[:-1] >= starts[1:]).all()
+    )  # it now moves left
     assert dataset(recipe="plain")[0, 0].caption == "The bright square on the left moving right"
     assert dataset(recipe="plain", lower_case=True)[0, 0].caption.startswith("the bright")
 
@@ -322,10 +340,14 @@ def test_captions_swap_with_the_picture_and_keep_their_case(dataset):
 
 
 def same(a, b):
-    return a.caption == b.caption and a.identity == b.identity and all(
-        torch.equal(getattr(a, name), getattr(b, name))
-        for name in ("frames", "boxes_cxcywh_norm", "masks", "valid", "frame_idx")
-    )  # fmt: skip
+    return (
+        a.caption == b.caption
+        and a.identity == b.identity
+        and all(
+            torch.equal(getattr(a, name), getattr(b, name))
+            for name in ("frames", "boxes_cxcywh_norm", "masks", "valid", "frame_idx")
+        )
+    )
 
 
 def test_a_clip_is_a_function_of_seed_epoch_and_index(dataset):

@@ -36,8 +36,14 @@ class Keys(Dataset):
 
 
 def loader(length=23, batch_size=1, global_batch_size=4, rank=0, world_size=1, seed=3, workers=0):
-    sampler = ClipSampler(length, seed=seed, batch_size=batch_size, rank=rank,
-                          world_size=world_size, global_batch_size=global_batch_size)
+    sampler = ClipSampler(
+        length,
+        seed=seed,
+        batch_size=batch_size,
+        rank=rank,
+        world_size=world_size,
+        global_batch_size=global_batch_size,
+    )
     return ClipLoader(Keys(length), batch_size=batch_size, sampler=sampler, num_workers=workers)
 
 
@@ -63,8 +69,10 @@ def test_each_pass_over_the_loader_is_the_next_epoch_and_the_order_depends_on_se
 @pytest.mark.parametrize(("world_size", "batch_size"), [(2, 1), (2, 2), (4, 1), (1, 4), (1, 2)])
 def test_a_global_batch_is_the_same_for_any_ranks(world_size, batch_size):
     expected = keys(loader())
-    shares = [keys(loader(rank=rank, world_size=world_size, batch_size=batch_size))
-              for rank in range(world_size)]
+    shares = [
+        keys(loader(rank=rank, world_size=world_size, batch_size=batch_size))
+        for rank in range(world_size)
+    ]
     per_rank = 4 // world_size
     for step in range(5):
         batch = {key for share in shares for key in share[step * per_rank : (step + 1) * per_rank]}
@@ -116,10 +124,17 @@ class Recorder(pl.LightningModule):
 
 def fit(folder, data, *, ckpt_path=None):
     module = Recorder()
-    saver = pl.callbacks.ModelCheckpoint(folder, filename="{step}", every_n_train_steps=1,
-                                         save_top_k=-1)
-    trainer = pl.Trainer(accelerator="cpu", max_epochs=3, logger=False, callbacks=[saver],
-                         enable_progress_bar=False, enable_model_summary=False)
+    saver = pl.callbacks.ModelCheckpoint(
+        folder, filename="{step}", every_n_train_steps=1, save_top_k=-1
+    )
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=3,
+        logger=False,
+        callbacks=[saver],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     trainer.fit(module, data, ckpt_path=ckpt_path)
     return module.seen
 
@@ -130,8 +145,9 @@ def test_a_checkpoint_of_any_step_continues_with_the_same_clips(tmp_path):
     whole = fit(tmp_path, loader(batch_size=4))
     assert [epoch for epoch, _ in whole] == [0] * 20 + [1] * 20 + [2] * 20
     for step in (3, 5, 8):
-        rest = fit(tmp_path / "again", loader(batch_size=4),
-                   ckpt_path=tmp_path / f"step={step}.ckpt")
+        rest = fit(
+            tmp_path / "again", loader(batch_size=4), ckpt_path=tmp_path / f"step={step}.ckpt"
+        )
         assert rest == whole[4 * step :]
 
 
@@ -140,11 +156,19 @@ def test_a_checkpoint_of_any_step_continues_with_the_same_clips(tmp_path):
 
 def settings(folder, *overrides):
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return compose(overrides=[
-            "+data=synthetic", "+seed=0", "+paths.data=.", f"data.root={folder}",
-            "data.val_split=train", "data.clip.resizing.short_sides=[48]",
-            "data.clip.plain_short_side=48", "data.num_workers=0", *overrides,
-        ]).data  # fmt: skip
+        return compose(
+            overrides=[
+                "+data=synthetic",
+                "+seed=0",
+                "+paths.data=.",
+                f"data.root={folder}",
+                "data.val_split=train",
+                "data.clip.resizing.short_sides=[48]",
+                "data.clip.plain_short_side=48",
+                "data.num_workers=0",
+                *overrides,
+            ]
+        ).data
 
 
 @pytest.fixture
@@ -161,8 +185,14 @@ def module(tmp_path):
 
 
 def test_workers_do_not_change_the_clips(module):
-    batches = {n: list(module("data.batch_size=4", "data.global_batch_size=4",
-                              f"data.num_workers={n}").train_dataloader()) for n in (0, 2)}
+    batches = {
+        n: list(
+            module(
+                "data.batch_size=4", "data.global_batch_size=4", f"data.num_workers={n}"
+            ).train_dataloader()
+        )
+        for n in (0, 2)
+    }
     assert len(batches[0]) == len(batches[2]) == 4
     for one, other in zip(batches[0], batches[2], strict=True):
         assert one.captions == other.captions and one.identities == other.identities
@@ -213,10 +243,13 @@ def test_predict_gives_whole_videos_once(module, tmp_path):
 
 def videos_of(rng, count):
     return [
-        Video(str(i), ("f",) * rng.randint(20, 200),
-              tuple(Expression(str(i), str(e), "x", ()) for e in range(rng.randint(1, 30))))
+        Video(
+            str(i),
+            ("f",) * rng.randint(20, 200),
+            tuple(Expression(str(i), str(e), "x", ()) for e in range(rng.randint(1, 30))),
+        )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 8])

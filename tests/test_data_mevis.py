@@ -84,10 +84,16 @@ def test_read_only_data_is_indexed_in_the_stores(tmp_path, monkeypatch):
     assert list((tmp_path / "stores").rglob("counts.bin"))
 
 
-@pytest.mark.parametrize("value", [
-    None, [1], [{"size": [48, 64], "counts": "zz!"}], [MASKS["0"][0], {"size": [1, 2]}],
-    [MASKS["0"][0], {"size": [24, 128], "counts": MASKS["0"][1]["counts"]}],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [1],
+        [{"size": [48, 64], "counts": "zz!"}],
+        [MASKS["0"][0], {"size": [1, 2]}],
+        [MASKS["0"][0], {"size": [24, 128], "counts": MASKS["0"][1]["counts"]}],
+    ],
+)
 def test_malformed_tracks_come_back_as_they_are(tmp_path, value):
     write_split(tmp_path, masks={"bad": value, "0": MASKS["0"]})
     truth = Annotations(read_split(tmp_path, "train"))

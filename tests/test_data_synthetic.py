@@ -17,10 +17,18 @@ from rvos.masks import area, bounding_box, decode
 from rvos.score import score_track
 
 RECIPE = {
-    "num_frames": 20, "size": (96, 160), "num_objects": (3, 5), "object_size": (0.2, 0.34),
-    "camera_shake": 1.0, "pillars": 0.3, "no_target": 0.0, "jpeg_quality": 90, "seed": 7,
-    "hidden_truth": ["valid"], "workers": 2,
-}  # fmt: skip
+    "num_frames": 20,
+    "size": (96, 160),
+    "num_objects": (3, 5),
+    "object_size": (0.2, 0.34),
+    "camera_shake": 1.0,
+    "pillars": 0.3,
+    "no_target": 0.0,
+    "jpeg_quality": 90,
+    "seed": 7,
+    "hidden_truth": ["valid"],
+    "workers": 2,
+}
 
 
 def write(out, **changes):
@@ -81,11 +89,12 @@ def test_expressions_are_true_of_their_objects_and_of_no_others(split, objects):
             color = next((c for c in sprites.COLORS if words.startswith(c)), None)
             noun, _, motion = words.removeprefix(f"{color} ").partition(" ")
             expected = {
-                i for i, thing in objects[video.name].items()
+                i
+                for i, thing in objects[video.name].items()
                 if thing["category"] == noun.removesuffix("s")
                 and color in (None, thing["color"])
                 and (not motion or phrases[motion] == thing["motion"])
-            }  # fmt: skip
+            }
             assert set(expression.annotation_ids) == expected != set()
             assert noun.endswith("s") == (len(expected) > 1)
 
@@ -190,28 +199,42 @@ def test_baselines_that_ignore_the_text_stay_under_40(tmp_path):
     for baseline in ("largest", "fastest"):
         guesses = predictions(split, truth, baseline)
         scores = [
-            np.mean(score_track(merge_tracks([truth.track(i) for i in e.annotation_ids], 15),
-                                guesses[video.name][e.expression_id]))
-            for video in split.videos for e in video.expressions
-        ]  # fmt: skip
+            np.mean(
+                score_track(
+                    merge_tracks([truth.track(i) for i in e.annotation_ids], 15),
+                    guesses[video.name][e.expression_id],
+                )
+            )
+            for video in split.videos
+            for e in video.expressions
+        ]
         assert 0.05 < np.mean(scores) < 0.40
 
 
-@pytest.mark.parametrize(("key", "value", "message"), [
-    ("num_frames", 0, "num_frames: expected at least 1, got 0"),
-    ("size", (8, 8), "size: expected height and width of at least 32"),
-    ("num_objects", (4, 2), "num_objects: expected 1 <= least <= most <= 8"),
-    ("no_target", 1.0, "no_target: expected 0 to below 1"),
-    ("num_videos", {"test": 1}, "num_videos: expected the splits"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("num_frames", 0, "num_frames: expected at least 1, got 0"),
+        ("size", (8, 8), "size: expected height and width of at least 32"),
+        ("num_objects", (4, 2), "num_objects: expected 1 <= least <= most <= 8"),
+        ("no_target", 1.0, "no_target: expected 0 to below 1"),
+        ("num_videos", {"test": 1}, "num_videos: expected the splits"),
+    ],
+)
 def test_values_out_of_range_are_named(tmp_path, key, value, message):
     with pytest.raises(InputError, match=message):
         write(tmp_path, **{key: value})
 
 
 def test_the_command_writes_and_refuses_to_overwrite(tmp_path, capsys):
-    arguments = ["synthesize", f"out={tmp_path}/d", "num_videos={train: 1, valid_u: 0, valid: 0}",
-                 "num_frames=2", "size=[32,48]", "workers=1"]  # fmt: skip
+    arguments = [
+        "synthesize",
+        f"out={tmp_path}/d",
+        "num_videos={train: 1, valid_u: 0, valid: 0}",
+        "num_frames=2",
+        "size=[32,48]",
+        "workers=1",
+    ]
     assert main(arguments) == 0
     assert len(read_split(tmp_path / "d", "train").videos) == 1
     assert main(arguments) == 1

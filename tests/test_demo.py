@@ -28,13 +28,24 @@ def test_the_demo_checkpoint_reads(tmp_path):
     defaults = OmegaConf.to_container(OmegaConf.load(REPOSITORY / "conf" / "synthesize.yaml"))
     synthesize(**defaults | {"out": tmp_path, "num_videos": {"valid_u": 2}})
     split, truth = open_checked("mevis", tmp_path, "valid_u", with_truth=True, skip_bad=False)
-    cfg = composed("train", "experiment=demo", f"model.weights={CHECKPOINT}", "output_dir=x",
-                   "coarse.short_side=128")  # the frames' own
+    cfg = composed(
+        "train",
+        "experiment=demo",
+        f"model.weights={CHECKPOINT}",
+        "output_dir=x",
+        "coarse.short_side=128",
+    )  # the frames' own
     model = instantiate(cfg.model)
 
     def score(videos) -> float:
-        scores = VideoScores(replace(split, videos=videos), truth, make_coarse(**cfg.coarse),
-                             max_videos=None, num_overlays=0, folder=tmp_path)  # fmt: skip
+        scores = VideoScores(
+            replace(split, videos=videos),
+            truth,
+            make_coarse(**cfg.coarse),
+            max_videos=None,
+            num_overlays=0,
+            folder=tmp_path,
+        )
         one_process = SimpleNamespace(world_size=1, global_rank=0, is_global_zero=True)
         return 100 * scores(model, one_process)["JF"]
 

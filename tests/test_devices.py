@@ -35,8 +35,9 @@ except InputError as error:
 def test_an_error_of_one_process_is_raised_in_all(tmp_path):
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER)
-    done = subprocess.run([sys.executable, str(worker), str(tmp_path)], text=True, timeout=300,
-                          capture_output=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(worker), str(tmp_path)], text=True, timeout=300, capture_output=True
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "done0").read_text() == "2 cpu"
     deadline = time.monotonic() + 60

@@ -24,8 +24,13 @@ from rvos.report.overlay import write_video
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 STARTS = ("python ", "make ", "torchrun ", "srun ", "wandb ", "pip ", "WANDB_MODE=offline python ")
 # make with this interpreter's packages instead of .venv, and without set-up
-MAKE = ["make", "-o", sys.executable, f"READY={sys.executable}",
-        f"BIN={Path(sys.executable).parent}"]  # fmt: skip
+MAKE = [
+    "make",
+    "-o",
+    sys.executable,
+    f"READY={sys.executable}",
+    f"BIN={Path(sys.executable).parent}",
+]
 PROGRAMS = ("train.py", "eval.py", "predict.py")
 
 
@@ -63,8 +68,9 @@ def overrides_of(words: list[str]) -> list[str]:
 
 @cache
 def help_of(*words: str) -> str:
-    done = subprocess.run([sys.executable, *words, "--help"], cwd=REPOSITORY, text=True,
-                          capture_output=True)
+    done = subprocess.run(
+        [sys.executable, *words, "--help"], cwd=REPOSITORY, text=True, capture_output=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -112,8 +118,9 @@ def test_every_command_can_be_read(command, where):
 def run(*words, **variables):
     """In the repository, with these environment variables and none of a `make test` around it."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")} | variables
-    done = subprocess.run([str(w) for w in words], cwd=REPOSITORY, text=True, capture_output=True,
-                          env=environment)  # fmt: skip
+    done = subprocess.run(
+        [str(w) for w in words], cwd=REPOSITORY, text=True, capture_output=True, env=environment
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout
 
@@ -129,11 +136,12 @@ def as_written(command: str, *more: str, **stand_ins: str) -> str:
 def small_demo(command: str, folder: Path) -> None:
     """The target itself: fewer and smaller videos, two steps of training."""
     variables = {
-        "DEMO": folder / "demo", "DEMO_DATA": folder / "data",
+        "DEMO": folder / "demo",
+        "DEMO_DATA": folder / "data",
         "DEMO_SIZE": "num_videos.train=2 num_videos.valid_u=2 num_videos.valid=2 num_frames=8 "
-                     "size=[96,144]",
+        "size=[96,144]",
         "DEMO_STEPS": "trainer.max_steps=2 score.max_videos=1 trainer.val_check_interval=2",
-    }  # fmt: skip
+    }
     words = [*MAKE, command.split()[1], *(f"{k}={v}" for k, v in variables.items())]
     stores = str(folder / "stores")
     printed = run(*words, RVOS_STORES=stores)
@@ -146,16 +154,35 @@ def small_demo(command: str, folder: Path) -> None:
 
 
 def given_masks(command: str, folder: Path) -> None:
-    as_written(command, f"output_dir={folder}/run", "report=none", D=DAVIS.parent,
-               valid_u=DAVIS.name, C=DAVIS / "coarse.json.gz", M=DAVIS / "masklets.json.gz",
-               N=DAVIS / "nouns.json")  # fmt: skip
+    as_written(
+        command,
+        f"output_dir={folder}/run",
+        "report=none",
+        D=DAVIS.parent,
+        valid_u=DAVIS.name,
+        C=DAVIS / "coarse.json.gz",
+        M=DAVIS / "masklets.json.gz",
+        N=DAVIS / "nouns.json",
+    )
     assert (folder / "run/metrics.json").is_file()
 
 
 def own_video(command: str, folder: Path) -> None:
-    synthesize(folder / "data", num_videos={"valid_u": 1}, hidden_truth=[], num_frames=4,
-               size=(64, 96), num_objects=(2, 3), object_size=(0.25, 0.4), camera_shake=0.0,
-               pillars=0.0, no_target=0.0, jpeg_quality=90, seed=3, workers=1)  # fmt: skip
+    synthesize(
+        folder / "data",
+        num_videos={"valid_u": 1},
+        hidden_truth=[],
+        num_frames=4,
+        size=(64, 96),
+        num_objects=(2, 3),
+        object_size=(0.25, 0.4),
+        camera_shake=0.0,
+        pillars=0.0,
+        no_target=0.0,
+        jpeg_quality=90,
+        seed=3,
+        workers=1,
+    )
     (video,) = (folder / "data/valid_u/JPEGImages").iterdir()
     write_video(folder / "my.mp4", FrameFolder(video), 10)
     words = shlex.split(command)
@@ -166,8 +193,11 @@ def own_video(command: str, folder: Path) -> None:
 
 def new_data(command: str, folder: Path) -> None:
     less = ("num_frames=2", "num_videos={train: 1, valid_u: 1, valid: 0}")
-    words = [re.sub(r"^out=.*", f"out={folder}/data", w) for w in shlex.split(command)
-             if not w.startswith("num_videos")]  # fmt: skip
+    words = [
+        re.sub(r"^out=.*", f"out={folder}/data", w)
+        for w in shlex.split(command)
+        if not w.startswith("num_videos")
+    ]
     run(sys.executable, *words[1:], *less)
     assert (folder / "data/valid_u/meta_expressions.json").is_file()
 
@@ -180,7 +210,8 @@ RUN = {
     "make demo": small_demo,
     "make test": None,  # what runs this
     "make masks": lambda command, folder: run(
-        *MAKE, "masks", f"ARGS=report=none output_dir={folder}/run"),
+        *MAKE, "masks", f"ARGS=report=none output_dir={folder}/run"
+    ),
     "python eval.py data.root=D data.split=valid_u coarse=files coarse.path=C masklets=files "
     "masklets.path=M masklets.nouns=N refine.window=15 refine.tau=0.8": given_masks,
     'python predict.py video=my.mp4 expression="the cat walking left"': own_video,
@@ -190,7 +221,7 @@ RUN = {
     "python eval.py --cfg job --package refine": plainly,
     "python eval.py --help": plainly,
     "python eval.py --cfg job refine=whole_video refine.tau=0.5": plainly,
-}  # fmt: skip
+}
 
 
 def test_what_is_run_is_what_is_written():

@@ -12,7 +12,7 @@ SENTENCES = [
     "the cat walking left",
     "the dog, the one that jumps",
     "the man's hat (the red one)",
-    "a = b: \"quoted\"",
+    'a = b: "quoted"',
     "'already quoted'",
     "der Hund läuft über die Straße",
     "向左走的猫",

@@ -17,9 +17,12 @@ from rvos.masks import TrackFiles, canonical_track, read_json, write_json
 
 def command(arguments, **kwargs):
     return subprocess.run(
-        [sys.executable, "eval.py", *arguments], cwd=REPOSITORY, capture_output=True, text=True,
+        [sys.executable, "eval.py", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
         **kwargs,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +129,9 @@ def test_rules_of_an_ablation_have_masklets_whatever_the_main_rule(run_eval, mad
     with open(out / "rules.csv") as file:
         assert len({row["sha256"] for row in csv.DictReader(file)}) > 1  # not all the coarse masks
     alone = made_data.root / "alone"
-    status, _ = run_eval([*arguments, "refine.window=3", "refine.tau=0.5", "ablation=rules",
-                          f"output_dir={alone}"])  # fmt: skip
+    status, _ = run_eval(
+        [*arguments, "refine.window=3", "refine.tau=0.5", "ablation=rules", f"output_dir={alone}"]
+    )
     assert status == 0
     with open(alone / "rules.csv") as file:
         vote = {row["rule"]: row for row in csv.DictReader(file)}["vote"]
@@ -336,9 +340,12 @@ def test_kill_and_run_again(tmp_path, expected):
     out = tmp_path / "out"
     arguments = [*davis_arguments(), f"output_dir={out}", "score.workers=1"]
     process = subprocess.Popen(
-        [sys.executable, "eval.py", *arguments], cwd=REPOSITORY, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "eval.py", *arguments],
+        cwd=REPOSITORY,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 120
     while len(list(out.glob("refined/*.gz"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)

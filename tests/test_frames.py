@@ -89,10 +89,13 @@ def test_a_cut_file_gives_the_frames_that_are_whole(tmp_path):
     assert 0 < len(frames) < 50
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("v.mp4", b"not a video at all", "cannot be opened as a video"),
-    ("v.wav", None, "has no video stream"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("v.mp4", b"not a video at all", "cannot be opened as a video"),
+        ("v.wav", None, "has no video stream"),
+    ],
+)
 def test_what_is_no_video_is_an_error_naming_the_file(tmp_path, name, content, message):
     path = tmp_path / name
     if content is not None:
@@ -100,8 +103,9 @@ def test_what_is_no_video_is_an_error_naming_the_file(tmp_path, name, content, m
     else:
         with av.open(str(path), "w") as container:
             stream = container.add_stream("pcm_s16le", rate=8000)
-            sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16",
-                                               layout="mono")
+            sound = av.AudioFrame.from_ndarray(
+                np.zeros((1, 800), np.int16), format="s16", layout="mono"
+            )
             sound.sample_rate = 8000
             container.mux(stream.encode(sound))
     with pytest.raises(FrameError, match=f"{name}: {message}"):

@@ -242,7 +242,7 @@ def test_large_masks_are_read_exactly():
 
 @pytest.mark.parametrize("name", ["x.json", "x.json.gz"])
 @pytest.mark.parametrize(
-    "value", [{"é": [1, None], "b": {"c": "\n\""}}, {1: {"a": 2}}, {}, [1, {"a": 2}], None]
+    "value", [{"é": [1, None], "b": {"c": '\n"'}}, {1: {"a": 2}}, {}, [1, {"a": 2}], None]
 )
 def test_json_is_that_of_the_library(tmp_path, name, value):
     masks.write_json(tmp_path / name, value)

@@ -25,18 +25,30 @@ MODEL = ["model=mutr_tiny", "model.num_queries=1", "coarse=mutr_tiny", "coarse.s
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline") / "data"
     synthesize(
-        folder, num_videos={"valid_u": 3, "valid": 1}, hidden_truth=["valid"], num_frames=6,
-        size=(64, 96), num_objects=(2, 3), object_size=(0.25, 0.4), camera_shake=0.0, pillars=0.0,
-        no_target=0.0, jpeg_quality=90, seed=3, workers=1,
-    )  # fmt: skip
+        folder,
+        num_videos={"valid_u": 3, "valid": 1},
+        hidden_truth=["valid"],
+        num_frames=6,
+        size=(64, 96),
+        num_objects=(2, 3),
+        object_size=(0.25, 0.4),
+        camera_shake=0.0,
+        pillars=0.0,
+        no_target=0.0,
+        jpeg_quality=90,
+        seed=3,
+        workers=1,
+    )
     return folder
 
 
 def run(program, *arguments):
     done = subprocess.run(
-        [sys.executable, f"{program}.py", *arguments], cwd=REPOSITORY, capture_output=True,
+        [sys.executable, f"{program}.py", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
         text=True,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -80,14 +92,20 @@ def test_a_split_without_truth_gives_a_submission_and_no_scores(data, first_run)
     assert (out / "submission.zip").is_file() and not (out / "metrics.json").exists()
 
 
-@pytest.mark.parametrize("sentence", ["the red circle", "the dog's hat, (a = b): \"x\" é"])
+@pytest.mark.parametrize("sentence", ["the red circle", 'the dog\'s hat, (a = b): "x" é'])
 def test_predict_on_a_video_file(data, tmp_path, sentence):
     video = next((data / "valid_u/JPEGImages").iterdir())
     clip = tmp_path / "my clip, one.mp4"
     write_video(clip, FrameFolder(video), 10)
     out = tmp_path / "out"
-    printed = run("predict", f"video={clip}", f"expression={sentence}", "coarse.short_side=64",
-                  f"output_dir={out}", "device=cpu")  # fmt: skip
+    printed = run(
+        "predict",
+        f"video={clip}",
+        f"expression={sentence}",
+        "coarse.short_side=64",
+        f"output_dir={out}",
+        "device=cpu",
+    )
     assert "coloured shapes" in printed  # says what its weights are
     with av.open(str(out / "overlay/0.mp4")) as container:  # what browsers play
         codec = container.streams.video[0].codec_context
@@ -107,8 +125,14 @@ def test_predict_many_sentences_on_a_folder(data, tmp_path):
     video = next((data / "valid_u/JPEGImages").iterdir())
     lines, out = tmp_path / "sentences.txt", tmp_path / "out"
     lines.write_text("the red circle\n\nthe blue star\n")
-    arguments = [f"video={video}", f"expressions={lines}", "masks=rle", "coarse.short_side=64",
-                 f"output_dir={out}", "device=cpu"]  # fmt: skip
+    arguments = [
+        f"video={video}",
+        f"expressions={lines}",
+        "masks=rle",
+        "coarse.short_side=64",
+        f"output_dir={out}",
+        "device=cpu",
+    ]
     run("predict", *arguments)
     coarse = out / "coarse" / f"{video.name}.json.gz"
     first, made = (out / "refined" / f"{video.name}.json.gz").read_bytes(), coarse.stat()
@@ -125,9 +149,17 @@ def test_predict_many_sentences_on_a_folder(data, tmp_path):
 
 
 def test_wrong_settings_are_found_before_a_network_runs(data, tmp_path):
-    command = [sys.executable, "eval.py", "data=synthetic", f"data.root={data}", *MODEL, *CPU,
-               "masklets=flow", f"paths.stores={tmp_path / 'stores'}",
-               f"output_dir={tmp_path / 'out'}"]  # fmt: skip
+    command = [
+        sys.executable,
+        "eval.py",
+        "data=synthetic",
+        f"data.root={data}",
+        *MODEL,
+        *CPU,
+        "masklets=flow",
+        f"paths.stores={tmp_path / 'stores'}",
+        f"output_dir={tmp_path / 'out'}",
+    ]
     for wrong in ("score.missing=foo", "report.frames=0", "masklets.noun.method=foo"):
         done = subprocess.run([*command, wrong], cwd=REPOSITORY, capture_output=True, text=True)
         key = wrong.partition("=")[0]

@@ -47,9 +47,7 @@ def test_instance_vote_selects_a_set_that_no_frame_had():
     The paper's vote meets three different sets once each and takes the first.
     """
     a, b, c = "####........", "....####....", "........####"
-    given = candidates(
-        ["########....", "....########", "####....####"], [a] * 3, [b] * 3, [c] * 3
-    )
+    given = candidates(["########....", "....########", "####....####"], [a] * 3, [b] * 3, [c] * 3)
     refined = InstanceVote(window=3, tau=0.5)(given)
     assert [w.selected for w in refined.windows] == [(0, 1, 2)]
     assert refined.track == track(*["############"] * 3)

@@ -22,8 +22,17 @@ from rvos.mutr.losses import MutrLoss  # noqa: E402
 from rvos.optim import GROUPS, Optim, group_of  # noqa: E402
 from rvos.segmenter import NotFinite, Segmenter  # noqa: E402
 
-OPTIM = Optim(lr=1e-3, lr_backbone=1e-3, lr_text_encoder=1e-3, lr_linear_proj=1e-3,
-              weight_decay=0.0, betas=(0.9, 0.999), warmup_steps=0, milestones=[1], gamma=0.1)
+OPTIM = Optim(
+    lr=1e-3,
+    lr_backbone=1e-3,
+    lr_text_encoder=1e-3,
+    lr_linear_proj=1e-3,
+    weight_decay=0.0,
+    betas=(0.9, 0.999),
+    warmup_steps=0,
+    milestones=[1],
+    gamma=0.1,
+)
 CAPTIONS = ("the red circle", "the star moving left", "two", "a heart that stops")
 VALID = ([1, 1, 1], [1, 0, 1], [0, 0, 1], [0, 0, 0])  # the last clip has no target
 
@@ -48,8 +57,9 @@ def sample(index: int) -> Sample:
     for t in valid.nonzero()[:, 0].tolist():
         masks[t, 10 + t : 30 + index, 20 : 60 + t] = True
         top, bottom, left, right = 10 + t, 30 + index, 20, 60 + t
-        boxes[t] = torch.tensor([(left + right) / 192, (top + bottom) / 128,
-                                 (right - left) / 96, (bottom - top) / 64])  # fmt: skip
+        boxes[t] = torch.tensor(
+            [(left + right) / 192, (top + bottom) / 128, (right - left) / 96, (bottom - top) / 64]
+        )
     frames = torch.randn(3, 3, 64, 96, generator=rng)
     return Sample(frames, boxes, masks, valid, CAPTIONS[index], (f"v{index}", "0"), torch.arange(3))
 
@@ -94,11 +104,19 @@ def one_step(tmp_path, model, precision, *, batch_size, world_size, passes):
     module = Recorder(copy.deepcopy(model), loss, OPTIM, seed=0, compile=False, file=file)
     strategy = DDPStrategy(start_method="fork", process_group_backend="gloo")
     trainer = pl.Trainer(
-        accelerator="cpu", devices=world_size, strategy=strategy if world_size > 1 else "auto",
-        precision=precision, max_steps=1, accumulate_grad_batches=passes, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        default_root_dir=tmp_path, use_distributed_sampler=False,
-    )  # fmt: skip
+        accelerator="cpu",
+        devices=world_size,
+        strategy=strategy if world_size > 1 else "auto",
+        precision=precision,
+        max_steps=1,
+        accumulate_grad_batches=passes,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        use_distributed_sampler=False,
+    )
     loader = torch.utils.data.DataLoader(Shares(batch_size, world_size), batch_size=None)
     trainer.fit(module, loader)
     return torch.load(file)
@@ -166,9 +184,16 @@ def test_groups_and_their_rates():
     """By the official rule: names of backbone, RoBERTa, sampling offsets and reference points."""
     model = tiny_model()
     optimizer = Optim(
-        lr=1.0, lr_backbone=2.0, lr_text_encoder=3.0, lr_linear_proj=4.0, weight_decay=0.5,
-        betas=(0.9, 0.999), warmup_steps=0, milestones=[1], gamma=0.1,
-    ).optimizer(model)  # fmt: skip
+        lr=1.0,
+        lr_backbone=2.0,
+        lr_text_encoder=3.0,
+        lr_linear_proj=4.0,
+        weight_decay=0.5,
+        betas=(0.9, 0.999),
+        warmup_steps=0,
+        milestones=[1],
+        gamma=0.1,
+    ).optimizer(model)
     assert [(g["name"], g["lr"]) for g in optimizer.param_groups] == list(
         zip(GROUPS, (1.0, 2.0, 3.0, 4.0), strict=True)
     )

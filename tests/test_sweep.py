@@ -16,10 +16,11 @@ from rvos.sweep import overrides_of, print_results, read_sweep, run_sweep
 
 SWEEPS = sorted((CONFIG_DIR.parent / "sweeps").glob("*.yaml"))
 LOGGED = {
-    "eval.py": set(scores({"J": 0, "F": 0, "J&F": 0, "coarse": {"J": 0, "F": 0, "J&F": 0},
-                           "extra": {}})),
+    "eval.py": set(
+        scores({"J": 0, "F": 0, "J&F": 0, "coarse": {"J": 0, "F": 0, "J&F": 0}, "extra": {}})
+    ),
     "train.py": {"val/J", "val/F", "val/JF"},
-}  # fmt: skip
+}
 GOOD = {
     "name": "x",
     "program": "eval.py",
@@ -58,13 +59,17 @@ def test_the_papers_table_and_the_grid():
     by_name = {path.stem: read_sweep(path) for path in SWEEPS if path.stem != "train_lr"}
     window = by_name["refine_window"].runs()
     assert [(r["refine.window"], r["refine.tau"]) for r in window] == [
-        (5, 0.8), (10, 0.8), (15, 0.8), (20, 0.8)
-    ]  # fmt: skip
+        (5, 0.8),
+        (10, 0.8),
+        (15, 0.8),
+        (20, 0.8),
+    ]
     assert len(by_name["refine_tau"].runs()) == 9
     grid = OmegaConf.load(CONFIG_DIR / "ablation" / "grid.yaml")
     assert by_name["refine_grid"].parameters == {
-        "refine.window": list(grid.windows), "refine.tau": list(grid.taus)
-    }  # fmt: skip
+        "refine.window": list(grid.windows),
+        "refine.tau": list(grid.taus),
+    }
 
 
 @pytest.mark.parametrize(

@@ -23,21 +23,40 @@ from rvos.mutr.checkpoint import save_official  # noqa: E402
 from rvos.segmenter import NotFinite  # noqa: E402
 
 RECIPE = {
-    "num_videos": {"train": 4, "valid_u": 1, "valid": 0}, "num_frames": 10, "size": [64, 96],
-    "num_objects": [2, 3], "object_size": [0.3, 0.4], "workers": 1,
-}  # fmt: skip
+    "num_videos": {"train": 4, "valid_u": 1, "valid": 0},
+    "num_frames": 10,
+    "size": [64, 96],
+    "num_objects": [2, 3],
+    "object_size": [0.3, 0.4],
+    "workers": 1,
+}
 # Two forward passes a step, 12 an epoch, two epochs: 12 steps.
 SETTINGS = [
-    "data=synthetic", "model=mutr_tiny", "coarse.short_side=64", "data.num_workers=0",
-    "data.clip.num_frames=2", "data.clip.resizing.short_sides=[64]",
-    "data.clip.resizing.max_long_side=96", "data.clip.resizing.crop_probability=0",
-    "data.clip.plain_short_side=64", "data.val_clips=2", "data.global_batch_size=2",
-    "trainer.accelerator=cpu", "trainer.limit_train_batches=12", "trainer.max_epochs=2",
-    "trainer.log_every_n_steps=1", "callbacks.last.every_n_steps=2", "score.max_videos=1",
-    "optim.lr=1e-3", "model.dropout=0.1", "callbacks.progress=null", "model.hidden_dim=32",
-    "trainer.num_sanity_val_steps=0", "trainer.enable_progress_bar=false",
+    "data=synthetic",
+    "model=mutr_tiny",
+    "coarse.short_side=64",
+    "data.num_workers=0",
+    "data.clip.num_frames=2",
+    "data.clip.resizing.short_sides=[64]",
+    "data.clip.resizing.max_long_side=96",
+    "data.clip.resizing.crop_probability=0",
+    "data.clip.plain_short_side=64",
+    "data.val_clips=2",
+    "data.global_batch_size=2",
+    "trainer.accelerator=cpu",
+    "trainer.limit_train_batches=12",
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1",
+    "callbacks.last.every_n_steps=2",
+    "score.max_videos=1",
+    "optim.lr=1e-3",
+    "model.dropout=0.1",
+    "callbacks.progress=null",
+    "model.hidden_dim=32",
+    "trainer.num_sanity_val_steps=0",
+    "trainer.enable_progress_bar=false",
     "trainer.enable_model_summary=false",
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +110,13 @@ def column(folder: Path, key: str) -> list[float]:
 def test_a_run_and_what_it_leaves(train, tmp_path):
     folder = tmp_path / "run"
     assert train(f"output_dir={folder}", "callbacks=ema")[0] == 0
-    for key in ("train/grad_norm", "train/lr/backbone", "train/clips_per_second",
-                "train/loader_wait_share", "train/loss_dice_0"):  # fmt: skip
+    for key in (
+        "train/grad_norm",
+        "train/lr/backbone",
+        "train/clips_per_second",
+        "train/loader_wait_share",
+        "train/loss_dice_0",
+    ):
         assert len(column(folder, key)) == 12
     for key in ("val/J", "val/F", "val/JF", "val/loss"):
         assert len(column(folder, key)) == 2
@@ -104,8 +128,9 @@ def test_a_run_and_what_it_leaves(train, tmp_path):
     averaged, current = last["state_dict"], last["current_model_state"]
     assert any((averaged[name] != current[name]).any() for name in current)
     exported = torch.load(folder / "mutr.pth", weights_only=True)["model"]
-    assert torch.equal(exported["query_embed.weight"],
-                       best["state_dict"]["model.decoder.queries.weight"])  # fmt: skip
+    assert torch.equal(
+        exported["query_embed.weight"], best["state_dict"]["model.decoder.queries.weight"]
+    )
     assert list(folder.glob("overlays/*.png"))
     assert json.loads((folder / "metrics.json").read_text())["steps"] == 12
 
@@ -127,8 +152,14 @@ def test_killed_runs_continue_step_by_step(train, root, tmp_path):
     assert curve(termed) == expected
 
     killed = tmp_path / "killed"
-    program = [sys.executable, str(REPOSITORY / "train.py"), *SETTINGS, f"data.root={root}",
-               f"output_dir={killed}", send.replace("SIGTERM", "SIGKILL")]  # fmt: skip
+    program = [
+        sys.executable,
+        str(REPOSITORY / "train.py"),
+        *SETTINGS,
+        f"data.root={root}",
+        f"output_dir={killed}",
+        send.replace("SIGTERM", "SIGKILL"),
+    ]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
         "OMP_NUM_THREADS": str(torch.get_num_threads()),
@@ -148,11 +179,19 @@ def test_two_processes_take_the_steps_of_one(train, root, tmp_path):
     short = ["model.dropout=0", "trainer.max_epochs=1", "data.global_batch_size=4"]
     one, two = tmp_path / "one", tmp_path / "two"
     assert train(f"output_dir={one}", *short)[0] == 0
-    program = [sys.executable, str(REPOSITORY / "train.py"), *SETTINGS, *short,
-               f"data.root={root}", f"output_dir={two}", "trainer.devices=2",
-               "trainer.limit_train_batches=6"]  # fmt: skip
-    subprocess.run(program, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, cwd=tmp_path,
-                   check=True)  # fmt: skip
+    program = [
+        sys.executable,
+        str(REPOSITORY / "train.py"),
+        *SETTINGS,
+        *short,
+        f"data.root={root}",
+        f"output_dir={two}",
+        "trainer.devices=2",
+        "trainer.limit_train_batches=6",
+    ]
+    subprocess.run(
+        program, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, cwd=tmp_path, check=True
+    )
     assert sorted(curve(one)) == [0, 1, 2]
     assert sorted(curve(two)) == [0, 1, 2]
     assert curve(two)[0] == pytest.approx(curve(one)[0], rel=0.02)

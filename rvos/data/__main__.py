@@ -15,7 +15,6 @@ from rvos.masks import FileError
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "conf"
 
 
-
 def synthesize(config: DictConfig) -> int:
     """write a small MeViS dataset under `out` (conf/synthesize.yaml)"""
     from rvos.data.synthetic import synthesize
@@ -31,9 +30,13 @@ def verify(config: DictConfig) -> int:
 
     data = config.data
     reports = verify(
-        data.root, format=data.format, release=data.release, splits=list(config.splits),
-        decode=config.decode, workers=config.workers,
-    )  # fmt: skip
+        data.root,
+        format=data.format,
+        release=data.release,
+        splits=list(config.splits),
+        decode=config.decode,
+        workers=config.workers,
+    )
     return 0 if show(reports, Console()) else 1
 
 

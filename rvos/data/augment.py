@@ -174,8 +174,11 @@ def _scaled(crop: tuple[int, int, int, int], original: Size, decoded: Size) -> t
     top, left, height, width = crop
     y, x = decoded[0] / original[0], decoded[1] / original[1]
     top, left, bottom, right = (
-        round(top * y), round(left * x), round((top + height) * y), round((left + width) * x),
-    )  # fmt: skip
+        round(top * y),
+        round(left * x),
+        round((top + height) * y),
+        round((left + width) * x),
+    )
     return top, left, max(min(bottom, decoded[0]) - top, 1), max(min(right, decoded[1]) - left, 1)
 
 

@@ -25,8 +25,9 @@ Frames = dict[str, Any]  # what is kept of a video: {"key", "size", "problems"}
 END_OF_IMAGE = b"\xff\xd9"
 
 
-def find_problems(split: Split, truth: Truth | None, *, decode: bool = False,
-                  workers: int = 8) -> list[Problem]:
+def find_problems(
+    split: Split, truth: Truth | None, *, decode: bool = False, workers: int = 8
+) -> list[Problem]:
     """All problems of a split, in the order of its videos.
 
     `decode`: decode every frame (slow, finds damage inside files) instead of looking at both ends
@@ -77,8 +78,9 @@ def _check_track(truth: Truth, annotation_id: str, video: Video, size: Any) -> I
     elif isinstance(truth, PaletteAnnotations):
         yield from _check_pngs(truth, video, size)
     elif truth.index.length(annotation_id) == length and truth.index.size(annotation_id) in (
-        None, tuple(size or ()),
-    ):  # fmt: skip
+        None,
+        tuple(size or ()),
+    ):
         return
     else:
         problems: list[str] = []
@@ -114,8 +116,9 @@ def _check_frames(split: Split, decode: bool, workers: int) -> dict[str, Frames]
         new = [v for v in split.videos if kept.get(v.name, {}).get("key") != keys[v.name]]
         if new:
             checks = pool.map(lambda video: _check_video(split, video, decode), new)
-            shown = progress(checks, f"checking frames of {split.name}", len(new),
-                             disable=len(new) < 100)
+            shown = progress(
+                checks, f"checking frames of {split.name}", len(new), disable=len(new) < 100
+            )
             for video, found in zip(new, shown, strict=True):
                 kept[video.name] = {"key": keys[video.name], **found}
     if new:
@@ -154,8 +157,10 @@ def _check_video(split: Split, video: Video, decode: bool) -> Frames:
             continue
         size = size or found
         if found != size:
-            problems.append(f"frame {frame}: {path}: expected {size[0]} x {size[1]} pixels (height "
-                            f"x width) as the frames before, got {found[0]} x {found[1]}")
+            problems.append(
+                f"frame {frame}: {path}: expected {size[0]} x {size[1]} pixels (height "
+                f"x width) as the frames before, got {found[0]} x {found[1]}"
+            )
     return {"size": size, "problems": problems}
 
 

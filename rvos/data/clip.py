@@ -165,12 +165,17 @@ class ClipRecipe:
     pad_to: int  # heights and widths of batches are multiples of this
 
     def __post_init__(self):
-        choices = {"recipe": ("upstream", "plain"), "no_target": ("resample", "keep"),
-                   "boxes": ("tight", "inclusive"), "flip_words": ("whole", "substring")}
+        choices = {
+            "recipe": ("upstream", "plain"),
+            "no_target": ("resample", "keep"),
+            "boxes": ("tight", "inclusive"),
+            "flip_words": ("whole", "substring"),
+        }
         for key, allowed in choices.items():
             if getattr(self, key) not in allowed:
-                raise InputError(f"data.clip.{key}: expected one of {allowed}, "
-                                 f"got {getattr(self, key)!r}")
+                raise InputError(
+                    f"data.clip.{key}: expected one of {allowed}, got {getattr(self, key)!r}"
+                )
         if self.num_frames < 1:
             raise InputError(f"data.clip.num_frames: expected at least 1, got {self.num_frames}")
 
@@ -205,8 +210,10 @@ class ClipDataset(Dataset[Sample]):
         self._pairs = [(video, e) for video in split.videos for e in video.expressions]
         self._ends = np.cumsum([len(recipe.anchors(len(v.frames))) for v, _ in self._pairs])
         if recipe.no_target == "resample" and not any(e.annotation_ids for _, e in self._pairs):
-            raise InputError(f"{split.folder}: no expression names an object to train on; expected "
-                             '"anno_id" (the splits train and valid_u have them)')
+            raise InputError(
+                f"{split.folder}: no expression names an object to train on; expected "
+                '"anno_id" (the splits train and valid_u have them)'
+            )
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -233,8 +240,10 @@ class ClipDataset(Dataset[Sample]):
             if sample is not None:
                 return sample
             index = int(rng.integers(len(self)))
-        raise InputError(f"{self.split.folder}: 10,000 clips in a row show no target; "
-                         "check the annotations or set data.clip.no_target=keep")
+        raise InputError(
+            f"{self.split.folder}: 10,000 clips in a row show no target; "
+            "check the annotations or set data.clip.no_target=keep"
+        )
 
     def _sample(self, rng: Generator, video: Video, expression: Expression, anchor: int):
         """The clip, or None if it shows no target and is to be replaced."""

@@ -32,16 +32,26 @@ class ClipSampler(DistributedSampler):
     leaves it in place and tells it the epoch.)
     """
 
-    def __init__(self, length: int, *, seed: int, batch_size: int, global_batch_size: int,
-                 rank: int, world_size: int):
+    def __init__(
+        self,
+        length: int,
+        *,
+        seed: int,
+        batch_size: int,
+        global_batch_size: int,
+        rank: int,
+        world_size: int,
+    ):
         super().__init__(range(length), num_replicas=world_size, rank=rank, seed=seed)  # type: ignore[arg-type]
         self.batch_size = batch_size
         self.step_size = batch_size * world_size  # clips of all ranks per forward pass
         self.total = length // global_batch_size * global_batch_size
         self.position = 0
         if self.total == 0:
-            raise InputError(f"data.global_batch_size: expected at most the {length} clips of the "
-                             f"training split, got {global_batch_size}")
+            raise InputError(
+                f"data.global_batch_size: expected at most the {length} clips of the "
+                f"training split, got {global_batch_size}"
+            )
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.dataset))  # type: ignore[arg-type]
@@ -82,8 +92,12 @@ class ClipLoader(DataLoader):
         sampler = self.sampler
         if not isinstance(sampler, ClipSampler):
             return {}
-        return {"epoch": sampler.epoch, "position": sampler.position, "seed": sampler.seed,
-                "total": sampler.total}
+        return {
+            "epoch": sampler.epoch,
+            "position": sampler.position,
+            "seed": sampler.seed,
+            "total": sampler.total,
+        }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Raises InputError if the checkpoint was made with other clips or another seed."""
@@ -188,9 +202,13 @@ class DataModule(pl.LightningDataModule):
         rank, world_size = self._place()
         self.accumulate_grad_batches(world_size)
         sampler = ClipSampler(
-            len(self.train_data), seed=self.seed, batch_size=self.batch_size,
-            global_batch_size=self.global_batch_size, rank=rank, world_size=world_size,
-        )  # fmt: skip
+            len(self.train_data),
+            seed=self.seed,
+            batch_size=self.batch_size,
+            global_batch_size=self.global_batch_size,
+            rank=rank,
+            world_size=world_size,
+        )
         return ClipLoader(self.train_data, sampler=sampler, **self._loading(self.batch_size))
 
     def val_dataloader(self) -> DataLoader | list:
@@ -228,8 +246,9 @@ class DataModule(pl.LightningDataModule):
         return torch.utils.data.Subset(clips, spread)
 
     def _open(self, split: str, *, with_truth: bool):
-        return open_checked(self.format, self.root, split, with_truth=with_truth,
-                            skip_bad=self.skip_bad)
+        return open_checked(
+            self.format, self.root, split, with_truth=with_truth, skip_bad=self.skip_bad
+        )
 
     def _place(self) -> tuple[int, int]:
         """(rank, number of ranks)."""

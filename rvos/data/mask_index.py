@@ -70,8 +70,10 @@ def writable_index_folder(data: Path) -> Path:
             continue
         if os.access(folder, os.W_OK):
             return folder
-    raise InputError(f"no place for the index of {data}: neither {folders[0]} nor {folders[1]} "
-                     "can be written; set RVOS_STORES to a folder that can")
+    raise InputError(
+        f"no place for the index of {data}: neither {folders[0]} nor {folders[1]} "
+        "can be written; set RVOS_STORES to a folder that can"
+    )
 
 
 class MaskIndex:
@@ -168,10 +170,16 @@ def _build(source: Path, key: dict[str, Any], folder: Path) -> None:
     with open_json(source) as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     np.save(folder / "offsets.npy", np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
-    write_json(folder / "tracks.json", {
-        "source": key, "sha256": digest, "tracks": tracks, "irregular": irregular,
-        "order": order,
-    })  # fmt: skip
+    write_json(
+        folder / "tracks.json",
+        {
+            "source": key,
+            "sha256": digest,
+            "tracks": tracks,
+            "irregular": irregular,
+            "order": order,
+        },
+    )
 
 
 def _regular(value: Any) -> tuple[list[str] | None, list[int]]:

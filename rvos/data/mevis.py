@@ -95,8 +95,10 @@ def read_split(root: Path | str, split: str, bad: list[Problem] | None = None) -
     """
     folder = Path(root) / split
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected data.root/data.split with "
-                         "meta_expressions.json in it")
+        raise InputError(
+            f"{folder}: no such folder; expected data.root/data.split with "
+            "meta_expressions.json in it"
+        )
     return parse_meta(folder, folder / "meta_expressions.json", split, _mevis_ids, bad)
 
 
@@ -133,9 +135,11 @@ def parse_meta(
     return Split(folder, split, videos, file_sha256(path))
 
 
-def _video(name: str, entry: Any, ids_of: Callable[[str, dict[str, Any]], Ids],
-           problems: list[Problem]) -> Video | None:
+def _video(
+    name: str, entry: Any, ids_of: Callable[[str, dict[str, Any]], Ids], problems: list[Problem]
+) -> Video | None:
     """The video without its malformed expressions; None if the video itself is malformed."""
+
     def wrong(text: str, expression_id: str | None = None) -> None:
         problems.append(Problem(name, expression_id, text))
 
@@ -180,9 +184,11 @@ class Annotations:
     def __init__(self, split: Split):
         path = find_json(split.folder / "mask_dict.json")
         if path is None:
-            raise InputError(f"{split.folder / 'mask_dict.json'}: no such file (nor .json.gz); "
-                             f"split {split.name} has no ground truth to score against "
-                             "(submission=true writes its masks without scores)")
+            raise InputError(
+                f"{split.folder / 'mask_dict.json'}: no such file (nor .json.gz); "
+                f"split {split.name} has no ground truth to score against "
+                "(submission=true writes its masks without scores)"
+            )
         self.path = path
         self.index = open_index(path)
 
@@ -201,8 +207,9 @@ class Annotations:
         return self.index.mask(annotation_id, frame_idx)
 
 
-def check_track(track: Any, num_frames: int, size: Sequence[int] | None, where: str,
-                problems: list[str]) -> Track:
+def check_track(
+    track: Any, num_frames: int, size: Sequence[int] | None, where: str, problems: list[str]
+) -> Track:
     """A track with every mask in canonical form; problems are appended, naming the frame index.
 
     `size` (h, w) is what the masks must have; None accepts any one size.

@@ -87,8 +87,9 @@ def _pillar(
     thick = int(rng.uniform(0.05, 0.09) * width)
     left = int(rng.uniform(0.15, 0.8) * width)
     resting = [o for o in things if o.motion in ("still", "up", "down", "stop_up", "stop_down")]
-    paths = [(o.path[:, 0].min() - o.diameter / 2, o.path[:, 0].max() + o.diameter / 2)
-             for o in resting]
+    paths = [
+        (o.path[:, 0].min() - o.diameter / 2, o.path[:, 0].max() + o.diameter / 2) for o in resting
+    ]
     if not wanted or any(low < left + thick and left < high for low, high in paths):
         return None
     shade = 90 + 70 * np.sin(np.linspace(0.3, 2.8, thick))  # round: bright in the middle
@@ -137,8 +138,9 @@ def _paste(image: Image, owner: NDArray[np.int8], sprite: Image, x: float, y: fl
     left, top = x - side / 2, y - side / 2
     x0, y0 = int(np.floor(left)), int(np.floor(top))
     shift = np.array([[1, 0, left - x0], [0, 1, top - y0]], np.float32)
-    moved = cv2.warpAffine(sprite, shift, (side + 1, side + 1), flags=cv2.INTER_LINEAR,
-                           borderMode=cv2.BORDER_REPLICATE)  # (S + 1, S + 1, 4)
+    moved = cv2.warpAffine(
+        sprite, shift, (side + 1, side + 1), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )  # (S + 1, S + 1, 4)
     xa, ya, xb, yb = max(x0, 0), max(y0, 0), min(x0 + side + 1, width), min(y0 + side + 1, height)
     if xa >= xb or ya >= yb:
         return

@@ -46,11 +46,19 @@ SHARES = (0.2, 0.2, 0.14, 0.14, 0.12, 0.06, 0.06, 0.08)
 UNCLEAR = {
     frozenset(pair)
     for pair in [
-        ("left", "stop_up"), ("left", "stop_down"), ("left", "leave"), ("up", "stop_up"),
-        ("right", "stop_up"), ("right", "stop_down"), ("right", "leave"), ("down", "stop_down"),
-        ("leave", "stop_up"), ("leave", "stop_down"), ("stop_up", "stop_down"),
+        ("left", "stop_up"),
+        ("left", "stop_down"),
+        ("left", "leave"),
+        ("up", "stop_up"),
+        ("right", "stop_up"),
+        ("right", "stop_down"),
+        ("right", "leave"),
+        ("down", "stop_down"),
+        ("leave", "stop_up"),
+        ("leave", "stop_down"),
+        ("stop_up", "stop_down"),
     ]
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -102,18 +110,31 @@ class Recipe:
             f"{key}: expected {expected}, got {value}"
             for key, value, expected, fine in (
                 ("num_frames", self.num_frames, "at least 1", self.num_frames >= 1),
-                ("size", self.size, "height and width of at least 32 pixels",
-                 len(self.size) == 2 and min(self.size) >= 32),
-                ("num_objects", self.num_objects, "1 <= least <= most <= 8",
-                 1 <= self.num_objects[0] <= self.num_objects[-1] <= 8),
-                ("object_size", self.object_size, "0.05 <= least <= most <= 0.5",
-                 0.05 <= self.object_size[0] <= self.object_size[-1] <= 0.5),
+                (
+                    "size",
+                    self.size,
+                    "height and width of at least 32 pixels",
+                    len(self.size) == 2 and min(self.size) >= 32,
+                ),
+                (
+                    "num_objects",
+                    self.num_objects,
+                    "1 <= least <= most <= 8",
+                    1 <= self.num_objects[0] <= self.num_objects[-1] <= 8,
+                ),
+                (
+                    "object_size",
+                    self.object_size,
+                    "0.05 <= least <= most <= 0.5",
+                    0.05 <= self.object_size[0] <= self.object_size[-1] <= 0.5,
+                ),
                 ("camera_shake", self.camera_shake, "0 or more", self.camera_shake >= 0),
                 ("pillars", self.pillars, "0 to 1", 0 <= self.pillars <= 1),
                 ("no_target", self.no_target, "0 to below 1", 0 <= self.no_target < 1),
                 ("jpeg_quality", self.jpeg_quality, "1 to 100", 1 <= self.jpeg_quality <= 100),
-            ) if not fine
-        ]  # fmt: skip
+            )
+            if not fine
+        ]
         if problems:
             raise InputError("\n".join(problems))
 
@@ -204,8 +225,12 @@ def _write_video(folder: Path, split_idx: int, recipe: Recipe, idx: int, name: s
             mask = owner == i
             track.append(encode(mask) if mask.any() else None)
     described = [
-        {"category": thing.category, "color": thing.color, "motion": thing.motion,
-         "moving": thing.motion != "still"}
+        {
+            "category": thing.category,
+            "color": thing.color,
+            "motion": thing.motion,
+            "moving": thing.motion != "still",
+        }
         for thing in things
     ]
     return described, tracks, _expressions(rng, recipe, things)
@@ -319,5 +344,3 @@ def _tempting(absent: Sequence[Description], things: Sequence[Thing]) -> list[De
     """Descriptions of nothing that name a category of the scene."""
     present = {thing.category for thing in things}
     return [d for d in absent if d.category in present]
-
-

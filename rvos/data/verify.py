@@ -42,8 +42,15 @@ class Report:
     differences: tuple[str, ...]
 
 
-def verify(root: Path | str, *, format: Format, release: str, splits: Sequence[str], decode: bool,
-           workers: int) -> list[Report]:
+def verify(
+    root: Path | str,
+    *,
+    format: Format,
+    release: str,
+    splits: Sequence[str],
+    decode: bool,
+    workers: int,
+) -> list[Report]:
     """Reports of those of `splits` that exist. Raises InputError if none does, or for a release
     that is not any, v1 or v2."""
     if release not in ("any", *COUNTS):
@@ -57,8 +64,9 @@ def verify(root: Path | str, *, format: Format, release: str, splits: Sequence[s
     ]
 
 
-def _report(root: Path, name: str, format: Format, release: str, *, decode: bool,
-            workers: int) -> Report:
+def _report(
+    root: Path, name: str, format: Format, release: str, *, decode: bool, workers: int
+) -> Report:
     malformed: list[Problem] = []
     try:
         split = open_split(format, root, name, malformed)
@@ -109,16 +117,22 @@ def show(reports: Sequence[Report], console: Console) -> bool:
     for name in ("videos", "expressions", "no target", "annotations", "frames", "problems"):
         table.add_column(name, justify="right", no_wrap=True)
     for report in reports:
-        numbers = (report.num_videos, report.num_expressions, report.num_without_target,
-                   report.num_annotations, report.num_frames)
+        numbers = (
+            report.num_videos,
+            report.num_expressions,
+            report.num_without_target,
+            report.num_annotations,
+            report.num_frames,
+        )
         wrong = len(report.problems) + len(report.differences)
         shown = ("-" if number is None else f"{number:,}" for number in (*numbers, wrong))
         table.add_row(report.split, *shown)
     console.print(table)
     for report in reports:
         if report.mask_dict_sha256:
-            console.print(f"{report.split}/mask_dict.json SHA-256 {report.mask_dict_sha256}",
-                          soft_wrap=True)
+            console.print(
+                f"{report.split}/mask_dict.json SHA-256 {report.mask_dict_sha256}", soft_wrap=True
+            )
     for report in reports:
         for text in (*report.differences, *report.problems):
             console.print(f"{report.split}: {text}", markup=False, soft_wrap=True)

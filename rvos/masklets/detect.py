@@ -39,8 +39,17 @@ class Detector:
     nms_iou: of two boxes that overlap more, the less confident goes. batch_size: pairs at once.
     """
 
-    def __init__(self, model: Any, processor: Any, *, box_threshold: float, text_threshold: float,
-                 nms_iou: float, batch_size: int, device: str):
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        box_threshold: float,
+        text_threshold: float,
+        nms_iou: float,
+        batch_size: int,
+        device: str,
+    ):
         self.model = model.to(device).eval()
         self.processor = processor
         self.box_threshold = box_threshold
@@ -65,33 +74,52 @@ class Detector:
 
     @torch.inference_mode()
     def _batch(self, frames: Sequence[Frame], nouns: Sequence[str]) -> list[Boxes]:
-        inputs = self.processor(images=list(frames), text=[prompt(noun) for noun in nouns],
-                                padding=True, return_tensors="pt").to(self.device)
+        inputs = self.processor(
+            images=list(frames),
+            text=[prompt(noun) for noun in nouns],
+            padding=True,
+            return_tensors="pt",
+        ).to(self.device)
         try:
             outputs = self.model(**inputs)
         except OutOfMemory:
             if len(frames) == 1:
-                raise InputError("masklets=sam2: out of GPU memory detecting in one frame; choose "
-                                 "a smaller Grounding DINO in masklets.detect.weights") from None
+                raise InputError(
+                    "masklets=sam2: out of GPU memory detecting in one frame; choose "
+                    "a smaller Grounding DINO in masklets.detect.weights"
+                ) from None
             torch.cuda.empty_cache()
             half = len(frames) // 2
-            return self._batch(frames[:half], nouns[:half]) + self._batch(frames[half:],
-                                                                           nouns[half:])
+            return self._batch(frames[:half], nouns[:half]) + self._batch(
+                frames[half:], nouns[half:]
+            )
         found = self.processor.post_process_grounded_object_detection(
-            outputs, inputs["input_ids"], threshold=self.box_threshold,
+            outputs,
+            inputs["input_ids"],
+            threshold=self.box_threshold,
             text_threshold=self.text_threshold,
-            target_sizes=[frame.shape[:2] for frame in frames])
-        return [self._cleaned(one, frame.shape[:2])
-                for one, frame in zip(found, frames, strict=True)]
+            target_sizes=[frame.shape[:2] for frame in frames],
+        )
+        return [
+            self._cleaned(one, frame.shape[:2]) for one, frame in zip(found, frames, strict=True)
+        ]
 
     def _cleaned(self, found: dict[str, Any], size: tuple[int, int]) -> Boxes:
         """Without boxes whose words are too weak, empty boxes and duplicates; clipped."""
         height, width = size
-        named = torch.tensor([bool(label.strip()) for label in found["text_labels"]],
-                             dtype=torch.bool)
+        named = torch.tensor(
+            [bool(label.strip()) for label in found["text_labels"]], dtype=torch.bool
+        )
         boxes = found["boxes"].float().cpu()  # (O, 4) xyxy
-        boxes = torch.stack([boxes[:, 0].clamp(0, width), boxes[:, 1].clamp(0, height),
-                             boxes[:, 2].clamp(0, width), boxes[:, 3].clamp(0, height)], 1)
+        boxes = torch.stack(
+            [
+                boxes[:, 0].clamp(0, width),
+                boxes[:, 1].clamp(0, height),
+                boxes[:, 2].clamp(0, width),
+                boxes[:, 3].clamp(0, height),
+            ],
+            1,
+        )
         filled = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1)
         keep = named & filled
         boxes, scores = boxes[keep], found["scores"].float().cpu()[keep]
@@ -104,18 +132,27 @@ def prompt(noun: str) -> str:
 
 
 def load_detector(
-    weights: str, *, box_threshold: float, text_threshold: float, nms_iou: float, batch_size: int,
+    weights: str,
+    *,
+    box_threshold: float,
+    text_threshold: float,
+    nms_iou: float,
+    batch_size: int,
     device: str,
 ) -> Detector:
     """From a Hugging Face folder or name. Raises InputError: weights missing or of another form."""
-    for name, value in (("box_threshold", box_threshold), ("text_threshold", text_threshold),
-                        ("nms_iou", nms_iou)):
+    for name, value in (
+        ("box_threshold", box_threshold),
+        ("text_threshold", text_threshold),
+        ("nms_iou", nms_iou),
+    ):
         if not 0 <= value <= 1:
             raise InputError(f"masklets.detect.{name}={value}: expected 0 to 1")
     if Path(weights).suffix == ".pth":
         raise InputError(
             f"masklets.detect.weights={weights}: the original .pth files cannot be read; the "
-            f"same weights for transformers: {DOWNLOAD} (Swin-T: grounding-dino-tiny)")
+            f"same weights for transformers: {DOWNLOAD} (Swin-T: grounding-dino-tiny)"
+        )
     from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
     try:
@@ -123,5 +160,12 @@ def load_detector(
         model = AutoModelForZeroShotObjectDetection.from_pretrained(weights)
     except (OSError, ValueError) as error:
         raise missing(weights, error, key="masklets.detect.weights", download=DOWNLOAD) from None
-    return Detector(model, processor, box_threshold=box_threshold, text_threshold=text_threshold,
-                    nms_iou=nms_iou, batch_size=batch_size, device=device)
+    return Detector(
+        model,
+        processor,
+        box_threshold=box_threshold,
+        text_threshold=text_threshold,
+        nms_iou=nms_iou,
+        batch_size=batch_size,
+        device=device,
+    )

@@ -62,17 +62,28 @@ class Sam2Method:
 
     def checkpoint_sha256(self) -> str:
         """Of the detector's and the tracker's weights. Raises InputError where they are missing."""
-        return "+".join([
-            weights_sha256("masklets.detect.weights", self.detect["weights"], download=DOWNLOAD),
-            weights_sha256("masklets.weights", self.weights)])
+        return "+".join(
+            [
+                weights_sha256(
+                    "masklets.detect.weights", self.detect["weights"], download=DOWNLOAD
+                ),
+                weights_sha256("masklets.weights", self.weights),
+            ]
+        )
 
     def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
         assert frames is not None
         detector, tracker = self._models()
         with DecodedFrames(frames) as decoded:
             return masklets_of(
-                decoded, task.wanted, detector, tracker, prompts=self._prompt_frames(len(frames)),
-                covered_iou=self.covered_iou, objects_at_once=self.objects_at_once)
+                decoded,
+                task.wanted,
+                detector,
+                tracker,
+                prompts=self._prompt_frames(len(frames)),
+                covered_iou=self.covered_iou,
+                objects_at_once=self.objects_at_once,
+            )
 
     def _prompt_frames(self, num_frames: int) -> range:
         return range(0, num_frames, self.stride) if self.frames == "stride" else range(1)
@@ -81,14 +92,26 @@ class Sam2Method:
         if self._loaded is None:
             self._loaded = (
                 load_detector(**self.detect, device=self.device),
-                load_tracker(self.tracker_name, self.weights, device=self.device,
-                             precision=self.precision, compile=self.compile))
+                load_tracker(
+                    self.tracker_name,
+                    self.weights,
+                    device=self.device,
+                    precision=self.precision,
+                    compile=self.compile,
+                ),
+            )
         return self._loaded
 
 
 def masklets_of(
-    frames: DecodedFrames, nouns: Sequence[str], detector: Detector, tracker: Tracker, *,
-    prompts: range, covered_iou: float, objects_at_once: int,
+    frames: DecodedFrames,
+    nouns: Sequence[str],
+    detector: Detector,
+    tracker: Tracker,
+    *,
+    prompts: range,
+    covered_iou: float,
+    objects_at_once: int,
 ) -> Masklets:
     """Detect every noun at the frames `prompts`, track what no masklet of the noun covers yet."""
     result: Masklets = {noun: [] for noun in nouns}
@@ -100,16 +123,22 @@ def masklets_of(
             for noun, boxes in zip(nouns, found, strict=True)
         }
         # All nouns in one pass: the image features are shared.
-        tracks = track_boxes(tracker, frames, prompt_frame_idx, np.concatenate([*fresh.values()]),
-                             objects_at_once=objects_at_once)
+        tracks = track_boxes(
+            tracker,
+            frames,
+            prompt_frame_idx,
+            np.concatenate([*fresh.values()]),
+            objects_at_once=objects_at_once,
+        )
         for noun, boxes_xyxy in fresh.items():
             result[noun] += tracks[: len(boxes_xyxy)]
             del tracks[: len(boxes_xyxy)]
     return result
 
 
-def _uncovered(boxes_xyxy: NDArray[np.float32], masks: Sequence[Mask], covered_iou: float
-               ) -> NDArray[np.float32]:
+def _uncovered(
+    boxes_xyxy: NDArray[np.float32], masks: Sequence[Mask], covered_iou: float
+) -> NDArray[np.float32]:
     """The boxes (O, 4) that overlap no mask's bounding box by `covered_iou` or more."""
     taken = np.array([box for box in map(bounding_box, masks) if box], np.float32).reshape(-1, 4)
     return boxes_xyxy[(box_iou(boxes_xyxy, taken) < covered_iou).all(1)]

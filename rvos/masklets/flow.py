@@ -179,8 +179,9 @@ class _Run:
         look like it. `present` are the instances that had a mask in frame t already.
         """
         mine = instance.state
-        holders = [i for i in present
-                   if t in i.masks and (i.masks[t] & mine).sum() > INSIDE * mine.sum()]
+        holders = [
+            i for i in present if t in i.masks and (i.masks[t] & mine).sum() > INSIDE * mine.sum()
+        ]
         taken = _union([i.masks[t] for i in present if t in i.masks], mine)
         labels, areas = _components(self.foreground[t] & ~taken, self.min_pixels)
         pixels = _union([labels == label for label in areas if label in labels[mine]], mine)
@@ -227,8 +228,9 @@ class _Run:
         if np.linalg.norm(apart, axis=1).mean() > TOGETHER:
             return False
         near = np.ones((7, 7), np.uint8)
-        touching = [(cv2.dilate(b.masks[t].astype(np.uint8), near) > 0)[a.masks[t]].any()
-                    for t in shared]  # fmt: skip
+        touching = [
+            (cv2.dilate(b.masks[t].astype(np.uint8), near) > 0)[a.masks[t]].any() for t in shared
+        ]
         return float(np.mean(touching)) > 0.8
 
     def _follow(self, a: Instance, b: Instance) -> bool:
@@ -237,8 +239,9 @@ class _Run:
             return False
         return float(np.minimum(a.colors, b.colors).sum()) >= self.settings.similarity
 
-    def _owners(self, t: int, active: list[Instance], labels: NDArray[np.int32],
-                areas: dict[int, int]) -> dict[int, list[int]]:
+    def _owners(
+        self, t: int, active: list[Instance], labels: NDArray[np.int32], areas: dict[int, int]
+    ) -> dict[int, list[int]]:
         """Detection -> the instances it shows: matched by IoU, or lying in it for a good part.
 
         An instance lies in several detections only if they move together.
@@ -254,8 +257,11 @@ class _Run:
                 overlaps[i, j] = counts[label] / max(area, 1)
                 ious[i, j] = counts[label] / max(area + areas[label] - counts[label], 1)
         rows, columns = linear_sum_assignment(-ious)
-        matched = {(i, j) for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
-                   if ious[i, j] >= self.settings.match_iou}
+        matched = {
+            (i, j)
+            for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
+            if ious[i, j] >= self.settings.match_iou
+        }
         inside = {(i, j) for i, j in np.argwhere(overlaps > INSIDE).tolist()}
         velocity = {j: self.motion.velocity(t, labels == names[j]) for _, j in matched | inside}
         for i in range(len(active)):

@@ -53,8 +53,9 @@ class Motion:
         self.forward.append(zero)
         apart.append(apart[-1])
         self.residual: list[NDArray[np.float16]] = [
-            np.asarray(np.mean(apart[max(0, t - SMOOTHING) : t + SMOOTHING + 1], 0, np.float32),
-                       np.float16)
+            np.asarray(
+                np.mean(apart[max(0, t - SMOOTHING) : t + SMOOTHING + 1], 0, np.float32), np.float16
+            )
             for t in range(len(images))
         ]
 
@@ -71,7 +72,8 @@ class Motion:
             found[:2, 2] = (moved - start)[near].mean(0)
         cv2.setRNGSeed(0)
         similarity, agree = cv2.estimateAffinePartial2D(
-            start, moved, ransacReprojThreshold=CAMERA_TOLERANCE)
+            start, moved, ransacReprojThreshold=CAMERA_TOLERANCE
+        )
         if similarity is not None and agree.sum() > CLEARLY_MORE * near.sum():
             found[:2] = similarity
         return found
@@ -124,10 +126,19 @@ def background_differences(
         middle = (start + stop) // 2
         onto = {t: _between(motion.camera, t, middle) for t in range(start, stop)}
         chosen = np.unique(np.linspace(start, stop - 1, BACKGROUND_FRAMES).round().astype(int))
-        stack = [cv2.warpAffine(blurred[t], onto[t][:2], (width, height),
-                                borderMode=cv2.BORDER_REPLICATE) for t in chosen]
-        rests = [cv2.warpAffine((motion.speed(t) <= at_rest).astype(np.uint8), onto[t][:2],
-                                (width, height)) > 0 for t in chosen]
+        stack = [
+            cv2.warpAffine(
+                blurred[t], onto[t][:2], (width, height), borderMode=cv2.BORDER_REPLICATE
+            )
+            for t in chosen
+        ]
+        rests = [
+            cv2.warpAffine(
+                (motion.speed(t) <= at_rest).astype(np.uint8), onto[t][:2], (width, height)
+            )
+            > 0
+            for t in chosen
+        ]
         background = _median_at_rest(np.stack(stack), np.stack(rests))
         contrast = cv2.morphologyEx(background, cv2.MORPH_GRADIENT, near).max(-1) // 2
         for t in range(start, stop):

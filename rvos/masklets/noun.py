@@ -52,9 +52,7 @@ class NounFinder:
     def find(self, expressions: Sequence[str]) -> list[Noun | None]:
         """The noun of each expression, None where it has none. InputError without the model."""
         heads = _head_finder(self.method, self.model)(expressions)
-        return [
-            head and Noun(head[0], noun_rules.lemma_of(head[0]), head[1]) for head in heads
-        ]
+        return [head and Noun(head[0], noun_rules.lemma_of(head[0]), head[1]) for head in heads]
 
     def for_split(self, split: Split) -> Nouns:
         """The noun lemma of every expression of a split, by fallback where it names none."""
@@ -64,8 +62,7 @@ class NounFinder:
         for video in split.videos:
             own = {e.expression_id: next(found) for e in video.expressions}
             fallback = self._fallback([noun.lemma for noun in own.values() if noun])
-            nouns[video.name] = {id_: noun.lemma if noun else fallback
-                                 for id_, noun in own.items()}
+            nouns[video.name] = {id_: noun.lemma if noun else fallback for id_, noun in own.items()}
         return nouns
 
     def _fallback(self, lemmas: Sequence[str]) -> str:
@@ -101,8 +98,9 @@ def read_nouns(path: Path, split: Split) -> Nouns:
             if isinstance(noun, str) and parts(noun):
                 nouns[video.name][id_] = noun
             else:
-                problems.append(f"video {video.name}, expression {id_}: expected a noun, "
-                                f"found {noun!r}")
+                problems.append(
+                    f"video {video.name}, expression {id_}: expected a noun, found {noun!r}"
+                )
     if problems:
         raise InputError(list_problems(f"{path}: expressions without noun", problems))
     return nouns
@@ -129,8 +127,9 @@ def _by_rules(expressions: Sequence[str]) -> list[noun_rules.Head | None]:
     try:
         noun_rules.dictionary()
     except ImportError:
-        raise InputError("masklets.noun.method=rules needs lemminflect: pip install lemminflect"
-                         ) from None
+        raise InputError(
+            "masklets.noun.method=rules needs lemminflect: pip install lemminflect"
+        ) from None
     return [noun_rules.head_noun(expression) for expression in expressions]
 
 
@@ -140,8 +139,12 @@ def _by_rules(expressions: Sequence[str]) -> list[noun_rules.Head | None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare a method's nouns with those of a table; prints the misses, then `44/45 correct`."""
     parser = argparse.ArgumentParser(prog="python -m rvos.masklets.noun", description=main.__doc__)
-    parser.add_argument("--tsv", type=Path, required=True,
-                        help="table with columns expression, noun, lemma (empty: names none)")
+    parser.add_argument(
+        "--tsv",
+        type=Path,
+        required=True,
+        help="table with columns expression, noun, lemma (empty: names none)",
+    )
     parser.add_argument("--method", choices=["rules", "benepar", "spacy"], default="rules")
     parser.add_argument("--model", help="model of benepar or spacy: name or folder")
     options = parser.parse_args(arguments)
@@ -168,8 +171,10 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
         if not {"expression", "noun", "lemma"} <= set(reader.fieldnames or ()):
-            raise InputError(f"{path}: expected a tab-separated table with the columns expression, "
-                             f"noun, lemma; found {reader.fieldnames}")
+            raise InputError(
+                f"{path}: expected a tab-separated table with the columns expression, "
+                f"noun, lemma; found {reader.fieldnames}"
+            )
         return [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
 
 

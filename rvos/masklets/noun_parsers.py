@@ -22,8 +22,9 @@ class Benepar:
         try:
             import benepar
         except ImportError:
-            raise InputError("masklets.noun.method=benepar needs benepar: pip install benepar"
-                             ) from None
+            raise InputError(
+                "masklets.noun.method=benepar needs benepar: pip install benepar"
+            ) from None
         from benepar.integrations.downloader import locate_model
         from benepar.parse_chart import ChartParser
 
@@ -33,7 +34,8 @@ class Benepar:
             raise InputError(
                 f"masklets.noun.model={model}: no such benepar model; get it with "
                 f"python -c \"import benepar; benepar.download('{model}')\" "
-                f"or give the folder of one. {_searched(error)}") from None
+                f"or give the folder of one. {_searched(error)}"
+            ) from None
 
         class Loader(ChartParser):
             def load_state_dict(self, state_dict, *args, **kwargs):
@@ -44,8 +46,12 @@ class Benepar:
         with _special_tokens_method():
             chart_parser = Loader.from_trained(folder).eval()
         self._parser = object.__new__(benepar.Parser)  # its __init__ would load the model itself
-        self._parser.__dict__.update(_parser=chart_parser, _language_code="en",
-                                     _tokenizer_lang="english", batch_size=MANY_SENTENCES)
+        self._parser.__dict__.update(
+            _parser=chart_parser,
+            _language_code="en",
+            _tokenizer_lang="english",
+            batch_size=MANY_SENTENCES,
+        )
         self._sentence = benepar.InputSentence
 
     def __call__(self, expressions: Sequence[str]) -> list[Head | None]:
@@ -64,8 +70,10 @@ class Spacy:
         try:
             self._pipeline = spacy.load(model)
         except OSError as error:
-            raise InputError(f"masklets.noun.model={model}: no such spaCy model; get it with "
-                             f"python -m spacy download {model}. {_searched(error)}") from None
+            raise InputError(
+                f"masklets.noun.model={model}: no such spaCy model; get it with "
+                f"python -m spacy download {model}. {_searched(error)}"
+            ) from None
 
     def __call__(self, expressions: Sequence[str]) -> list[Head | None]:
         docs = self._pipeline.pipe(expressions, batch_size=MANY_SENTENCES)
@@ -107,8 +115,7 @@ def _head_of_phrase(phrase: Any) -> Head | None:
     """Its last noun; else that of its first noun phrase; "a group of sheep" -> "sheep"."""
     words = [child[0].lower() for child in phrase if _label(child).startswith("NN")]
     if words:
-        counted = any(child[0].lower() in NUMBERS for child in phrase
-                      if isinstance(child[0], str))
+        counted = any(child[0].lower() in NUMBERS for child in phrase if isinstance(child[0], str))
         return words[-1], counted or is_plural(words[-1])
     inner = [child for child in phrase if _label(child) == "NP"]
     head = _head_of_phrase(inner[0]) if inner else None

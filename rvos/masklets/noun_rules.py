@@ -26,11 +26,21 @@ POSSESSIVES = _words("my your his her its our their")
 NUMBERS = _words("""
     two three four five six seven eight nine ten eleven twelve twenty thirty several many few both
     these those multiple various numerous""")
-DETERMINERS = ARTICLES | POSSESSIVES | NUMBERS | _words("""
+DETERMINERS = (
+    ARTICLES
+    | POSSESSIVES
+    | NUMBERS
+    | _words("""
     this that some any no each every all either neither another one which whichever what such
     same""")
-OBJECT_MARKS = ARTICLES | POSSESSIVES | _words(  # what opens a verb's object
-    "another him them it itself himself herself themselves each")
+)
+OBJECT_MARKS = (
+    ARTICLES
+    | POSSESSIVES
+    | _words(  # what opens a verb's object
+        "another him them it itself himself herself themselves each"
+    )
+)
 SINGULAR = _words("a an one this that each every another either neither whichever")
 PREPOSITIONS = _words("""
     about above across after against along alongside amid among around as at before behind below
@@ -93,15 +103,28 @@ PLURAL_MODIFIERS = _words("sports clothes glasses goods arms news")
 REQUESTS = _words("""
     find show segment track locate identify select highlight detect mark spot follow""")
 PEOPLE = _words("someone somebody anyone anybody everyone everybody")
-LEMMAS = {"people": "person", "persons": "person", "leaves": "leaf", "dice": "dice", "men": "man",
-          "women": "woman", "children": "child", "mice": "mouse", "police": "police",
-          **dict.fromkeys(PEOPLE, "person"),
-          **{word: word for word in _words("""
+LEMMAS = {
+    "people": "person",
+    "persons": "person",
+    "leaves": "leaf",
+    "dice": "dice",
+    "men": "man",
+    "women": "woman",
+    "children": "child",
+    "mice": "mouse",
+    "police": "police",
+    **dict.fromkeys(PEOPLE, "person"),
+    **{
+        word: word
+        for word in _words("""
               sunglasses goggles scissors pants trousers jeans shorts clothes binoculars pajamas
-              species series""")}}
-BREAK = _words(", ; : ( ) / \" ! ?")
-NEVER_NOUNS = (CLOSED | DETERMINERS | PREPOSITIONS | ADVERBS | MODIFIERS | BREAK
-               | _words("and or but of n't"))
+              species series""")
+    },
+}
+BREAK = _words(', ; : ( ) / " ! ?')
+NEVER_NOUNS = (
+    CLOSED | DETERMINERS | PREPOSITIONS | ADVERBS | MODIFIERS | BREAK | _words("and or but of n't")
+)
 DIRECTED = PREPOSITIONS | ADVERBS | BREAK | {"", "and"}  # what follows a verb of motion
 AFTER_OPENING_VERB = DIRECTED | SPATIAL | OBJECT_MARKS
 NOT_OWNED = DETERMINERS | CLOSED | {"not", ""}
@@ -128,7 +151,8 @@ def lemma_of(noun: str) -> str:
     if last in LEMMAS:
         return prefix + dash + LEMMAS[last]
     known = dictionary().getAllLemmas(last, upos="NOUN") or (
-        {} if _classes(last) else dictionary().getAllLemmasOOV(last, upos="NOUN"))
+        {} if _classes(last) else dictionary().getAllLemmasOOV(last, upos="NOUN")
+    )
     return prefix + dash + min(known.get("NOUN", (last,)), key=len)
 
 
@@ -213,12 +237,14 @@ def _behind_place(tokens: list[str], i: int) -> int | None:
 
 
 def _owns(tokens: list[str], i: int) -> bool:
-    """"'s" of a possessor ("the man's hat"), not of "is" ("the cat's running away")."""
+    """ "'s" of a possessor ("the man's hat"), not of "is" ("the cat's running away")."""
     if _at(tokens, i) not in {"'s", "'"}:
         return False
     following = _at(tokens, i + 1)
-    return not (following in NOT_OWNED or (
-        _is_participle(following) and not _may_be_noun(_at(tokens, i + 2))))
+    return not (
+        following in NOT_OWNED
+        or (_is_participle(following) and not _may_be_noun(_at(tokens, i + 2)))
+    )
 
 
 def _stands_before_noun(tokens: list[str], i: int, start: int) -> bool:
@@ -241,7 +267,8 @@ def _stands_before_noun(tokens: list[str], i: int, start: int) -> bool:
         if bare and (following in MASS_OBJECTS or following.endswith("ball")):
             return False  # "playing basketball" names no player
         return following not in AFTER_PARTICIPLE or (
-            following in DETERMINERS and _at(tokens, i - 1) in {"and", "or"})
+            following in DETERMINERS and _at(tokens, i - 1) in {"and", "or"}
+        )
     classes = _classes(word)
     if classes and "NOUN" not in classes:
         return "ADJ" in classes or "ADV" in classes
@@ -259,8 +286,7 @@ def _is_noun_here(tokens: list[str], i: int, start: int) -> bool:
         return False
     opens = i == start or _at(tokens, i - 1) in ADVERBS
     acts = _verb(word) in ACTIONS
-    return not (opens and acts and (
-        following in AFTER_OPENING_VERB or following.endswith("ly")))
+    return not (opens and acts and (following in AFTER_OPENING_VERB or following.endswith("ly")))
 
 
 def _compound_end(tokens: list[str], head: int, several: bool) -> int:
@@ -272,8 +298,9 @@ def _compound_end(tokens: list[str], head: int, several: bool) -> int:
             return head
         if _continues(tokens, head, i, several):
             head = i
-        elif not (word in BARE_ADJECTIVES and _may_be_noun(following)
-                  and not _is_participle(following)):
+        elif not (
+            word in BARE_ADJECTIVES and _may_be_noun(following) and not _is_participle(following)
+        ):
             return head
         i += 1
     return head

@@ -35,8 +35,9 @@ class Oracle:
     def __post_init__(self) -> None:
         for name in ("drop", "swap"):
             if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"masklets.oracle.{name}={getattr(self, name)}: expected a "
-                                 "probability, 0 to 1")
+                raise InputError(
+                    f"masklets.oracle.{name}={getattr(self, name)}: expected a probability, 0 to 1"
+                )
         if self.dilate < 0:
             raise InputError(f"masklets.oracle.dilate={self.dilate}: expected pixels, 0 or more")
 
@@ -48,21 +49,28 @@ class Oracle:
         Raises InputError when an annotation is missing or malformed.
         """
         wanted = set(expression_ids)
-        ids = list(dict.fromkeys(
-            annotation_id for expression in video.expressions
-            if expression.expression_id in wanted for annotation_id in expression.annotation_ids))
+        ids = list(
+            dict.fromkeys(
+                annotation_id
+                for expression in video.expressions
+                if expression.expression_id in wanted
+                for annotation_id in expression.annotation_ids
+            )
+        )
         tracks, problems = {}, list[str]()
         for id_ in ids:
             where = f"{annotations.path}: annotation {id_} (video {video.name})"
             if id_ not in annotations:
                 problems.append(f"{where}: no such annotation")
                 continue
-            tracks[id_] = check_track(annotations.track(id_), len(video.frames), None, where,
-                                      problems)
+            tracks[id_] = check_track(
+                annotations.track(id_), len(video.frames), None, where, problems
+            )
         if problems:
             raise InputError(list_problems("Ground truth for masklets=oracle", problems))
-        noisy = [self._disturb(track, self._random(video.name, id_))
-                 for id_, track in tracks.items()]
+        noisy = [
+            self._disturb(track, self._random(video.name, id_)) for id_, track in tracks.items()
+        ]
         return self._swapped(noisy, self._random(video.name, "swap"))
 
     def _random(self, *names: str) -> Generator:
@@ -72,8 +80,10 @@ class Oracle:
     def _disturb(self, track: Track, random: Generator) -> Track:
         growth = int(random.integers(-self.dilate, self.dilate + 1))
         dropped = random.random(len(track)) < self.drop
-        return [None if gone else _grown(mask, growth)
-                for mask, gone in zip(track, dropped, strict=True)]
+        return [
+            None if gone else _grown(mask, growth)
+            for mask, gone in zip(track, dropped, strict=True)
+        ]
 
     def _swapped(self, tracks: list[Track], random: Generator) -> list[Track]:
         if len(tracks) < 2 or not self.swap:

@@ -68,8 +68,9 @@ class ModelFrames:
             return self._ready[frame_idx].result()
         step = -1 if frame_idx < self._last else 1
         wanted = [i for i in (frame_idx, frame_idx + step) if 0 <= i < len(self)]
-        self._ready = {i: self._ready.get(i) or self._thread.submit(self._prepare, i)
-                       for i in wanted}
+        self._ready = {
+            i: self._ready.get(i) or self._thread.submit(self._prepare, i) for i in wanted
+        }
         self._last = frame_idx
         return self._ready[frame_idx].result()
 
@@ -106,8 +107,15 @@ class TransformersTracker:
     keep_state: keep all state of the session, as the library does (for tests; memory grows).
     """
 
-    def __init__(self, model: Any, *, device: str, precision: Literal["bf16", "fp32"],
-                 compile: bool, keep_state: bool = False):
+    def __init__(
+        self,
+        model: Any,
+        *,
+        device: str,
+        precision: Literal["bf16", "fp32"],
+        compile: bool,
+        keep_state: bool = False,
+    ):
         self.model = model.to(device).eval()
         self.device = torch.device(device)
         self.precision = precision
@@ -123,16 +131,26 @@ class TransformersTracker:
         session = self._session(frames, prompt_frame_idx, boxes_xyxy)
         last = len(frames) - 1
         for reverse in (False, True):
-            order = range(prompt_frame_idx - 1, -1, -1) if reverse else range(
-                prompt_frame_idx, last + 1)
+            order = (
+                range(prompt_frame_idx - 1, -1, -1)
+                if reverse
+                else range(prompt_frame_idx, last + 1)
+            )
             for frame_idx in order:
                 with _autocast(self.device, self.precision):
-                    output = self.model(inference_session=session, frame_idx=frame_idx,
-                                        reverse=reverse)
+                    output = self.model(
+                        inference_session=session, frame_idx=frame_idx, reverse=reverse
+                    )
                 yield frame_idx, output.pred_masks.float()
                 if not self.keep_state:
-                    _drop_unread(session.output_dict_per_obj, session.frames_tracked_per_obj,
-                                 prompt_frame_idx, frame_idx, reverse, self._limits())
+                    _drop_unread(
+                        session.output_dict_per_obj,
+                        session.frames_tracked_per_obj,
+                        prompt_frame_idx,
+                        frame_idx,
+                        reverse,
+                        self._limits(),
+                    )
 
     def _limits(self) -> tuple[int, int]:
         config = self.model.config
@@ -143,16 +161,24 @@ class TransformersTracker:
 
         height, width = frames.frames.size
         session: Any = Sam2VideoInferenceSession(
-            video_height=height, video_width=width, inference_device=self.device,
-            inference_state_device=self.device, video_storage_device="cpu",
-            dtype=torch.float32, max_vision_features_cache_size=1)
+            video_height=height,
+            video_width=width,
+            inference_device=self.device,
+            inference_state_device=self.device,
+            video_storage_device="cpu",
+            dtype=torch.float32,
+            max_vision_features_cache_size=1,
+        )
         session.processed_frames = frames  # read one by one
         corners = boxes_xyxy.reshape(-1, 1, 1, 2, 2).float()  # (O, 1, 1, corner, x y)
         corners = corners / torch.tensor([width, height]) * self.image_size
         for i, points in enumerate(corners):
             labels = torch.tensor([[[2, 3]]], dtype=torch.int32)  # top left, bottom right
-            session.add_point_inputs(session.obj_id_to_idx(i), prompt_frame_idx,
-                                     {"point_coords": points[None, 0], "point_labels": labels})
+            session.add_point_inputs(
+                session.obj_id_to_idx(i),
+                prompt_frame_idx,
+                {"point_coords": points[None, 0], "point_labels": labels},
+            )
         session.obj_with_new_inputs = list(range(len(corners)))
         return session
 
@@ -160,8 +186,14 @@ class TransformersTracker:
 class PackageTracker:
     """Meta's package `sam2`, same arguments as `TransformersTracker` (without torch.compile)."""
 
-    def __init__(self, model: Any, *, device: str, precision: Literal["bf16", "fp32"],
-                 keep_state: bool = False):
+    def __init__(
+        self,
+        model: Any,
+        *,
+        device: str,
+        precision: Literal["bf16", "fp32"],
+        keep_state: bool = False,
+    ):
         self.model = model.to(device).eval()
         self.device = torch.device(device)
         self.precision = precision
@@ -175,11 +207,13 @@ class PackageTracker:
         with _autocast(self.device, self.precision):
             state = self._state(frames)
             for i, box in enumerate(boxes_xyxy.float()):
-                self.model.add_new_points_or_box(state, frame_idx=prompt_frame_idx, obj_id=i,
-                                                 box=box.numpy())
+                self.model.add_new_points_or_box(
+                    state, frame_idx=prompt_frame_idx, obj_id=i, box=box.numpy()
+                )
         for reverse in (False, True):
             passes = self.model.propagate_in_video(
-                state, start_frame_idx=prompt_frame_idx, reverse=reverse)
+                state, start_frame_idx=prompt_frame_idx, reverse=reverse
+            )
             while True:
                 with _autocast(self.device, self.precision):  # not while the caller works
                     step = next(passes, None)
@@ -189,10 +223,15 @@ class PackageTracker:
                 if not (reverse and frame_idx == prompt_frame_idx):
                     yield frame_idx, logits.float()
                 if not self.keep_state:
-                    limits = (self.model.num_maskmem - 1,
-                              self.model.max_obj_ptrs_in_encoder - 1)
-                    _drop_unread(state["output_dict_per_obj"], state["frames_tracked_per_obj"],
-                                 prompt_frame_idx, frame_idx, reverse, limits)
+                    limits = (self.model.num_maskmem - 1, self.model.max_obj_ptrs_in_encoder - 1)
+                    _drop_unread(
+                        state["output_dict_per_obj"],
+                        state["frames_tracked_per_obj"],
+                        prompt_frame_idx,
+                        frame_idx,
+                        reverse,
+                        limits,
+                    )
 
     def _state(self, frames: ModelFrames) -> dict[str, Any]:
         """Meta's `init_state` on our frames: it would only read a folder of JPEGs."""
@@ -207,8 +246,12 @@ class PackageTracker:
 
 
 def _drop_unread(
-    outputs: Mapping[int, dict], tracked: Mapping[int, dict], prompt_frame_idx: int,
-    frame_idx: int, reverse: bool, limits: tuple[int, int],
+    outputs: Mapping[int, dict],
+    tracked: Mapping[int, dict],
+    prompt_frame_idx: int,
+    frame_idx: int,
+    reverse: bool,
+    limits: tuple[int, int],
 ) -> None:
     """Remove from the state after `frame_idx` what neither direction will read again.
 
@@ -244,8 +287,12 @@ def _autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 
 def track_boxes(
-    tracker: Tracker, frames: FrameSource, prompt_frame_idx: int, boxes_xyxy: NDArray[np.float32],
-    *, objects_at_once: int,
+    tracker: Tracker,
+    frames: FrameSource,
+    prompt_frame_idx: int,
+    boxes_xyxy: NDArray[np.float32],
+    *,
+    objects_at_once: int,
 ) -> list[Track]:
     """Boxes (O, 4) float32 at one frame, in pixels -> one track per box, in the same order.
 
@@ -264,16 +311,23 @@ def track_boxes(
             if len(group) == 1:
                 raise InputError(
                     "masklets=sam2: out of GPU memory with one object; choose a smaller SAM 2 in "
-                    f"masklets.weights or masklets.precision=bf16 ({str(error)[:120]})") from None
+                    f"masklets.weights or masklets.precision=bf16 ({str(error)[:120]})"
+                ) from None
             half = (len(group) + 1) // 2
             todo[:0] = group.split(half)
-            log.warning("out of GPU memory with %d objects: going on with %d; "
-                        "masklets.objects_at_once=%d avoids this", len(group), half, half)
+            log.warning(
+                "out of GPU memory with %d objects: going on with %d; "
+                "masklets.objects_at_once=%d avoids this",
+                len(group),
+                half,
+                half,
+            )
     return tracks
 
 
-def _track_group(tracker: Tracker, frames: FrameSource, prompt_frame_idx: int, boxes: Tensor
-                 ) -> list[Track]:
+def _track_group(
+    tracker: Tracker, frames: FrameSource, prompt_frame_idx: int, boxes: Tensor
+) -> list[Track]:
     tracks: list[Track] = [[None] * len(frames) for _ in boxes]
     prepared = ModelFrames(frames, tracker.image_size)
     try:
@@ -294,13 +348,18 @@ def _to_mask(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def load_tracker(
-    tracker: str, weights: str, *, device: str, precision: Literal["bf16", "fp32"],
+    tracker: str,
+    weights: str,
+    *,
+    device: str,
+    precision: Literal["bf16", "fp32"],
     compile: bool,
 ) -> Tracker:
     """The backend by name. Raises InputError where weights or package are missing."""
     if tracker == "transformers":
-        return TransformersTracker(load_transformers(weights), device=device, precision=precision,
-                                   compile=compile)
+        return TransformersTracker(
+            load_transformers(weights), device=device, precision=precision, compile=compile
+        )
     if tracker == "sam2_package":
         return PackageTracker(load_package(weights), device=device, precision=precision)
     raise InputError(f"masklets.tracker={tracker}: expected transformers or sam2_package")
@@ -316,8 +375,10 @@ def load_package(weights: str) -> Any:
 
     path = Path(weights)
     if path.suffix != ".pt":
-        raise InputError(f"masklets.weights={weights}: masklets.tracker=sam2_package reads Meta's "
-                         f".pt files only; get one from {DOWNLOAD}")
+        raise InputError(
+            f"masklets.weights={weights}: masklets.tracker=sam2_package reads Meta's "
+            f".pt files only; get one from {DOWNLOAD}"
+        )
     if not path.is_file():
         raise missing(weights)
     state = read_meta_file(path)
@@ -337,8 +398,10 @@ def build_package(config: str, changes: Mapping[str, Any] | None = None) -> Any:
     try:
         import sam2
     except ImportError:
-        raise InputError("masklets.tracker=sam2_package needs the package sam2: "
-                         "pip install --no-build-isolation sam2") from None
+        raise InputError(
+            "masklets.tracker=sam2_package needs the package sam2: "
+            "pip install --no-build-isolation sam2"
+        ) from None
     if not application:  # importing sam2 takes Hydra's global state where nobody has it yet
         GlobalHydra.instance().clear()
     from pathlib import Path

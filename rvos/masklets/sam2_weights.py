@@ -18,8 +18,10 @@ from torch import Tensor
 from rvos import InputError
 from rvos.stores import file_sha256
 
-DOWNLOAD = ("https://github.com/facebookresearch/sam2#download-checkpoints (.pt) or "
-            "https://huggingface.co/facebook/sam2.1-hiera-large")
+DOWNLOAD = (
+    "https://github.com/facebookresearch/sam2#download-checkpoints (.pt) or "
+    "https://huggingface.co/facebook/sam2.1-hiera-large"
+)
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,28 @@ PREFIXES = (
 PARTS = (
     (r"patch_embed\.proj\.", "patch_embed.projection."),
     (r"(neck\.convs\.\d+)\.conv\.", r"\1."),
-    (r"(blocks\.\d+|transformer\.layers\.\d+|memory_attention\.layers\.\d+)\.norm(\d)\.",
-     r"\1.layer_norm\2."),
+    (
+        r"(blocks\.\d+|transformer\.layers\.\d+|memory_attention\.layers\.\d+)\.norm(\d)\.",
+        r"\1.layer_norm\2.",
+    ),
     (r"(blocks\.\d+|transformer\.layers\.\d+)\.mlp\.layers\.0\.", r"\1.mlp.proj_in."),
     (r"(blocks\.\d+|transformer\.layers\.\d+)\.mlp\.layers\.1\.", r"\1.mlp.proj_out."),
     (r"(attn|image|token)\.out_proj\.", r"\1.o_proj."),
     (r"^memory_attention\.norm\.", "memory_attention.layer_norm."),
     (r"norm_final_attn\.", "layer_norm_final_attn."),
     # perceptrons of three layers
-    (r"(hypernetworks_mlps\.\d+|prediction_head|score_head|object_pointer_proj)\.layers\.0\.",
-     r"\1.proj_in."),
-    (r"(hypernetworks_mlps\.\d+|prediction_head|score_head|object_pointer_proj)\.layers\.1\.",
-     r"\1.layers.0."),
-    (r"(hypernetworks_mlps\.\d+|prediction_head|score_head|object_pointer_proj)\.layers\.2\.",
-     r"\1.proj_out."),
+    (
+        r"(hypernetworks_mlps\.\d+|prediction_head|score_head|object_pointer_proj)\.layers\.0\.",
+        r"\1.proj_in.",
+    ),
+    (
+        r"(hypernetworks_mlps\.\d+|prediction_head|score_head|object_pointer_proj)\.layers\.1\.",
+        r"\1.layers.0.",
+    ),
+    (
+        r"(hypernetworks_mlps\.\d+|prediction_head|score_head|object_pointer_proj)\.layers\.2\.",
+        r"\1.proj_out.",
+    ),
     # mask decoder and prompt encoder
     (r"output_upscaling\.0\.", "upscale_conv1."),
     (r"output_upscaling\.1\.", "upscale_layer_norm."),
@@ -111,7 +121,8 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             converted[_renamed(key)] = value
     if points:
         converted["prompt_encoder.point_embed.weight"] = torch.cat(
-            [points[i] for i in sorted(points)])  # (4, C)
+            [points[i] for i in sorted(points)]
+        )  # (4, C)
     return converted
 
 
@@ -133,11 +144,16 @@ def size_of(state: Mapping[str, Tensor]) -> Size:
     patches = state.get("image_encoder.trunk.patch_embed.proj.weight")
     blocks = {key.split(".")[3] for key in state if key.startswith("image_encoder.trunk.blocks.")}
     for size in SIZES:
-        if (patches is not None and patches.shape[0] == size.embed_dim
-                and len(blocks) == sum(size.stages)):
+        if (
+            patches is not None
+            and patches.shape[0] == size.embed_dim
+            and len(blocks) == sum(size.stages)
+        ):
             return size
-    raise InputError("no SAM 2 of a published size: expected Hiera tiny, small, base+ or large, "
-                     f"found {len(blocks)} blocks")
+    raise InputError(
+        "no SAM 2 of a published size: expected Hiera tiny, small, base+ or large, "
+        f"found {len(blocks)} blocks"
+    )
 
 
 def config_for(size: Size, *, version: str, image_size: int = 1024) -> Any:
@@ -180,8 +196,9 @@ def read_meta_file(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not its own
-        raise InputError(f"masklets.weights: {path}: cannot be read as a .pt file: {error}"
-                         ) from None
+        raise InputError(
+            f"masklets.weights: {path}: cannot be read as a .pt file: {error}"
+        ) from None
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict):
         raise InputError(f'masklets.weights: {path}: expected Meta\'s {{"model": state dict}}')
@@ -213,8 +230,10 @@ def load_transformers(weights: str) -> Any:
     model, report = loaded
     wrong = sorted(report["missing_keys"]) + sorted(report["unexpected_keys"])
     if wrong or report["mismatched_keys"]:
-        raise InputError(f"masklets.weights: {weights}: not the weights of a SAM 2 video model; "
-                         f"missing, unexpected or of another shape: {wrong[:10]}")
+        raise InputError(
+            f"masklets.weights: {weights}: not the weights of a SAM 2 video model; "
+            f"missing, unexpected or of another shape: {wrong[:10]}"
+        )
     return model.float().eval()
 
 
@@ -242,11 +261,17 @@ def weights_sha256(key: str, weights: str, *, download: str = DOWNLOAD) -> str:
         raise missing(weights, error, key=key, download=download) from None
 
 
-def missing(weights: str, error: BaseException | None = None, *, key: str = "masklets.weights",
-            download: str = DOWNLOAD) -> InputError:
+def missing(
+    weights: str,
+    error: BaseException | None = None,
+    *,
+    key: str = "masklets.weights",
+    download: str = DOWNLOAD,
+) -> InputError:
     searched = f"{Path(weights).absolute()}"
     if not Path(weights).suffix:
         searched += ", the Hugging Face cache and hub"
     reason = f": {' '.join(str(error).split())[:200]}" if error else ""
-    return InputError(f"{key}={weights}: no such weights (searched {searched}){reason}. "
-                      f"Get them from {download}")
+    return InputError(
+        f"{key}={weights}: no such weights (searched {searched}){reason}. Get them from {download}"
+    )

@@ -102,9 +102,11 @@ class OracleMethod:
     def settings(self) -> dict[str, Any]:
         # Which objects a noun has follows from the nouns of all expressions.
         text = json.dumps(self.nouns, sort_keys=True)
-        return {"oracle": vars(self.oracle),
-                "nouns_sha256": hashlib.sha256(text.encode()).hexdigest(),
-                "mask_dict_sha256": file_sha256(self.annotations.path)}
+        return {
+            "oracle": vars(self.oracle),
+            "nouns_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "mask_dict_sha256": file_sha256(self.annotations.path),
+        }
 
     def checkpoint_sha256(self) -> None:
         return None
@@ -112,8 +114,10 @@ class OracleMethod:
     def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
         return {
             noun: self.oracle.tracks(
-                task.video, self.annotations,
-                [id_ for id_, entry in task.nouns.items() if noun in parts(entry)])
+                task.video,
+                self.annotations,
+                [id_ for id_, entry in task.nouns.items() if noun in parts(entry)],
+            )
             for noun in task.wanted
         }
 
@@ -134,14 +138,16 @@ class Plan:
         videos = self.split.videos
         todo = sum(len(task.wanted) for task in self.tasks)
         share = f" of this process (1 of {self.world_size})" if self.world_size > 1 else ""
-        return "\n".join([
-            f"masklets={self.name}, {self.split.name}: {len(videos)} videos, "
-            f"{sum(len(v.expressions) for v in videos)} expressions, "
-            f"{self.num_runs} (video, noun) runs, {sum(len(v.frames) for v in videos)} frames",
-            f"  cached: {self.num_cached} runs; to do{share}: {todo} runs in "
-            f"{len(self.tasks)} videos, {sum(len(t.video.frames) for t in self.tasks)} frames",
-            f"  store: {self.store.path}",
-        ])
+        return "\n".join(
+            [
+                f"masklets={self.name}, {self.split.name}: {len(videos)} videos, "
+                f"{sum(len(v.expressions) for v in videos)} expressions, "
+                f"{self.num_runs} (video, noun) runs, {sum(len(v.frames) for v in videos)} frames",
+                f"  cached: {self.num_cached} runs; to do{share}: {todo} runs in "
+                f"{len(self.tasks)} videos, {sum(len(t.video.frames) for t in self.tasks)} frames",
+                f"  store: {self.store.path}",
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -183,8 +189,15 @@ class MaskletStage:
         if self.name == "files":
             return self._given_files(nouns)
         method = self._method(split, nouns, device)
-        plan = self.plan(split, nouns, method, data_name=data_name, stores=stores, rank=rank,
-                         world_size=world_size)
+        plan = self.plan(
+            split,
+            nouns,
+            method,
+            data_name=data_name,
+            stores=stores,
+            rank=rank,
+            world_size=world_size,
+        )
         if rank == 0:
             Console().print(str(plan), soft_wrap=True, highlight=False)
         _make(plan, method, progress=rank == 0 and bool(plan.tasks))
@@ -212,8 +225,14 @@ class MaskletStage:
         if self.nouns:
             return read_nouns(Path(self.nouns), split)
         store = Store.open(
-            Path(stores), "nouns", data_name=data_name, split=split.name,
-            settings=vars(self.noun), checkpoint_sha256=None, meta_sha256=split.meta_sha256)
+            Path(stores),
+            "nouns",
+            data_name=data_name,
+            split=split.name,
+            settings=vars(self.noun),
+            checkpoint_sha256=None,
+            meta_sha256=split.meta_sha256,
+        )
         path = store.path / "nouns.json"
         if path.is_file():
             log.info("nouns: %s (edit it to correct them)", path)
@@ -225,14 +244,26 @@ class MaskletStage:
         return nouns
 
     def plan(
-        self, split: Split, nouns: Nouns, method: Method, *, data_name: str, stores: Path | str,
-        rank: int = 0, world_size: int = 1,
+        self,
+        split: Split,
+        nouns: Nouns,
+        method: Method,
+        *,
+        data_name: str,
+        stores: Path | str,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> Plan:
         """Which (video, noun) runs are missing in this process's share. Opens the store."""
         store = Store.open(
-            Path(stores), "masklets", data_name=data_name, split=split.name,
+            Path(stores),
+            "masklets",
+            data_name=data_name,
+            split=split.name,
             settings={"name": self.name, **method.settings()},
-            checkpoint_sha256=method.checkpoint_sha256(), meta_sha256=split.meta_sha256)
+            checkpoint_sha256=method.checkpoint_sha256(),
+            meta_sha256=split.meta_sha256,
+        )
         tasks, num_runs, num_cached = [], 0, 0
         costs = [len(v.frames) * (1 + len(_single(nouns[v.name]))) for v in split.videos]
         mine = balance(costs, world_size)[rank]
@@ -267,14 +298,27 @@ class MaskletStage:
 
 
 def make_masklets(
-    *, name: str, path: str | None, nouns: str | None, noun: Mapping[str, Any],
-    flow: Mapping[str, Any], oracle: Mapping[str, Any], **sam2: Any,
+    *,
+    name: str,
+    path: str | None,
+    nouns: str | None,
+    noun: Mapping[str, Any],
+    flow: Mapping[str, Any],
+    oracle: Mapping[str, Any],
+    **sam2: Any,
 ) -> MaskletStage:
     """The keys of conf/masklets/*.yaml -> the stage. Raises InputError for values out of range."""
     if name not in ("sam2", "flow", "oracle", "files"):
         raise InputError(f"masklets.name={name}: expected sam2, flow, oracle or files")
-    return MaskletStage(name, path, nouns, NounFinder(**noun), FlowTracker(**flow),  # type: ignore
-                        Oracle(**oracle), sam2)
+    return MaskletStage(
+        name,
+        path,
+        nouns,
+        NounFinder(**noun),
+        FlowTracker(**flow),  # type: ignore
+        Oracle(**oracle),
+        sam2,
+    )
 
 
 # --------------------------------------------------------------------------- making files
@@ -285,9 +329,15 @@ def _make(plan: Plan, method: Method, *, progress: bool) -> None:
     frames = _open_all(plan) if method.reads_frames else {}
     problems: list[str] = []
     empty: list[str] = []
-    with Progress(TextColumn("Masklets"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"),
-                  TimeRemainingColumn(), TextColumn("{task.fields[video]}"),
-                  disable=not progress) as bar:
+    with Progress(
+        TextColumn("Masklets"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("frames"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[video]}"),
+        disable=not progress,
+    ) as bar:
         total = sum(len(task.video.frames) for task in plan.tasks)
         shown = bar.add_task("", total=total, video="")
         for task in plan.tasks:

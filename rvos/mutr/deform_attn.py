@@ -31,8 +31,14 @@ def deform_attn(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor)
     for level, (h, w) in enumerate(sizes):
         maps = rearrange(levels[level], "b (h w) m d -> (b m) d h w", h=h, w=w)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            part = checkpoint(_sample, maps, grid[level], weights[level], use_reentrant=False,
-                              preserve_rng_state=False)  # fmt: skip
+            part = checkpoint(
+                _sample,
+                maps,
+                grid[level],
+                weights[level],
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
         else:
             part = _sample(maps, grid[level], weights[level])
         out = part if out is None else out + part

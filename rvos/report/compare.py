@@ -61,8 +61,9 @@ def compare(
     """Compare two run folders. Raises InputError if they did not score the same expressions."""
     a = Run.read(folder_a)
     b = Run.read(folder_b).in_order_of(a)
-    bootstrap = Bootstrap([video for video, _ in a.identities], resamples=resamples,
-                          confidence=confidence, seed=seed)  # fmt: skip
+    bootstrap = Bootstrap(
+        [video for video, _ in a.identities], resamples=resamples, confidence=confidence, seed=seed
+    )
     scores = {}
     for score in SCORES:
         before, after = a.scores(score), b.scores(score)
@@ -84,12 +85,20 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
     for score, (before, after, difference) in comparison.scores.items():
         interval = f"{100 * difference.low:+.2f} .. {100 * difference.high:+.2f}"
         mark = " *" if difference.excludes_zero else "  "
-        table.add_row(score, f"{100 * before:.2f}", f"{100 * after:.2f}",
-                      f"{100 * difference.mean:+.2f}", interval + mark)  # fmt: skip
+        table.add_row(
+            score,
+            f"{100 * before:.2f}",
+            f"{100 * after:.2f}",
+            f"{100 * difference.mean:+.2f}",
+            interval + mark,
+        )
     console.print(table)
-    console.print("* excludes 0. J&F is "
-                  f"higher in B for {comparison.num_better} expressions, lower for "
-                  f"{comparison.num_worse}.", soft_wrap=True)  # fmt: skip
+    console.print(
+        "* excludes 0. J&F is "
+        f"higher in B for {comparison.num_better} expressions, lower for "
+        f"{comparison.num_worse}.",
+        soft_wrap=True,
+    )
     changed = comparison.changed_most(top)
     if not changed:
         return
@@ -99,8 +108,14 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
     for column in ("A", "B", "B - A"):
         table.add_column(column, justify="right", no_wrap=True)
     for row, before, after in changed:
-        table.add_row(row["video"], row["expression_id"], row["expression"], f"{100 * before:.2f}",
-                      f"{100 * after:.2f}", f"{100 * (after - before):+.2f}")  # fmt: skip
+        table.add_row(
+            row["video"],
+            row["expression_id"],
+            row["expression"],
+            f"{100 * before:.2f}",
+            f"{100 * after:.2f}",
+            f"{100 * (after - before):+.2f}",
+        )
     console.print(table)
 
 
@@ -118,8 +133,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--top", type=int, default=10, help="expressions to list")
     given = parser.parse_args(arguments)
     try:
-        comparison = compare(given.run_a, given.run_b, resamples=given.resamples,
-                             confidence=given.confidence, seed=given.seed)  # fmt: skip
+        comparison = compare(
+            given.run_a,
+            given.run_b,
+            resamples=given.resamples,
+            confidence=given.confidence,
+            seed=given.seed,
+        )
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

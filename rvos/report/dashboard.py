@@ -40,8 +40,16 @@ def log_evaluation(
     import wandb
 
     evaluated = Run.read(folder)
-    run = wandb.init(project=project, group=group, name=name, id=id, dir=save_dir, config=config,
-                     job_type="eval", resume="allow" if id else None)  # fmt: skip
+    run = wandb.init(
+        project=project,
+        group=group,
+        name=name,
+        id=id,
+        dir=save_dir,
+        config=config,
+        job_type="eval",
+        resume="allow" if id else None,
+    )
     try:
         logged: dict[str, Any] = dict(scores(evaluated.metrics))
         logged["expressions"] = _table(wandb, evaluated.expressions)
@@ -93,11 +101,15 @@ def _overlays(
         (expression,) = (e for e in job.video.expressions if e.expression_id == key)
         assert job.truths is not None, "a dashboard is of scored masks"
         refined = read_json(run.folder / "refined" / f"{job.video.name}.json.gz")[key]
-        tracks = {"coarse": job.coarse[key], "refined": refined,
-                  "truth": job.truths[expression.annotation_ids]}  # fmt: skip
+        tracks = {
+            "coarse": job.coarse[key],
+            "refined": refined,
+            "truth": job.truths[expression.annotation_ids],
+        }
         idx = spread(len(job.video.frames), frames)
-        paths = [frame_path(job.video.name, job.video.frames[t]) if frame_path else None
-                 for t in idx]  # fmt: skip
+        paths = [
+            frame_path(job.video.name, job.video.frames[t]) if frame_path else None for t in idx
+        ]
         strip = draw_strip(tracks, idx, paths, width=width)
         change = 100 * (row["J&F"] - row["coarse_J&F"])
         caption = f"{row['video']} {key}: {row['expression']} ({change:+.1f})"

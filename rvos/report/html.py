@@ -58,29 +58,35 @@ def write_report(
     ablated = run if ablation is None else _read_run("ablation", ablation)
     bootstrap = Bootstrap(
         [video for video, _ in run.identities],
-        resamples=resamples, confidence=confidence, seed=seed,
-    )  # fmt: skip
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
+    )
     order = changes(run.scores("coarse_J&F"), run.scores("J&F"))
     pictured = {run.identities[i] for i in order[:strips]}
     details = _details(folder, jobs, frame_path, pictured, frames, width)
     _limit_pictures([details[run.identities[i]] for i in order[:strips]], int(megabytes * 2**20))
-    html = _environment().get_template("report.html.j2").render(
-        run=run,
-        metrics=run.metrics,
-        rows=_rows(run, order, details),
-        details=[details[run.identities[i]] for i in order],
-        gains=_highlights(run, order, +1),
-        losses=_highlights(run, order, -1),
-        headline=_headline(run, bound, others, bootstrap),
-        oracle=bound,
-        others=others,
-        heat_map=_heat_map(ablated, run.metrics["refine"]),
-        ablated=ablated,
-        confidence=confidence,
-        resamples=resamples,
-        num_videos=bootstrap.num_videos,
-        num_pictured=sum("strip" in detail for detail in details.values()),
-        version=__version__,
+    html = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            metrics=run.metrics,
+            rows=_rows(run, order, details),
+            details=[details[run.identities[i]] for i in order],
+            gains=_highlights(run, order, +1),
+            losses=_highlights(run, order, -1),
+            headline=_headline(run, bound, others, bootstrap),
+            oracle=bound,
+            others=others,
+            heat_map=_heat_map(ablated, run.metrics["refine"]),
+            ablated=ablated,
+            confidence=confidence,
+            resamples=resamples,
+            num_videos=bootstrap.num_videos,
+            num_pictured=sum("strip" in detail for detail in details.values()),
+            version=__version__,
+        )
     )
     path = folder / "report" / "index.html"
     write_bytes(path, html.encode())
@@ -92,15 +98,24 @@ def check_report(*, name: str, **keys: Any) -> None:
     if name == "none":
         return
     problems = []
-    for key, minimum in (("strips", 0), ("frames", 1), ("width", 1), ("megabytes", 0),
-                         ("resamples", 1), ("seed", 0)):  # fmt: skip
+    for key, minimum in (
+        ("strips", 0),
+        ("frames", 1),
+        ("width", 1),
+        ("megabytes", 0),
+        ("resamples", 1),
+        ("seed", 0),
+    ):
         value = keys[key]
         if not isinstance(value, int | float) or isinstance(value, bool) or value < minimum:
             problems.append(f"report.{key}: expected a number >= {minimum}, got {value!r}")
     if not isinstance(keys["confidence"], float) or not 0 < keys["confidence"] < 1:
         problems.append(f"report.confidence: expected 0 < value < 1, got {keys['confidence']!r}")
-    for key, paths in (("oracle", [keys["oracle"]]), ("ablation", [keys["ablation"]]),
-                       ("beside", (keys["beside"] or {}).values())):  # fmt: skip
+    for key, paths in (
+        ("oracle", [keys["oracle"]]),
+        ("ablation", [keys["ablation"]]),
+        ("beside", (keys["beside"] or {}).values()),
+    ):
         for path in filter(None, paths):
             try:
                 _read_run(key, path)
@@ -218,8 +233,9 @@ def _details(
             detail = _timeline(decisions[key], tracks)
             if (video.name, key) in pictured:
                 idx = spread(len(video.frames), frames)
-                images = [frame_path(video.name, video.frames[t]) if frame_path else None
-                          for t in idx]  # fmt: skip
+                images = [
+                    frame_path(video.name, video.frames[t]) if frame_path else None for t in idx
+                ]
                 strip = draw_strip(tracks, idx, images, width=width)
                 detail["strip"] = _embed(strip, [video.frames[t] for t in idx])
             details[video.name, key] = detail
@@ -230,14 +246,17 @@ def _timeline(decision: dict[str, Any], tracks: dict[str, Track]) -> dict[str, A
     """C_t per frame, [start, stop, C_sel, kept coarse] per window, J per frame in percent."""
     return {
         "combinations": decision["combinations"],
-        "windows": [[w["start"], w["stop"], w["selected"], w["kept_coarse"]]
-                    for w in decision["windows"]],
+        "windows": [
+            [w["start"], w["stop"], w["selected"], w["kept_coarse"]] for w in decision["windows"]
+        ],
         "J": {
-            kind: [round(100 * iou(truth, mask))
-                   for truth, mask in zip(tracks["truth"], tracks[kind], strict=True)]
+            kind: [
+                round(100 * iou(truth, mask))
+                for truth, mask in zip(tracks["truth"], tracks[kind], strict=True)
+            ]
             for kind in ("coarse", "refined")
         },
-    }  # fmt: skip
+    }
 
 
 def _embed(strip: Strip, names: Sequence[str]) -> dict[str, Any]:

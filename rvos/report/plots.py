@@ -32,8 +32,16 @@ def write_heat_map(path: Path, cells: Sequence[Cell], title: str) -> None:
     for (row, column), score in np.ndenumerate(scores):
         dark = score < (low + high) / 2
         weight = "bold" if (row, column) == best else "normal"
-        axes.text(column, row, f"{score:.1f}", ha="center", va="center", fontsize=9,
-                  color="white" if dark else "black", weight=weight)
+        axes.text(
+            column,
+            row,
+            f"{score:.1f}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="white" if dark else "black",
+            weight=weight,
+        )
     corner = (best[1] - 0.5, best[0] - 0.5)
     axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="red", linewidth=2))
     axes.set_xticks(range(len(taus)), [f"{tau:g}" for tau in taus])
@@ -43,8 +51,9 @@ def write_heat_map(path: Path, cells: Sequence[Cell], title: str) -> None:
     axes.set_title(title, fontsize=10)
     bar = figure.colorbar(image, ax=axes, label="J&F (percent)")
     bar.ax.axhline(100 * coarse.summary.JF, color="red", linewidth=2)
-    bar.ax.text(0.5, 100 * coarse.summary.JF, "coarse ", color="red", ha="right", va="bottom",
-                fontsize=8)
+    bar.ax.text(
+        0.5, 100 * coarse.summary.JF, "coarse ", color="red", ha="right", va="bottom", fontsize=8
+    )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     write_bytes(path, buffer.getvalue())

@@ -79,9 +79,7 @@ class Run:
             raise InputError(list_problems("The runs scored different expressions", alone))
         rows = dict(zip(self.identities, self.expressions, strict=True))
         ordered = tuple(rows[identity] for identity in other.identities)
-        return Run(
-            self.folder, self.metrics, ordered, self.ablation, self.rules, self.settings
-        )
+        return Run(self.folder, self.metrics, ordered, self.ablation, self.rules, self.settings)
 
 
 _TEXT = {"video", "expression_id", "expression", "noun", "sha256", "rule"}

@@ -50,8 +50,9 @@ def draw_strip(
     outlines = [_outline(tracks["truth"][t], (height, width)) for t in frame_idx]
     rows = {}
     for kind, track in tracks.items():
-        tiles = [paint(frame, track[t], COLORS[kind])
-                 for t, frame in zip(frame_idx, frames, strict=True)]  # fmt: skip
+        tiles = [
+            paint(frame, track[t], COLORS[kind]) for t, frame in zip(frame_idx, frames, strict=True)
+        ]
         for tile, outline in zip(tiles, outlines, strict=True):
             cv2.drawContours(tile, outline, -1, (255, 255, 255), 1, cv2.LINE_AA)
         gap = np.full((height, _GAP, 3), 255, np.uint8)

@@ -176,10 +176,12 @@ def _layout_problems(names: Sequence[str], split: Split) -> dict[str, list[str]]
     if found == expected and len(names) == len(expected):
         return {}
     if parent := _parent_folder(found, expected):
-        return {"the parent folder was zipped": [
-            f"video folders are below {parent}/, expected them at the top level; zip again from "
-            f"inside that folder: cd {parent} && zip -r ../submission.zip *"
-        ]}  # fmt: skip
+        return {
+            "the parent folder was zipped": [
+                f"video folders are below {parent}/, expected them at the top level; zip again "
+                f"from inside that folder: cd {parent} && zip -r ../submission.zip *"
+            ]
+        }
     problems: dict[str, list[str]] = defaultdict(list)
     if len(names) > len(found):
         counts = Counter(names)

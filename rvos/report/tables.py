@@ -77,10 +77,21 @@ def write_tables(
     header = ["video", "expression_id", "expression", "noun", "num_frames"]
     scores = ["J", "F", "J&F", "coarse_J", "coarse_F", "coarse_J&F"]
     rows = [
-        [r.video, r.expression_id, r.text, r.noun, r.num_frames, r.J, r.F, (r.J + r.F) / 2,
-         r.coarse_J, r.coarse_F, (r.coarse_J + r.coarse_F) / 2]
+        [
+            r.video,
+            r.expression_id,
+            r.text,
+            r.noun,
+            r.num_frames,
+            r.J,
+            r.F,
+            (r.J + r.F) / 2,
+            r.coarse_J,
+            r.coarse_F,
+            (r.coarse_J + r.coarse_F) / 2,
+        ]
         for r in results
-    ]  # fmt: skip
+    ]
     write_csv(folder / "per_expression.csv", header + scores, rows)
     if cells:
         header = ["window", "tau", "J", "F", "J&F", "frames_kept_coarse", "sha256"]
@@ -110,8 +121,9 @@ def print_metrics(
     setting = [str(rule.pop("name")), *(f"{k} {v}" for k, v in rule.items() if v is not None)]
     for name, scores in (("coarse", content["coarse"]), (", ".join(setting), content)):
         table.add_row(name, *(_percent(scores[key]) for key in ("J", "F", "J&F")))
-    bootstrap = Bootstrap([r.video for r in results], resamples=resamples,
-                          confidence=confidence, seed=seed)  # fmt: skip
+    bootstrap = Bootstrap(
+        [r.video for r in results], resamples=resamples, confidence=confidence, seed=seed
+    )
     changes = np.array([(r.J - r.coarse_J, r.F - r.coarse_F) for r in results])  # (E, 2) J, F
     intervals = [bootstrap.interval(c) for c in (*changes.T, changes.mean(1))]
     table.add_row("change", *(f"{100 * i.mean:+.2f}" for i in intervals))

@@ -42,8 +42,11 @@ def pytest_generate_tests(metafunc):
         files = golden_files(metafunc.config, module)
         metafunc.parametrize("golden_file", files, ids=[f.stem for f in files])
     if "probed_file" in metafunc.fixturenames:
-        files = [f for f in golden_files(metafunc.config, module)
-                 if "preprocess" in json.loads(f.read_text())]  # fmt: skip
+        files = [
+            f
+            for f in golden_files(metafunc.config, module)
+            if "preprocess" in json.loads(f.read_text())
+        ]
         metafunc.parametrize("probed_file", files, ids=[f.stem for f in files])
     if "golden_case" in metafunc.fixturenames:
         cases = [

@@ -35,8 +35,9 @@ class GoldenFrames:
 
 def settings_for(mode, config, **changes):
     sampling, query = SAMPLING[mode]
-    values = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / "coarse" / "mutr.yaml"),
-                                    resolve=False)  # fmt: skip
+    values = OmegaConf.to_container(
+        OmegaConf.load(CONFIG_DIR / "coarse" / "mutr.yaml"), resolve=False
+    )
     del values["name"], values["path"]
     values |= {"sampling": sampling, "query": query, "clip_length": config["sub_video_len"]}
     return CoarseSettings(**values | changes)

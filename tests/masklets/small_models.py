@@ -20,8 +20,9 @@ class Pictures:
         self.num_frames = num_frames
         self.read: list[int] = []
         self._back = random.integers(0, 120, (*size, 3), dtype=np.uint8)
-        self._patches = [random.integers(100, 255, (24, 24, 3), dtype=np.uint8)
-                         for _ in range(num_objects)]
+        self._patches = [
+            random.integers(100, 255, (24, 24, 3), dtype=np.uint8) for _ in range(num_objects)
+        ]
 
     def __len__(self):
         return self.num_frames
@@ -55,8 +56,14 @@ def package_model(size=TINY, image_size=IMAGE_SIZE, version="2.1", seed=0):
     for attention in ("self_attention", "cross_attention"):
         changes[f"memory_attention.layer.{attention}.feat_sizes"] = [grid, grid]
     if size is TINY:
-        trunk = {"embed_dim": 16, "num_heads": 1, "stages": [1, 1, 2, 1], "global_att_blocks": [3],
-                 "window_spec": [8, 4, 14, 7], "window_pos_embed_bkg_spatial_size": [7, 7]}
+        trunk = {
+            "embed_dim": 16,
+            "num_heads": 1,
+            "stages": [1, 1, 2, 1],
+            "global_att_blocks": [3],
+            "window_spec": [8, 4, 14, 7],
+            "window_pos_embed_bkg_spatial_size": [7, 7],
+        }
         changes |= {f"image_encoder.trunk.{key}": value for key, value in trunk.items()}
         changes["image_encoder.neck.backbone_channel_list"] = [128, 64, 32, 16]
     name = "t" if size is TINY else size.name
@@ -83,6 +90,9 @@ def transformers_model(package, size=TINY, image_size=IMAGE_SIZE, version="2.1")
 def trackers(**options):
     """Both backends on the CPU with the same weights."""
     package = package_model()
-    return (PackageTracker(package, device="cpu", precision="fp32", **options),
-            TransformersTracker(transformers_model(package), device="cpu", precision="fp32",
-                                compile=False, **options))
+    return (
+        PackageTracker(package, device="cpu", precision="fp32", **options),
+        TransformersTracker(
+            transformers_model(package), device="cpu", precision="fp32", compile=False, **options
+        ),
+    )

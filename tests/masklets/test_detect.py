@@ -21,20 +21,50 @@ def model_and_processor():
     )
 
     words = {f"[unused{i}]": i for i in range(1100)}
-    special = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012,
-               "?": 1029, "cat": 1050, "dog": 1051, "hot": 1052, "balloon": 1053}
+    special = {
+        "[PAD]": 0,
+        "[UNK]": 100,
+        "[CLS]": 101,
+        "[SEP]": 102,
+        "[MASK]": 103,
+        ".": 1012,
+        "?": 1029,
+        "cat": 1050,
+        "dog": 1051,
+        "hot": 1052,
+        "balloon": 1053,
+    }
     vocab = {word: i for word, i in words.items() if i not in special.values()} | special
     tokenizer = BertTokenizerFast(vocab=vocab)
     images = GroundingDinoImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
     torch.manual_seed(3)
     config = GroundingDinoConfig(
-        backbone_config={"model_type": "swin", "embed_dim": 8, "depths": [1, 1, 1, 1],
-                         "num_heads": [1, 1, 2, 2], "window_size": 4, "image_size": 64,
-                         "out_features": ["stage2", "stage3", "stage4"]},
-        text_config={"model_type": "bert", "vocab_size": 1100, "hidden_size": 16,
-                     "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
-        d_model=32, encoder_layers=1, decoder_layers=2, encoder_ffn_dim=16, decoder_ffn_dim=16,
-        encoder_attention_heads=2, decoder_attention_heads=2, num_queries=12)
+        backbone_config={
+            "model_type": "swin",
+            "embed_dim": 8,
+            "depths": [1, 1, 1, 1],
+            "num_heads": [1, 1, 2, 2],
+            "window_size": 4,
+            "image_size": 64,
+            "out_features": ["stage2", "stage3", "stage4"],
+        },
+        text_config={
+            "model_type": "bert",
+            "vocab_size": 1100,
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+        },
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        num_queries=12,
+    )
     model = GroundingDinoForObjectDetection(config).eval()
     with torch.no_grad():
         for value in model.parameters():
@@ -98,8 +128,11 @@ def test_nothing_found_is_an_empty_result(model_and_processor):
 
 def test_duplicates_go_boxes_are_clipped_and_empty_ones_dropped(model_and_processor):
     boxes = [[-5.0, 2, 30, 40], [-4, 2, 30, 41], [50, 10, 200, 30], [90, 5, 120, 9], [3, 3, 3, 9]]
-    found = {"boxes": torch.tensor(boxes), "scores": torch.tensor([0.5, 0.9, 0.7, 0.6, 0.8]),
-             "text_labels": ["cat", "cat", "cat", "cat", "cat"]}
+    found = {
+        "boxes": torch.tensor(boxes),
+        "scores": torch.tensor([0.5, 0.9, 0.7, 0.6, 0.8]),
+        "text_labels": ["cat", "cat", "cat", "cat", "cat"],
+    }
     kept = detector(model_and_processor, nms_iou=0.7)._cleaned(found, (60, 80))
     assert kept.xyxy.tolist() == [[0, 2, 30, 41], [50, 10, 80, 30]]
     assert kept.confidence.tolist() == pytest.approx([0.9, 0.7])
@@ -130,14 +163,18 @@ def test_saved_folder_loads(model_and_processor, tmp_path):
     options = dict(box_threshold=0.0, text_threshold=0.0, nms_iou=1.0, batch_size=2, device="cpu")
     loaded = load_detector(str(tmp_path), **options)
     frames = pictures((64, 80))
-    assert_same(loaded.detect(frames, ["dog"])[0],
-                detector(model_and_processor).detect(frames, ["dog"])[0])
+    assert_same(
+        loaded.detect(frames, ["dog"])[0], detector(model_and_processor).detect(frames, ["dog"])[0]
+    )
 
 
-@pytest.mark.parametrize(("weights", "message"), [
-    ("nowhere/groundingdino_swinb.pth", "cannot be read.*huggingface.co/IDEA-Research"),
-    ("nowhere-such-folder", "no such weights.*huggingface.co/IDEA-Research"),
-])
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("nowhere/groundingdino_swinb.pth", "cannot be read.*huggingface.co/IDEA-Research"),
+        ("nowhere-such-folder", "no such weights.*huggingface.co/IDEA-Research"),
+    ],
+)
 def test_missing_weights(weights, message, monkeypatch):
     options = dict(box_threshold=0.3, text_threshold=0.2, nms_iou=0.7, batch_size=2, device="cpu")
     with pytest.raises(InputError, match=message):

@@ -6,8 +6,16 @@ import pytest
 from rvos.masklets.flow import FlowTracker
 from rvos.masks import decode
 
-SETTINGS = dict(size=384, difference=20, motion=0.3, min_area=0.002, match_iou=0.3, similarity=0.6,
-                max_unseen=5, min_travel=0.05)
+SETTINGS = dict(
+    size=384,
+    difference=20,
+    motion=0.3,
+    min_area=0.002,
+    match_iou=0.3,
+    similarity=0.6,
+    max_unseen=5,
+    min_travel=0.05,
+)
 SIZE = (96, 144)
 
 
@@ -45,10 +53,13 @@ def line(start, speed, num_frames=20):
 
 def best_ious(scene, tracks):
     """Per object the best IoU over pixels of all frames with any track."""
-    found = np.array([[decode(m) if m else np.zeros(SIZE, np.uint8) for m in track]
-                      for track in tracks], bool).reshape(len(tracks), len(scene.frames), *SIZE)
-    return [max(((truth & one).sum() / (truth | one).sum() for one in found), default=0)
-            for truth in scene.truth]
+    found = np.array(
+        [[decode(m) if m else np.zeros(SIZE, np.uint8) for m in track] for track in tracks], bool
+    ).reshape(len(tracks), len(scene.frames), *SIZE)
+    return [
+        max(((truth & one).sum() / (truth | one).sum() for one in found), default=0)
+        for truth in scene.truth
+    ]
 
 
 def track(scene, **changes):

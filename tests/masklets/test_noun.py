@@ -28,10 +28,18 @@ def test_rules(row):
     assert ((noun.text, noun.lemma) if noun else ("", "")) == (row["noun"], row["lemma"])
 
 
-@pytest.mark.parametrize(("expression", "plural"), [
-    ("two men shaking hands", True), ("a group of sheep running", True), ("the sheep", False),
-    ("one of the dogs", False), ("three sheep", True), ("the people", True), ("someone", False),
-])
+@pytest.mark.parametrize(
+    ("expression", "plural"),
+    [
+        ("two men shaking hands", True),
+        ("a group of sheep running", True),
+        ("the sheep", False),
+        ("one of the dogs", False),
+        ("three sheep", True),
+        ("the people", True),
+        ("someone", False),
+    ],
+)
 def test_plural(expression, plural):
     assert RULES.find([expression])[0].plural is plural
 
@@ -44,8 +52,18 @@ def test_what_is_no_expression_has_no_noun_or_one_but_does_not_fail(expression):
 def test_lemmas():
     words = "people children mice knives wolves buses sheep leaves skateboarders t-shirts capybaras"
     assert [lemma_of(word) for word in words.split()] == [
-        "person", "child", "mouse", "knife", "wolf", "bus", "sheep", "leaf", "skateboarder",
-        "t-shirt", "capybara"]
+        "person",
+        "child",
+        "mouse",
+        "knife",
+        "wolf",
+        "bus",
+        "sheep",
+        "leaf",
+        "skateboarder",
+        "t-shirt",
+        "capybara",
+    ]
 
 
 # ------------------------------------------------------------------------------ whole splits
@@ -54,16 +72,24 @@ def test_lemmas():
 def split_of(tmp_path, texts):
     """{video: [text]}; expression ids are positions."""
     videos = tuple(
-        Video(name, ("0", "1"), tuple(Expression(name, str(i), text, ())
-                                      for i, text in enumerate(of_video)))
-        for name, of_video in texts.items())
+        Video(
+            name,
+            ("0", "1"),
+            tuple(Expression(name, str(i), text, ()) for i, text in enumerate(of_video)),
+        )
+        for name, of_video in texts.items()
+    )
     return Split(tmp_path, "valid_u", videos, "0" * 64)
 
 
 def test_fallback_takes_all_nouns_of_the_video(tmp_path):
-    split = split_of(tmp_path, {
-        "v": ["the two dogs", "moving to the left", "a cat", "dog that barks"],
-        "w": ["jumping up and down"]})
+    split = split_of(
+        tmp_path,
+        {
+            "v": ["the two dogs", "moving to the left", "a cat", "dog that barks"],
+            "w": ["jumping up and down"],
+        },
+    )
     nouns = RULES.for_split(split)
     assert nouns["v"] == {"0": "dog", "1": "dog. cat", "2": "cat", "3": "dog"}
     assert nouns["w"] == {"0": "object"}
@@ -96,12 +122,21 @@ def table(tmp_path, *lines):
 
 
 def test_command_prints_misses_and_the_count(tmp_path, capsys):
-    path = table(tmp_path, "two dogs\tdogs\tdog", "jumping around\t\t", "a cat\tkitten\tkitten",
-                 "running away\tcat\tcat", "walking off")
+    path = table(
+        tmp_path,
+        "two dogs\tdogs\tdog",
+        "jumping around\t\t",
+        "a cat\tkitten\tkitten",
+        "running away\tcat\tcat",
+        "walking off",
+    )
     assert main(["--tsv", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["a cat: expected kitten (kitten), found cat (cat)",
-                     "running away: expected cat (cat), found no noun", "3/5 correct"]
+    assert lines == [
+        "a cat: expected kitten (kitten), found cat (cat)",
+        "running away: expected cat (cat), found no noun",
+        "3/5 correct",
+    ]
 
 
 def test_command_names_a_file_that_is_missing_or_of_another_form(tmp_path, capsys):
@@ -115,18 +150,25 @@ def test_command_names_a_file_that_is_missing_or_of_another_form(tmp_path, capsy
 # --------------------------------------------------------------------------------- parsers
 
 
-@pytest.mark.parametrize(("tree", "expected"), [
-    ("(S (NP (DT the) (JJ little) (NN cat)) (VP (VBZ jumps)))", ("cat", False)),
-    ("(NP (NP (DT the) (NN man) (POS 's)) (NN hat))", ("hat", False)),
-    ("(NP (NP (DT the) (JJ front) (NN wheel)) (PP (IN of) (NP (DT the) (NN motorcycle))))",
-     ("wheel", False)),
-    ("(NP (NP (DT a) (NN group)) (PP (IN of) (NP (NN sheep))))", ("sheep", True)),
-    ("(S (VP (VBG jumping) (PP (IN over) (NP (DT the) (NN fence)))))", ("fence", False)),
-    ("(S (VP (VBG jumping) (ADVP (RB around))))", None),
-    # the highest, not the first: the inner phrase lies deeper on the left
-    ("(S (PP (IN on) (NP (DT the) (NN left))) (NP (CD two) (NNS dogs)) (VP (VBP bark)))",
-     ("dogs", True)),
-])
+@pytest.mark.parametrize(
+    ("tree", "expected"),
+    [
+        ("(S (NP (DT the) (JJ little) (NN cat)) (VP (VBZ jumps)))", ("cat", False)),
+        ("(NP (NP (DT the) (NN man) (POS 's)) (NN hat))", ("hat", False)),
+        (
+            "(NP (NP (DT the) (JJ front) (NN wheel)) (PP (IN of) (NP (DT the) (NN motorcycle))))",
+            ("wheel", False),
+        ),
+        ("(NP (NP (DT a) (NN group)) (PP (IN of) (NP (NN sheep))))", ("sheep", True)),
+        ("(S (VP (VBG jumping) (PP (IN over) (NP (DT the) (NN fence)))))", ("fence", False)),
+        ("(S (VP (VBG jumping) (ADVP (RB around))))", None),
+        # the highest, not the first: the inner phrase lies deeper on the left
+        (
+            "(S (PP (IN on) (NP (DT the) (NN left))) (NP (CD two) (NNS dogs)) (VP (VBP bark)))",
+            ("dogs", True),
+        ),
+    ],
+)
 def test_head_of_the_leftmost_highest_noun_phrase(tree, expected):
     nltk = pytest.importorskip("nltk")
     assert head_of_tree(nltk.Tree.fromstring(f"(TOP {tree})")) == expected
@@ -134,7 +176,15 @@ def test_head_of_the_leftmost_highest_noun_phrase(tree, expected):
 
 def test_words_as_in_the_treebank():
     assert words_of("The man's hat isn't red-hot.") == [
-        "The", "man", "'s", "hat", "is", "n't", "red-hot", "."]
+        "The",
+        "man",
+        "'s",
+        "hat",
+        "is",
+        "n't",
+        "red-hot",
+        ".",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -154,15 +204,36 @@ def benepar_model(tmp_path_factory):
     tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=len(words), hidden_size=16, num_hidden_layers=1,
-                        num_attention_heads=2, intermediate_size=16, max_position_embeddings=64)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=64,
+    )
     BertModel(config).save_pretrained(folder)
     settings = dict(
-        d_model=16, num_layers=1, num_heads=2, d_kv=8, d_ff=16, d_label_hidden=8, d_tag_hidden=8,
-        relu_dropout=0.0, residual_dropout=0.0, attention_dropout=0.0, morpho_emb_dropout=0.0,
-        encoder_max_len=64, use_chars_lstm=False, use_pretrained=True, use_encoder=True,
-        predict_tags=True, tag_loss_scale=1.0, force_root_constituent=True,
-        pretrained_model=str(folder))
+        d_model=16,
+        num_layers=1,
+        num_heads=2,
+        d_kv=8,
+        d_ff=16,
+        d_label_hidden=8,
+        d_tag_hidden=8,
+        relu_dropout=0.0,
+        residual_dropout=0.0,
+        attention_dropout=0.0,
+        morpho_emb_dropout=0.0,
+        encoder_max_len=64,
+        use_chars_lstm=False,
+        use_pretrained=True,
+        use_encoder=True,
+        predict_tags=True,
+        tag_loss_scale=1.0,
+        force_root_constituent=True,
+        pretrained_model=str(folder),
+    )
     labels = {"": 0, "NP": 1, "S": 2, "WHNP": 3, "WHADJP": 4, "SINV": 5, "SQ": 6}
     with _special_tokens_method():
         parser = ChartParser({"UNK": 0, "NN": 1, "DT": 2}, labels, {}, nkutil.HParams(**settings))
@@ -170,8 +241,12 @@ def benepar_model(tmp_path_factory):
     # as models saved by transformers < 4.31 have it
     state["pretrained_model.embeddings.position_ids"] = torch.arange(64)[None]
     torch.save(state, folder / "benepar_model.bin")
-    config.benepar = {"tag_vocab": {"UNK": 0, "NN": 1, "DT": 2}, "label_vocab": labels,
-                      "char_vocab": {}, "hparams": settings}
+    config.benepar = {
+        "tag_vocab": {"UNK": 0, "NN": 1, "DT": 2},
+        "label_vocab": labels,
+        "char_vocab": {},
+        "hparams": settings,
+    }
     config.save_pretrained(folder)
     return folder
 
@@ -184,8 +259,10 @@ def test_benepar_loads_and_parses(benepar_model):
     assert len(first) == len(texts) and first == finder.find(texts)
 
 
-@pytest.mark.parametrize(("method", "how"), [
-    ("benepar", "benepar.download('no_such_model')"), ("spacy", "spacy download no_such_model")])
+@pytest.mark.parametrize(
+    ("method", "how"),
+    [("benepar", "benepar.download('no_such_model')"), ("spacy", "spacy download no_such_model")],
+)
 def test_a_missing_model_says_how_to_get_it(method, how):
     pytest.importorskip(method)
     with pytest.raises(InputError) as error:
@@ -200,11 +277,14 @@ def test_spacy_head():
     english = spacy.blank("en")
 
     def doc(words, pos, heads, deps):
-        return Doc(english.vocab, words=words.split(), pos=pos.split(), heads=heads,
-                   deps=deps.split())
+        return Doc(
+            english.vocab, words=words.split(), pos=pos.split(), heads=heads, deps=deps.split()
+        )
 
     assert head_of_doc(doc("two dogs run", "NUM NOUN VERB", [1, 2, 2], "nummod nsubj ROOT")) == (
-        "dogs", True)
+        "dogs",
+        True,
+    )
     group = doc("a group of sheep", "DET NOUN ADP NOUN", [1, 1, 1, 2], "det ROOT prep pobj")
     assert head_of_doc(group) == ("sheep", True)
     assert head_of_doc(doc("jumping around", "VERB ADV", [0, 0], "ROOT advmod")) is None

@@ -36,8 +36,9 @@ def all_logits(tracker, pictures, prompt_frame_idx):
     for frame_idx, logits in tracker.logits(frames, prompt_frame_idx, boxes):
         assert frame_idx not in found
         if logits.shape[-2:] != pictures.size:
-            logits = torch.nn.functional.interpolate(logits, pictures.size, mode="bilinear",
-                                                     align_corners=False)
+            logits = torch.nn.functional.interpolate(
+                logits, pictures.size, mode="bilinear", align_corners=False
+            )
         found[frame_idx] = logits[:, 0]
     frames.close()
     assert sorted(found) == list(range(len(pictures)))
@@ -57,8 +58,9 @@ def test_backends_agree_on_the_same_pixels(prompt_frame_idx):
     pictures = Pictures(18)  # longer than the memory (7) and the pointers (16)
     expected = all_logits(package, pictures, prompt_frame_idx)
     assert_varies(expected)
-    torch.testing.assert_close(all_logits(ours, pictures, prompt_frame_idx), expected,
-                               atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        all_logits(ours, pictures, prompt_frame_idx), expected, atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.slow
@@ -66,8 +68,12 @@ def test_backends_agree_on_the_same_pixels(prompt_frame_idx):
 def test_backends_agree_at_hiera_tiny(version):
     size = SIZES[0]
     package = package_model(size, 256, version)
-    ours = TransformersTracker(transformers_model(package, size, 256, version), device="cpu",
-                               precision="fp32", compile=False)
+    ours = TransformersTracker(
+        transformers_model(package, size, 256, version),
+        device="cpu",
+        precision="fp32",
+        compile=False,
+    )
     pictures = Pictures(6)
     expected = all_logits(PackageTracker(package, device="cpu", precision="fp32"), pictures, 2)
     assert_varies(expected)
@@ -91,7 +97,8 @@ def test_memory_matters():
     drop = sam2._drop_unread
     try:
         sam2._drop_unread = lambda outputs, *rest: [
-            entry["non_cond_frame_outputs"].clear() for entry in outputs.values()]
+            entry["non_cond_frame_outputs"].clear() for entry in outputs.values()
+        ]
         forgetful = all_logits(ours, pictures, 0)
     finally:
         sam2._drop_unread = drop
@@ -117,8 +124,11 @@ def test_state_stays_bounded():
     frames.close()
 
 
-@pytest.mark.parametrize(("size", "version"), list(itertools.product(SIZES, ["2.0", "2.1"])),
-                         ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize(
+    ("size", "version"),
+    list(itertools.product(SIZES, ["2.0", "2.1"])),
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_every_published_architecture_converts_strictly(size, version):
     """Names and shapes of the package's own model load into ours, built from the same config."""
     from transformers import Sam2VideoModel
@@ -144,22 +154,28 @@ def _shapes_of_package(size, version):
 
 def test_meta_file_roundtrip(tmp_path):
     """A .pt file as Meta's: the loaded model has the file's numbers."""
-    state = {key: torch.full(value.shape, 0.001 * i) for i, (key, value) in
-             enumerate(_shapes_of_package(SIZES[0], "2.1").items())}
+    state = {
+        key: torch.full(value.shape, 0.001 * i)
+        for i, (key, value) in enumerate(_shapes_of_package(SIZES[0], "2.1").items())
+    }
     path = tmp_path / "sam2.1_hiera_tiny.pt"
     torch.save({"model": state}, path)
     model = load_transformers(str(path))
     loaded = model.state_dict()
     for ours, theirs in {
         "no_memory_embedding": "no_mem_embed",
-        "mask_decoder.iou_prediction_head.layers.0.weight":
-            "sam_mask_decoder.iou_prediction_head.layers.1.weight",
-        "memory_encoder.mask_downsampler.layers.2.layer_norm.bias":
-            "memory_encoder.mask_downsampler.encoder.7.bias",
+        "mask_decoder.iou_prediction_head.layers.0.weight": (
+            "sam_mask_decoder.iou_prediction_head.layers.1.weight"
+        ),
+        "memory_encoder.mask_downsampler.layers.2.layer_norm.bias": (
+            "memory_encoder.mask_downsampler.encoder.7.bias"
+        ),
     }.items():
         assert torch.equal(loaded[ours], state[theirs])
-    assert torch.equal(loaded["prompt_encoder.point_embed.weight"][2],
-                       state["sam_prompt_encoder.point_embeddings.2.weight"][0])
+    assert torch.equal(
+        loaded["prompt_encoder.point_embed.weight"][2],
+        state["sam_prompt_encoder.point_embeddings.2.weight"][0],
+    )
     del state["no_obj_ptr"]
     torch.save({"model": state}, path)
     with pytest.raises(InputError, match="no_object_pointer"):
@@ -175,12 +191,15 @@ def test_hugging_face_folder(tmp_path):
         assert torch.equal(loaded.state_dict()[key], value)
 
 
-@pytest.mark.parametrize(("tracker", "weights"), [
-    ("transformers", "nowhere/sam2.1_hiera_large.pt"),
-    ("transformers", "nowhere-such-folder"),
-    ("sam2_package", "nowhere/sam2.1_hiera_large.pt"),
-    ("sam2_package", "facebook/sam2.1-hiera-large"),
-])
+@pytest.mark.parametrize(
+    ("tracker", "weights"),
+    [
+        ("transformers", "nowhere/sam2.1_hiera_large.pt"),
+        ("transformers", "nowhere-such-folder"),
+        ("sam2_package", "nowhere/sam2.1_hiera_large.pt"),
+        ("sam2_package", "facebook/sam2.1-hiera-large"),
+    ],
+)
 def test_missing_weights_say_what_was_searched_and_where_to_get_them(tracker, weights):
     with pytest.raises(InputError) as error:
         sam2.load_tracker(tracker, weights, device="cpu", precision="fp32", compile=False)

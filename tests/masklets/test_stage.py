@@ -41,8 +41,11 @@ def root(tmp_path):
         expressions = {}
         for i, text in enumerate(of_video):
             kind = "dog" if "dog" in text else "cat"
-            expressions[str(i)] = {"exp": text, "obj_id": [0],
-                                   "anno_id": [10 * number + int(annotations[kind])]}
+            expressions[str(i)] = {
+                "exp": text,
+                "obj_id": [0],
+                "anno_id": [10 * number + int(annotations[kind])],
+            }
         meta[video] = {"frames": names, "expressions": expressions}
         tracks[str(10 * number)] = [square(4 + 6 * t) for t in range(NUM_FRAMES)]
         tracks[str(10 * number + 1)] = [square(30) if t != 2 else None for t in range(NUM_FRAMES)]
@@ -68,12 +71,12 @@ def stage(name, *overrides):
 def run(root, name, *overrides, **options):
     split = read_split(root / "data", "valid_u")
     return stage(name, *overrides).run(
-        split, data_name="made", stores=options.pop("stores", root / "stores"), **options)
+        split, data_name="made", stores=options.pop("stores", root / "stores"), **options
+    )
 
 
 def files_of(folder):
-    return {p.relative_to(folder): p.read_bytes()
-            for p in Path(folder).rglob("*") if p.is_file()}
+    return {p.relative_to(folder): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
 
 
 # ------------------------------------------------------------------------------------ oracle
@@ -96,7 +99,8 @@ def test_oracle_errors_are_seeded_and_of_the_size_asked_for(root):
 
     truth = Annotations(split)
     make = lambda **k: Oracle(**({"drop": 0.0, "dilate": 0, "swap": 0.0, "seed": 0} | k)).tracks(  # noqa: E731
-        split.videos[0], truth, ["0", "1"])
+        split.videos[0], truth, ["0", "1"]
+    )
     exact = make()
     assert make(drop=1.0) == [[None] * 6] * 2
     dropped = make(drop=0.5)
@@ -104,8 +108,12 @@ def test_oracle_errors_are_seeded_and_of_the_size_asked_for(root):
     assert 0 < sum(m is None for t in dropped for m in t) < 12
     grown = make(dilate=3, seed=3)
     assert grown != exact
-    assert all(0.3 < iou(a, b) <= 1 for one, two in zip(grown, exact, strict=True)
-               for a, b in zip(one, two, strict=True) if b)
+    assert all(
+        0.3 < iou(a, b) <= 1
+        for one, two in zip(grown, exact, strict=True)
+        for a, b in zip(one, two, strict=True)
+        if b
+    )
     swapped = make(swap=1.0)
     assert [swapped[0][0], swapped[1][0]] == [exact[1][0], exact[0][0]]
     assert [swapped[0][1], swapped[1][1]] == [exact[0][1], exact[1][1]]
@@ -130,8 +138,10 @@ def test_missing_ground_truth_is_listed(root):
 def test_flow_finds_what_moves(root):
     masklets = run(root, "flow").tracks.read("b")
     assert set(masklets) == {"cat"}
-    ious = [np.mean([iou(m, square(4 + 6 * t)) for t, m in enumerate(track)])
-            for track in masklets["cat"]]
+    ious = [
+        np.mean([iou(m, square(4 + 6 * t)) for t, m in enumerate(track)])
+        for track in masklets["cat"]
+    ]
     assert max(ious) > 0.5  # six frames make a poor background
     assert area(masklets["cat"][0][0]) == decode(masklets["cat"][0][0]).sum()
 
@@ -155,8 +165,9 @@ def test_any_number_of_processes_writes_the_same_files(root):
     made = []
     original = FlowMethod.make
     try:
-        FlowMethod.make = lambda self, task, frames: made.append(task.video.name) or original(
-            self, task, frames)
+        FlowMethod.make = lambda self, task, frames: (
+            made.append(task.video.name) or original(self, task, frames)
+        )
         for rank in reversed(range(4)):  # one more than there are videos, in any order
             run(root, "flow", stores=root / "four", rank=rank, world_size=4)
     finally:
@@ -191,8 +202,13 @@ def test_a_noun_corrected_by_hand_makes_only_what_is_missing(root, monkeypatch):
     nouns["b"]["0"] = "kitten"
     path.write_text(json.dumps(nouns))
     original, made = FlowMethod.make, []
-    monkeypatch.setattr(FlowMethod, "make", lambda self, task, frames: made.append(
-        (task.video.name, task.wanted)) or original(self, task, frames))
+    monkeypatch.setattr(
+        FlowMethod,
+        "make",
+        lambda self, task, frames: (
+            made.append((task.video.name, task.wanted)) or original(self, task, frames)
+        ),
+    )
     found = run(root, "flow")
     assert made == [("b", ("kitten",))]
     assert found.nouns["b"] == {"0": "kitten"} and set(found.tracks.read("b")) == {"cat", "kitten"}
@@ -239,12 +255,15 @@ def test_a_video_that_cannot_be_decoded_does_not_stop_the_others(root):
     with pytest.raises(InputError, match=r"(?s)without masklets; the others are done \(1\).*00004"):
         run(root, "flow")
     assert sorted(p.name for p in (root / "stores/masklets").rglob("*.json.gz")) == [
-        "b.json.gz", "c.json.gz"]
+        "b.json.gz",
+        "c.json.gz",
+    ]
 
 
 def test_nothing_found_is_an_empty_list_and_said(root, monkeypatch, caplog):
-    monkeypatch.setattr(FlowMethod, "make",
-                        lambda self, task, frames: {noun: [] for noun in task.wanted})
+    monkeypatch.setattr(
+        FlowMethod, "make", lambda self, task, frames: {noun: [] for noun in task.wanted}
+    )
     found = run(root, "flow")
     assert found.tracks.read("b") == {"cat": []}
     assert "found no instance" in caplog.text and "b: cat" in caplog.text
@@ -269,7 +288,8 @@ def _keys(value, name=""):
 def test_frames_are_decoded_once(root, monkeypatch):
     read = []
     original = FrameFolder.__iter__
-    monkeypatch.setattr(FrameFolder, "__iter__", lambda self: (
-        read.append(1) or frame for frame in original(self)))
+    monkeypatch.setattr(
+        FrameFolder, "__iter__", lambda self: (read.append(1) or frame for frame in original(self))
+    )
     run(root, "flow")
     assert len(read) == 3 * NUM_FRAMES

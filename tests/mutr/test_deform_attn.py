@@ -50,8 +50,14 @@ def test_mmcv_gets_its_arguments_in_order(monkeypatch):
 
     class MultiScaleDeformableAttnFunction:
         @staticmethod
-        def apply(value, value_spatial_shapes, value_level_start_index, sampling_locations,
-                  attention_weights, im2col_step):  # fmt: skip
+        def apply(
+            value,
+            value_spatial_shapes,
+            value_level_start_index,
+            sampling_locations,
+            attention_weights,
+            im2col_step,
+        ):
             assert value_spatial_shapes.tolist() == [[3, 4], [2, 2]]
             assert value_level_start_index.tolist() == [0, 12]
             assert im2col_step > 0

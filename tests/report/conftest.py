@@ -51,8 +51,12 @@ def write_data(root: Path) -> None:
         }
         masklets[name] = {"square": [c, b, a], "thing": []}
         nouns[name] = {"0": "square", "1": "square", "2": "square", "3": "thing"}
-        texts = ["the square that moves right", "the square standing still", "both <squares>",
-                 "nothing & no one"]  # fmt: skip
+        texts = [
+            "the square that moves right",
+            "the square standing still",
+            "both <squares>",
+            "nothing & no one",
+        ]
         ids = [[f"{name}-a"], [f"{name}-b"], [f"{name}-a", f"{name}-b"], []]
         expressions = {
             str(i): {"exp": text, "anno_id": anno_id}
@@ -73,12 +77,20 @@ def write_data(root: Path) -> None:
 
 def evaluate(data: Path, folder: Path, *overrides: str) -> Path:
     command = [
-        sys.executable, "eval.py", f"data.root={data}", "data.split=tiny", "data.name=tiny",
-        "coarse=files", f"coarse.path={data / 'coarse.json'}",
-        "masklets=files", f"masklets.path={data / 'masklets.json'}",
+        sys.executable,
+        "eval.py",
+        f"data.root={data}",
+        "data.split=tiny",
+        "data.name=tiny",
+        "coarse=files",
+        f"coarse.path={data / 'coarse.json'}",
+        "masklets=files",
+        f"masklets.path={data / 'masklets.json'}",
         f"masklets.nouns={data / 'nouns.json'}",
-        "score.workers=1", f"output_dir={folder}", *overrides,
-    ]  # fmt: skip
+        "score.workers=1",
+        f"output_dir={folder}",
+        *overrides,
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder

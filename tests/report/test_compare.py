@@ -44,11 +44,14 @@ def test_order_of_rows_does_not_matter_and_changes_are_ranked(tiny, tmp_path):
         writer.writeheader()
         writer.writerows(reversed(rows))
     found = compare(tiny.run, folder, **SETTINGS)
-    changed = [(row["video"], row["expression_id"], round(after - before, 9))
-               for row, before, after in found.changed_most(10)]  # fmt: skip
+    changed = [
+        (row["video"], row["expression_id"], round(after - before, 9))
+        for row, before, after in found.changed_most(10)
+    ]
     assert changed == [
-        (one["video"], one["expression_id"], -0.5), (two["video"], two["expression_id"], 0.25)
-    ]  # fmt: skip
+        (one["video"], one["expression_id"], -0.5),
+        (two["video"], two["expression_id"], 0.25),
+    ]
     assert (found.num_better, found.num_worse) == (1, 1)
     assert found.scores["J&F"][2].mean == pytest.approx(-0.25 / 12)
 

@@ -45,10 +45,17 @@ def spies(monkeypatch):
 
 def log(tiny, save_dir, **changes):
     arguments = {
-        "project": "rvos", "group": "refine_window", "name": None, "id": None,
-        "save_dir": str(save_dir), "config": Run.read(tiny.run).settings["config"],
-        "frame_path": tiny.split.frame_path, "strips": 3, "frames": 2, "width": 40,
-    }  # fmt: skip
+        "project": "rvos",
+        "group": "refine_window",
+        "name": None,
+        "id": None,
+        "save_dir": str(save_dir),
+        "config": Run.read(tiny.run).settings["config"],
+        "frame_path": tiny.split.frame_path,
+        "strips": 3,
+        "frames": 2,
+        "width": 40,
+    }
     return log_evaluation(tiny.run, tiny.jobs, **{**arguments, **changes})
 
 
@@ -63,12 +70,17 @@ def test_scores_tables_overlays_and_config(tiny, tmp_path, spies):
     gain = run.metrics["J&F"] - run.metrics["coarse"]["J&F"]
     assert spy.logged["gain/JF"] == pytest.approx(gain)
     (media,) = tmp_path.glob("wandb/offline-run-*/files/media")
-    tables = {path.name.split("_")[0]: json.loads(path.read_text())
-              for path in media.glob("table/*.json")}  # fmt: skip
+    tables = {
+        path.name.split("_")[0]: json.loads(path.read_text()) for path in media.glob("table/*.json")
+    }
     assert len(tables["expressions"]["data"]) == len(run.expressions) == 12
     assert [row[:2] for row in tables["ablation"]["data"]] == [
-        [None, None], [1, 0.5], [1, 0.8], [6, 0.5], [6, 0.8]
-    ]  # fmt: skip
+        [None, None],
+        [1, 0.5],
+        [1, 0.8],
+        [6, 0.5],
+        [6, 0.8],
+    ]
     sizes = sorted(Image.open(path).size for path in media.glob("images/overlays_*.png"))
     assert sizes == [(84, 72)] * 3  # two frames of 40 x 24 with a gap, three rows
     assert list(media.glob("images/heat_map_*.png"))
@@ -81,6 +93,11 @@ def test_a_run_is_finished_when_logging_fails(tiny, tmp_path, spies):
 
 
 def test_scores_have_the_keys_that_sweeps_optimise():
-    metrics = {"J": 0.5, "F": 0.7, "J&F": 0.6, "coarse": {"J": 0.4, "F": 0.6, "J&F": 0.5},
-               "extra": {"tIoU": 0.9}}  # fmt: skip
+    metrics = {
+        "J": 0.5,
+        "F": 0.7,
+        "J&F": 0.6,
+        "coarse": {"J": 0.4, "F": 0.6, "J&F": 0.5},
+        "extra": {"tIoU": 0.9},
+    }
     assert scores(metrics)["refined/JF"] == 0.6 and scores(metrics)["extra/tIoU"] == 0.9

@@ -109,8 +109,12 @@ def test_oracle_is_paired_with_the_run(tiny, report_settings, tmp_path):
 
 
 def test_runs_beside_and_the_ablation_of_another_run(tiny, report_settings, tmp_path):
-    settings = {**report_settings, "strips": 0, "beside": {"paper": str(tiny.run)},
-                "ablation": str(tiny.run)}  # fmt: skip
+    settings = {
+        **report_settings,
+        "strips": 0,
+        "beside": {"paper": str(tiny.run)},
+        "ablation": str(tiny.run),
+    }
     page = write_report(tiny.other, tiny.jobs, frame_path=None, **settings).read_text()
     beside = page[page.index('<tr class="beside">') :]
     assert f"{100 * Run.read(tiny.run).metrics['J&F']:.2f}" in beside[: beside.index("</tr>")]
@@ -123,9 +127,17 @@ def test_runs_beside_and_the_ablation_of_another_run(tiny, report_settings, tmp_
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("frames", 0), ("strips", -1), ("resamples", 0), ("confidence", 1.0), ("width", None),
-     ("oracle", "nowhere"), ("beside", {"x": "nowhere"}), ("ablation", "nowhere")],
-)  # fmt: skip
+    [
+        ("frames", 0),
+        ("strips", -1),
+        ("resamples", 0),
+        ("confidence", 1.0),
+        ("width", None),
+        ("oracle", "nowhere"),
+        ("beside", {"x": "nowhere"}),
+        ("ablation", "nowhere"),
+    ],
+)
 def test_settings_are_checked_before_anything_runs(report_settings, key, value):
     with pytest.raises(InputError, match=f"report.{key}: "):
         check_report(**report_settings | {key: value})
@@ -153,8 +165,9 @@ def test_strip_paints_the_mask_and_outlines_the_truth():
     pixels = np.zeros((40, 80), bool)
     pixels[:, :40] = True
     mask = encode(pixels)
-    strip = draw_strip({"coarse": [mask, None], "truth": [None, None]}, [0, 1], [None, None],
-                       width=40)  # fmt: skip
+    strip = draw_strip(
+        {"coarse": [mask, None], "truth": [None, None]}, [0, 1], [None, None], width=40
+    )
     row = strip.rows["coarse"].astype(int)
     assert row.shape == (20, 40 + 4 + 40, 3)
     assert np.abs(row[10, 5] - COLORS["coarse"]).max() < 30

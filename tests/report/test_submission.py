@@ -28,10 +28,13 @@ def data(tmp_path):
         "b": {"frames": list(FRAMES), "expressions": {"0": {"exp": "z"}}},
     }
     write_json(tmp_path / "valid" / "meta_expressions.json", {"videos": videos})
-    write_json(tmp_path / "masks.json", {
-        "a": {"0": [mask, None, mask], "2": [None, None, None]},
-        "b": {"0": [mask, mask, mask]},
-    })  # fmt: skip
+    write_json(
+        tmp_path / "masks.json",
+        {
+            "a": {"0": [mask, None, mask], "2": [None, None, None]},
+            "b": {"0": [mask, mask, mask]},
+        },
+    )
     return tmp_path
 
 
@@ -141,8 +144,11 @@ def contents_of_a0(files):
 def test_frames_named_otherwise(good, split):
     files = contents(good)
     renamed = {n.replace("a/2/0000", "a/2/frame_"): v for n, v in files.items()}
-    with pytest.raises(InputError, match="(?s)missing expressions.*a/2: expected <frame>.png.*"
-                                         "frame_0.png.*not part of the split"):
+    with pytest.raises(
+        InputError,
+        match="(?s)missing expressions.*a/2: expected <frame>.png.*"
+        "frame_0.png.*not part of the split",
+    ):
         check(rezip(good, renamed), split)
 
 
