@@ -5,116 +5,94 @@ Settings: conf/train.yaml. Checkpoints, curves and overlays go to the run folder
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from rvos import __version__, training
-from rvos.callbacks import AtomicCheckpointIO
-from rvos.coarse import make_coarse
-from rvos.data.datamodule import DataModule
-from rvos.data.formats import open_checked
-from rvos.devices import close_group_at_exit
-from rvos.entry import (
-    check_folder_of_ranks,
-    claim_folder,
-    entry_point,
-    refuse_ranks_in_multirun,
-    run_folder,
-)
-from rvos.segmenter import Segmenter
-from rvos.validation import VideoScores
+from rvos import all_checked
+from rvos.app.entry import build, check_ranks, entry_point, plain, run_folder
+from rvos.coarse.segment import coarse_settings
+from rvos.mutr import MUTR
+from rvos.stages.lightning import close_group_at_exit, make_trainer
+from rvos.stages.run_folder import claim_folder
+from rvos.train import run as training
+from rvos.train.callbacks import AtomicCheckpointIO
+from rvos.train.datamodule import DataModule
+from rvos.train.validation import Validation
 
 log = logging.getLogger(__name__)
 
 
 @entry_point("train")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
+    """Fine-tune MUTR; returns the last J&F of the validations, None if there was none."""
+    training.quiet()
     folder = run_folder()
     cfg.output_dir = str(folder)  # also in the jobs of a multirun and in every rank
-    check_folder_of_ranks()
     resume = training.resume_from(cfg.ckpt_path, folder, Path(cfg.paths.runs) / cfg.task / cfg.name)
-    trainer = make_trainer(cfg)
-    refuse_ranks_in_multirun(trainer.world_size)
+    parts = make_parts(cfg)  # what is wrong with the settings is said before anything runs
+    check_ranks(parts.trainer.world_size)
     close_group_at_exit()
 
-    data: DataModule = instantiate(cfg.data)
-    trainer.accumulate_grad_batches = data.accumulate_grad_batches(trainer.world_size)
-    data.prepare_data()
-    data.setup("fit")
-    assert data.train_data is not None
-    segmenter = make_segmenter(cfg, folder)
-    train_split = data.train_data.split
-    segmenter.model.add_words([e.text for video in train_split.videos for e in video.expressions])
-    if resume is not None:
-        training.check_fits(resume, segmenter)
-
-    if rank_zero_only.rank == 0:
-        claim_folder(
-            folder,
-            cfg,
-            inputs={"meta_expressions_sha256": train_split.meta_sha256},
-            results=(training.METRICS, training.CHECKPOINTS),
-        )
-        training.check_loggers(trainer)
-        for logger in trainer.loggers:
-            logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
-        log.info(
-            "rvos %s: %d clips, %d device(s) x %d clip(s) x %d passes a step, seed %d -> %s",
-            __version__,
-            len(data.train_data),
-            trainer.world_size,
-            data.batch_size,
-            trainer.accumulate_grad_batches,
-            cfg.seed,
-            folder,
-        )
-    try:
-        if cfg.validation.at_start and resume is None:
-            trainer.validate(segmenter, data, verbose=False)
-        trainer.fit(segmenter, data, ckpt_path=resume, weights_only=True)
-        if trainer.is_global_zero and not trainer.fast_dev_run:
-            log.info("finished: %s", training.finish(trainer, segmenter.model, folder))
-    finally:
-        if cfg.logger.wandb is not None:
-            import wandb
-
-            wandb.finish()
-
-
-def make_trainer(cfg: DictConfig) -> pl.Trainer:
-    training.check_devices(cfg.trainer.accelerator, cfg.trainer.devices)
-    return instantiate(
-        cfg.trainer,
-        callbacks=[instantiate(c) for c in cfg.callbacks.values() if c is not None],
-        logger=[instantiate(c) for c in cfg.logger.values() if c is not None],
-        plugins=[AtomicCheckpointIO()],
-    )
-
-
-def make_segmenter(cfg: DictConfig, folder: Path) -> Segmenter:
-    split, truth = open_checked(
-        cfg.data.format, cfg.data.root, cfg.data.split, with_truth=True, skip_bad=cfg.data.skip_bad
-    )
-    scores = VideoScores(
-        split,
-        truth,
-        make_coarse(**cfg.coarse),
-        max_videos=cfg.score.max_videos,
-        num_overlays=cfg.validation.num_overlays,
-        folder=folder / "overlays",
-    )
-    pl.seed_everything(cfg.seed, verbose=False)
-    return Segmenter(
-        instantiate(cfg.model),
-        instantiate(cfg.loss),
-        instantiate(cfg.optim),
+    train_split = training.open_data(parts)
+    segmenter = training.make_segmenter(
+        parts,
         seed=cfg.seed,
         compile=cfg.compile,
-        score_videos=scores,
+        max_videos=cfg.score.max_videos,
+        overlays=folder / "overlays",
     )
+    if resume is not None:
+        training.check_fits(resume, segmenter)
+    if rank_zero_only.rank == 0:
+        settings = plain(cfg)
+        hashes = {"meta_expressions_sha256": train_split.meta_sha256}
+        claim_folder(folder, settings, inputs=hashes, results=training.RESULTS)
+        training.start_loggers(parts.trainer, settings)
+        log.info("%s, seed %d -> %s", training.plan(parts), cfg.seed, folder)
+    try:
+        return training.fit(parts, segmenter, folder, resume=resume)
+    finally:
+        training.finish_loggers(parts.trainer)
+
+
+def make_parts(cfg: DictConfig) -> training.Parts:
+    """What a training consists of. Raises SettingsError with what is wrong with any of it."""
+    trainer, data, model, loss, optim, coarse, validation = all_checked(
+        lambda: make_trainer(
+            cfg.trainer,
+            callbacks=make_all(cfg.callbacks),
+            logger=make_all(cfg.logger, keep=("name",)),
+            plugins=[AtomicCheckpointIO()],
+        ),
+        lambda: make_data(cfg.data),
+        lambda: make_model(cfg.model, cfg.seed),
+        lambda: build(cfg.loss),
+        lambda: build(cfg.optim),
+        lambda: coarse_settings(cfg.coarse),
+        lambda: Validation(**cfg.validation),
+    )
+    return training.Parts(trainer, data, model, loss, optim, coarse, validation)
+
+
+def make_all(group: DictConfig, *, keep: tuple[str, ...] = ()) -> list[Any]:
+    """The objects of a group of named ones; null leaves one out."""
+    nodes = [node for node in group.values() if node is not None]
+    return all_checked(*(lambda node=node: build(node, keep=keep) for node in nodes))
+
+
+def make_data(node: DictConfig) -> DataModule:
+    """The data module of a choice of conf/data."""
+    training.check_nested(OmegaConf.to_container(node, resolve=True))
+    return build(node, keep=("name",))
+
+
+def make_model(node: DictConfig, seed: int) -> MUTR:
+    """The network of a choice of conf/model, with the random weights of a seed or given ones."""
+    pl.seed_everything(seed, verbose=False)
+    return build(node)()
 
 
 if __name__ == "__main__":

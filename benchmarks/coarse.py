@@ -38,8 +38,8 @@ from machine import describe, write  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from rvos.coarse import Answer, make_coarse, segment_video  # noqa: E402
-from rvos.frames import FrameFolder, Frames, open_frames  # noqa: E402
+from rvos.coarse.segment import CoarseSettings, Segmentation, segment_video  # noqa: E402
+from rvos.data.frames import FrameFolder, Frames, open_frames  # noqa: E402
 from rvos.masks import decode, write_json  # noqa: E402
 from rvos.mutr import MUTR, build_mutr  # noqa: E402
 from rvos.mutr.checkpoint import save_official  # noqa: E402
@@ -96,7 +96,7 @@ def main() -> None:
 def model_of(preset: str, **changes: Any) -> MUTR:
     settings = OmegaConf.to_container(OmegaConf.load(CONF / "model" / f"{preset}.yaml"))
     assert isinstance(settings, dict)
-    del settings["_target_"]
+    del settings["_target_"], settings["_partial_"]
     torch.manual_seed(0)
     model = build_mutr(**settings | {"tokenizer": "words"} | changes).eval()  # type: ignore[arg-type]
     model.add_words(TEXTS)
@@ -104,11 +104,10 @@ def model_of(preset: str, **changes: Any) -> MUTR:
 
 
 def coarse_settings(options: argparse.Namespace, **changes: Any) -> Any:
-    values = OmegaConf.to_container(OmegaConf.load(CONF / "coarse" / "mutr.yaml"))
-    assert isinstance(values, dict)
-    values |= {"checkpoint": None, "short_side": options.short_side} | changes
-    values |= {"cpu_threads": getattr(options, "threads", values["cpu_threads"])}
-    return make_coarse(**values | {"clip_length": options.clip_length})  # type: ignore[arg-type]
+    values = {"checkpoint": None, "short_side": options.short_side} | changes
+    if hasattr(options, "threads"):
+        values["cpu_threads"] = options.threads
+    return CoarseSettings.preset("mutr", **values, clip_length=options.clip_length)
 
 
 # -------------------------------------------------------------------------------------- speed
@@ -261,7 +260,7 @@ def _stand_ins(model: MUTR, checkout: Path) -> None:
     )
 
 
-def compare_masks(answer: Answer, output: Path, frames: list[str]) -> tuple[int, list[float]]:
+def compare_masks(answer: Segmentation, output: Path, frames: list[str]) -> tuple[int, list[float]]:
     """Pixels in which the worst frame differs from the PNG; share of foreground, theirs, ours."""
     worst, areas = 0, np.zeros(2)
     for name, rle in zip(frames, answer.track, strict=True):

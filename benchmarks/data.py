@@ -34,14 +34,15 @@ import torch  # noqa: E402
 from hydra import compose, initialize_config_dir  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from machine import describe, write  # noqa: E402
+from PIL import Image  # noqa: E402
 from rich.progress import track as progress  # noqa: E402
 
-from rvos.data import augment  # noqa: E402
-from rvos.data.clip import ClipDataset  # noqa: E402
 from rvos.data.formats import open_checked  # noqa: E402
 from rvos.data.mask_index import open_index  # noqa: E402
 from rvos.data.synthetic import synthesize  # noqa: E402
 from rvos.masks import encode, read_json, write_json  # noqa: E402
+from rvos.train import augment  # noqa: E402
+from rvos.train.clips import ClipDataset  # noqa: E402
 
 VIDEOS, ANNOTATIONS, EXPRESSIONS, FRAMES = 1662, 6800, 23_051, 79  # FRAMES: about the mean
 SIZE = (720, 1280)
@@ -171,7 +172,7 @@ def make_pictures(root: Path, rng: np.random.Generator) -> list[Path]:
         paper = np.repeat(np.repeat(rng.integers(0, 255, (90, 160, 3), np.uint8), 8, 0), 8, 1)
         path = root / "pictures" / f"{i}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        augment.Image.fromarray(paper).save(path, quality=75)
+        Image.fromarray(paper).save(path, quality=75)
         pictures.append(path)
     return pictures
 

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,10 +30,9 @@ from machine import describe, write  # noqa: E402
 
 
 def flow_tracker():
-    from rvos.masklets.flow import FlowTracker
+    from rvos.masklets import FlowTracker
 
-    with initialize_config_dir(str(ROOT / "conf" / "masklets"), version_base="1.3"):
-        return FlowTracker(**compose("flow").flow)
+    return FlowTracker.preset()
 
 
 def nouns(options):
@@ -53,7 +51,7 @@ def nouns(options):
 
 def flow(options):
     """Milliseconds per frame at 480p, without decoding; contact sheets of outlines to look at."""
-    from rvos.frames import open_frames
+    from rvos.data.frames import open_frames
 
     tracker, results = flow_tracker(), {}
     for path in options.videos:
@@ -118,8 +116,8 @@ def flow_iou(options):
     Two readings of a track's IoU: pixels of all frames together, and the mean over the frames
     where object or masklet is present.
     """
+    from rvos.data.frames import FrameFolder
     from rvos.data.mevis import Annotations, read_split
-    from rvos.frames import FrameFolder
     from rvos.masks import decode, read_json
 
     split = read_split(options.data, options.split)
@@ -180,7 +178,7 @@ def track_once(options):
     import psutil
     import torch
 
-    from rvos.frames import DecodedFrames, FrameFolder
+    from rvos.data.frames import FrameCache, FrameFolder
     from rvos.masklets.sam2 import PackageTracker, TransformersTracker, build_package, track_boxes
     from rvos.masklets.sam2_weights import SIZES, config_for
 
@@ -219,7 +217,7 @@ def track_once(options):
         names = [f"{t:05d}" for t in range(options.num_frames)]
 
         def once(count):
-            with DecodedFrames(FrameFolder(folder, names[:count])) as frames:
+            with FrameCache(FrameFolder(folder, names[:count])) as frames:
                 track_boxes(tracker, frames, 0, boxes, objects_at_once=len(boxes))
 
         once(20)  # warm up: caches, kernels

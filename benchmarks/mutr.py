@@ -69,7 +69,7 @@ def main() -> None:
 def ours(backbone: str, **changes: Any) -> MUTR:
     settings = OmegaConf.to_container(OmegaConf.load(REPOSITORY / "conf/model/mutr.yaml"))
     assert isinstance(settings, dict)
-    del settings["_target_"]
+    del settings["_target_"], settings["_partial_"]
     torch.manual_seed(0)
     return build_mutr(**settings | {"backbone": backbone} | changes)  # type: ignore[arg-type]
 

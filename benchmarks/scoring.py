@@ -27,12 +27,12 @@ from made_data import DAVIS, davis_arguments  # noqa: E402
 from pycocotools import mask as coco  # noqa: E402
 from rich.progress import track as progress  # noqa: E402
 
-from rvos.ablation import Expression, grid, score_rules  # noqa: E402
 from rvos.data.mevis import Annotations, read_split  # noqa: E402
-from rvos.inputs import Inputs, read_nouns  # noqa: E402
 from rvos.masks import TrackFiles, resize  # noqa: E402
 from rvos.refine import Candidates, Masklets  # noqa: E402
 from rvos.score import FrameScores  # noqa: E402
+from rvos.score.ablation import Expression, grid, score_rules  # noqa: E402
+from rvos.score.inputs import Inputs, read_nouns  # noqa: E402
 
 WINDOWS, TAUS = [1, 5, 10, 15, 20, 30, 60], [round(0.1 * i, 1) for i in range(1, 10)]
 

@@ -19,12 +19,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from machine import describe, write
+from omegaconf import OmegaConf
 
-from rvos.coarse import make_coarse
+from rvos.coarse.segment import coarse_settings
 from rvos.data.formats import open_checked
-from rvos.data.mevis import Split
+from rvos.data.split import Split
 from rvos.mutr.checkpoint import load_weights
-from rvos.validation import VideoScores
+from rvos.train.validation import VideoScores
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -45,7 +46,7 @@ def main() -> None:
                 *options.overrides,
             ],
         )
-    model = instantiate(cfg.model)
+    model = instantiate(cfg.model)()
     load_weights(model, options.weights)
     split, truth = open_checked(
         cfg.data.format, cfg.data.root, cfg.data.split, with_truth=True, skip_bad=False
@@ -61,7 +62,7 @@ def main() -> None:
         scores = VideoScores(
             expressions,
             truth,
-            make_coarse(**cfg.coarse),
+            coarse_settings(OmegaConf.to_container(cfg.coarse, resolve=True)),
             num_overlays=0,
             max_videos=cfg.score.max_videos,
             folder=Path("none"),

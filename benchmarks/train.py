@@ -25,7 +25,7 @@ from machine import describe, write
 from torch import nn
 
 from rvos.mutr import MUTR
-from rvos.optim import Optim
+from rvos.train.optim import Optim
 
 OPTIM = Optim(
     lr=1e-4,

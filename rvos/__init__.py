@@ -1,8 +1,16 @@
-"""Referring video object segmentation: coarse masks, masklets, windowed vote, MeViS scores."""
+"""Referring video object segmentation: coarse masks, masklets, windowed vote, MeViS scores.
 
-from collections.abc import Sequence
+Here stands what every room uses: the error for users' mistakes and the one way to check settings.
+"""
 
-__version__ = "0.1.0"
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__version__ = "0.2.0"
+
+CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
 
 
 class InputError(ValueError):
@@ -12,9 +20,172 @@ class InputError(ValueError):
     """
 
 
+class SettingsError(InputError):
+    """Settings that make no sense; `problems` has one line for each."""
+
+    def __init__(self, problems: Sequence[str]):
+        self.problems = tuple(problems)
+        one = len(problems) == 1
+        super().__init__(
+            problems[0] if one else list_problems("Wrong settings", problems, shown=len(problems))
+        )
+
+    def __reduce__(self) -> tuple[type["SettingsError"], tuple[Sequence[str]]]:
+        return SettingsError, (self.problems,)
+
+
 def list_problems(title: str, problems: Sequence[str], *, shown: int = 10) -> str:
     """One message for all problems of a kind: the count, the first `shown`, how many more."""
     lines = [f"{title} ({len(problems)}):", *(f"  {problem}" for problem in problems[:shown])]
     if len(problems) > shown:
         lines.append(f"  ... and {len(problems) - shown} more")
     return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------------ settings
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a setting may be: in words, and as a test."""
+
+    text: str
+    accepts: Callable[[Any], bool]
+
+
+def whole(least: int, most: int | None = None) -> Expected:
+    """A whole number of at least `least` and at most `most`."""
+    limit = f">= {least}" if most is None else f"from {least} to {most}"
+    return Expected(
+        f"a whole number {limit}",
+        lambda value: (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and value >= least
+            and (most is None or value <= most)
+        ),
+    )
+
+
+def real(
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> Expected:
+    """A number (never NaN) inside the given bounds."""
+    low = f"{least:g} <= " if least is not None else f"{above:g} < " if above is not None else ""
+    high = f" <= {most:g}" if most is not None else f" < {below:g}" if below is not None else ""
+    return Expected(
+        f"a number with {low}value{high}" if low or high else "a number",
+        lambda value: (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and value == value
+            and (least is None or value >= least)
+            and (above is None or value > above)
+            and (most is None or value <= most)
+            and (below is None or value < below)
+        ),
+    )
+
+
+def one_of(*choices: Any) -> Expected:
+    """One of the given values."""
+    text = " or ".join(str(choice) for choice in choices)
+    return Expected(text, lambda value: any(value == c and type(value) is type(c) for c in choices))
+
+
+def flag() -> Expected:
+    """True or False."""
+    return Expected("true or false", lambda value: isinstance(value, bool))
+
+
+def words() -> Expected:
+    """A text that is not empty."""
+    return Expected("a text", lambda value: isinstance(value, str) and bool(value.strip()))
+
+
+def optional(expected: Expected) -> Expected:
+    """The same, or null."""
+    return Expected(
+        f"{expected.text}, or null", lambda value: value is None or expected.accepts(value)
+    )
+
+
+def list_of(expected: Expected, *, length: int | None = None, least: int = 0) -> Expected:
+    """A list whose items are all as expected; of `length` items, or of at least `least`."""
+    count = f" of {length}" if length is not None else f" of at least {least}" if least else ""
+
+    def accepts(value: Any) -> bool:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return False
+        fits = len(value) >= least if length is None else len(value) == length
+        return fits and all(map(expected.accepts, value))
+
+    return Expected(f"a list{count}, each {expected.text}", accepts)
+
+
+def require(settings: object, group: str, /, **expected: Expected) -> None:
+    """Check attributes of `settings`, the keys of a group of conf/ ("": keys of no group).
+
+    Raises SettingsError naming for every wrong one its key, its value and what was expected.
+    """
+    found = {key: getattr(settings, key) for key in expected}
+    problems = [
+        f"{group}.{key}".lstrip(".") + f": expected {expected[key].text}, got {value!r}"
+        for key, value in found.items()
+        if not expected[key].accepts(value)
+    ]
+    if problems:
+        raise SettingsError(problems)
+
+
+def all_checked(*makes: Callable[[], Any]) -> list[Any]:
+    """What the calls return. Raises one SettingsError with the problems of all that fail."""
+    results, problems = [], []
+    for make in makes:
+        try:
+            results.append(make())
+        except SettingsError as error:
+            problems += error.problems
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise SettingsError(problems)
+    return results
+
+
+def preset(group: str, name: str, *overrides: str) -> dict[str, Any]:
+    """The settings of conf/<group>/<name>.yaml as a plain dict, with `overrides` (key=value).
+
+        preset("coarse", "mutr", "clip_length=10")
+
+    Interpolations are resolved with the defaults of conf/. Inside an entry point the files of
+    --config-dir count too. Raises InputError for a preset or a key that is not there.
+    """
+    from contextlib import nullcontext
+
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException, MissingConfigException
+    from omegaconf import OmegaConf
+
+    if GlobalHydra.instance().is_initialized():
+        context: Any = nullcontext()
+    else:
+        context = initialize_config_dir(str(CONFIG_DIR), version_base="1.3")
+    add = "+" if group in ("loss", "optim", "callbacks") else ""  # those of train.yaml alone
+    try:
+        with context:
+            cfg = compose(
+                "eval",
+                [f"{add}{group}={name}", *(f"{group}.{o}" for o in overrides), "output_dir=."],
+            )
+            return OmegaConf.to_container(cfg[group], resolve=True)
+    except MissingConfigException as error:
+        found = ", ".join(error.options or ())
+        raise InputError(f"{group}={name}: no such preset; there are: {found}") from None
+    except HydraException as error:
+        raise InputError(f"{group}={name}: {error}") from None

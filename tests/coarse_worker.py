@@ -1,4 +1,4 @@
-"""One start of `run_coarse` in a process of its own: python -m tests.coarse_worker FOLDER STORES
+"""One start of the coarse stage in its own process: python -m tests.coarse_worker FOLDER STORES
 DEVICES [filled=FOLDER videos=N | full_disk=RANK]. `FOLDER` is what `tests.test_coarse.make_case`
 wrote.
 
@@ -10,16 +10,13 @@ import errno
 import os
 import shutil
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
 
-from rvos.coarse_store import open_coarse_store, run_coarse
 from rvos.data.mevis import read_split
-from rvos.mutr import build_mutr
-from rvos.stores import Store
-from tests.test_coarse import MODEL, SHORT_SIDE, settings_for
+from rvos.stages.store import Store
+from tests.test_coarse import SHORT_SIDE, fill, opened_store, settings_for
 
 
 def main(folder: Path, stores: Path, devices: int, **trouble: str) -> None:
@@ -33,9 +30,7 @@ def main(folder: Path, stores: Path, devices: int, **trouble: str) -> None:
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    store = open_coarse_store(
-        stores, split, settings, data_name="tiny", model=MODEL, precision=str(trainer.precision)
-    )
+    store = opened_store(stores, split, settings)
     rank = os.environ.get("LOCAL_RANK", "0")  # Lightning gives it to the processes it starts
     if "filled" in trouble and rank == "1":
         for stage in ("coarse_scores", "coarse"):
@@ -48,7 +43,7 @@ def main(folder: Path, stores: Path, devices: int, **trouble: str) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         Store.write = refuse
-    run_coarse(split, store, settings, build_model=partial(build_mutr, **MODEL), trainer=trainer)
+    fill(split, store, settings, trainer)
 
 
 if __name__ == "__main__":

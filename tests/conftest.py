@@ -21,6 +21,15 @@ def pytest_addoption(parser):
     )
 
 
+# The files that take longest, the longest first, so that no worker starts one when others end.
+LONG = ("test_docs", "test_chain", "test_train", "golden", "test_pipeline", "test_coarse")
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: min((rank[n] for n in rank if n in str(item.path)), default=99))
+
+
 @pytest.fixture
 def made_data(tmp_path):
     return MadeData(tmp_path)

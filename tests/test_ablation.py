@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from rvos import InputError
-from rvos.ablation import Expression, Fingerprint, Hashes, grid, score_rules
 from rvos.masks import canonical_track
 from rvos.refine import Candidates, KeepCoarse, Masklets, Vote
 from rvos.score import score_track
+from rvos.score.ablation import Expression, Fingerprint, Hashes, grid, score_rules
 
 
 def expressions(made_data, video="long"):

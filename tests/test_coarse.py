@@ -19,28 +19,37 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from rvos import InputError
-from rvos.clip_plan import cut, plan_clips, released_script_lengths
-from rvos.coarse import CoarseSettings, encode_masks, make_coarse, mask_track, segment_video
-from rvos.coarse_store import open_coarse_store, run_coarse
-from rvos.data.mevis import Expression, Video, read_split
-from rvos.entry import CONFIG_DIR
-from rvos.frames import FrameError, FrameFolder
+from rvos import CONFIG_DIR, InputError, preset
+from rvos.coarse.clips import cut, plan_clips, released_script_lengths
+from rvos.coarse.network_frames import NetworkFrames
+from rvos.coarse.segment import (
+    CoarseSettings,
+    coarse_settings,
+    encode_masks,
+    mask_track,
+    segment_video,
+)
+from rvos.coarse.stage import CoarseStage, open_coarse_store
+from rvos.data.frames import FrameError, FrameFolder, fit, resize_frame
+from rvos.data.mevis import read_split
+from rvos.data.split import Expression, Video
 from rvos.masks import TrackFiles, decode, encode, iou, read_json, write_json
 from rvos.mutr import build_mutr
 from rvos.mutr.features import Predictions
-from rvos.resized_frames import ResizedFrames, resize_frame, resized_size
+from rvos.stages.devices import TrainerDevices
+from rvos.stages.runner import run_stage
+from rvos.stages.store import Stores
 
 ROOT = CONFIG_DIR.parent
 SHORT_SIDE = 64
 MODEL = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / "model" / "mutr_tiny.yaml"))
-del MODEL["_target_"]
+del MODEL["_target_"], MODEL["_partial_"]
+COARSE = preset("coarse", "mutr")
 
 
 def settings_for(**changes) -> CoarseSettings:
-    values = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / "coarse" / "mutr.yaml"))
-    values |= {"checkpoint": None, "clip_length": 4, "cpu_threads": 1} | changes
-    return make_coarse(**values)
+    ours = {"checkpoint": None, "clip_length": 4, "cpu_threads": 1}
+    return coarse_settings(COARSE | ours | changes)
 
 
 def random_model(seed: int = 0):
@@ -95,16 +104,25 @@ def case(tmp_path_factory):
     return make_case(tmp_path_factory.mktemp("coarse"))
 
 
+def opened_store(stores: Path, split, settings, model=MODEL, precision="32-true"):
+    return open_coarse_store(
+        Stores(stores, "tiny"), split, settings, model=model, precision=precision
+    )
+
+
+def fill(split, store, settings, trainer, model=MODEL):
+    stage = CoarseStage(split, store, settings, partial(build_mutr, **model))
+    run_stage(stage, split, TrainerDevices(trainer))
+
+
 def run(case: Path, stores: Path, **changes):
     split = read_split(case, "valid")
     settings = settings_for(checkpoint=str(case / "mutr.pth"), short_side=SHORT_SIDE, **changes)
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False
     )
-    store = open_coarse_store(
-        stores, split, settings, data_name="tiny", model=MODEL, precision=str(trainer.precision)
-    )
-    run_coarse(split, store, settings, build_model=partial(build_mutr, **MODEL), trainer=trainer)
+    store = opened_store(stores, split, settings)
+    fill(split, store, settings, trainer)
     return store
 
 
@@ -163,19 +181,19 @@ def test_released_script_follows_the_order_of_names():
 
 
 def test_resized_size_truncates_the_long_side():
-    assert resized_size((1080, 1920), 432) == (432, 768)
-    assert resized_size((101, 187), 432) == (432, 799)  # 799.8
-    assert resized_size((187, 101), 432) == (799, 432)
+    assert fit((1080, 1920), 432) == (432, 768)
+    assert fit((101, 187), 432) == (432, 799)  # 799.8
+    assert fit((187, 101), 432) == (799, 432)
 
 
 def test_resized_frames_come_back_in_any_order(tmp_path):
     write_frames(tmp_path / "video", 7, seed=0)
     source = FrameFolder(tmp_path / "video")
     expected = [resize_frame(frame, (32, 48)) for frame in source]
-    with ResizedFrames(source, 32) as frames:
+    with NetworkFrames(source, 32) as frames:
         assert (len(frames), frames.size, frames.original_size) == (7, (32, 48), (60, 90))
         for clip in (range(5, 7), range(1, 7, 3)):
-            assert (frames.pixels(clip) == np.stack([expected[t] for t in clip])).all()
+            assert (frames.read(clip) == np.stack([expected[t] for t in clip])).all()
         clip = frames.clip(range(0, 7, 6), torch.device("cpu"))  # (2, 3, 32, 48)
         red = (expected[6][:, :, 0] / 255 - 0.485) / 0.229
         assert np.abs(clip[1, 0].numpy() - red).max() < 1e-6
@@ -349,13 +367,13 @@ def test_second_start_does_only_what_is_missing(case, one_device, tmp_path, monk
     (scores / "video3.json.gz").unlink()
     assert read_json(scores / "provenance.json")["stage"] == "coarse_scores"
     answered = []
-    from rvos import coarse_store
+    from rvos.coarse import stage
 
-    def counted(*args, original=coarse_store.answer, **keys):
+    def counted(*args, original=stage.segment_clips, **keys):
         answered.append(1)
         return original(*args, **keys)
 
-    monkeypatch.setattr(coarse_store, "answer", counted)
+    monkeypatch.setattr(stage, "segment_clips", counted)
     run(case, copy)
     assert len(answered) == 2
     assert files(copy) == before
@@ -369,14 +387,7 @@ def test_other_settings_or_checkpoint_are_another_store(case, one_device, tmp_pa
 
     def opened(precision="32-true", model=MODEL, split=split, **changes):
         values = {"checkpoint": str(case / "mutr.pth"), "short_side": SHORT_SIDE} | changes
-        return open_coarse_store(
-            tmp_path,
-            split,
-            settings_for(**values),
-            data_name="tiny",
-            model=model,
-            precision=precision,
-        )
+        return opened_store(tmp_path, split, settings_for(**values), model, precision)
 
     first_videos = replace(split, videos=split.videos[:3])
 
@@ -426,7 +437,7 @@ def test_bytes_do_not_depend_on_devices_or_a_kill(case, one_device, tmp_path):
     process = worker(case, tmp_path, devices=2)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
-    assert "GLOBAL_RANK: 1, MEMBER: 2/2" in output and "expressions/s" in output
+    assert "GLOBAL_RANK: 1, MEMBER: 2/2" in output and "expression-frames/s" in output
     finished = {name: data for name, data in files(tmp_path).items() if "/." not in name}
     assert finished == files(stores)
 
@@ -481,10 +492,8 @@ def test_precisions(case, one_device, tmp_path, precision):
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    store = open_coarse_store(
-        tmp_path, split, settings, data_name="tiny", model=MODEL, precision=str(trainer.precision)
-    )
-    run_coarse(split, store, settings, build_model=partial(build_mutr, **MODEL), trainer=trainer)
+    store = opened_store(tmp_path, split, settings, precision=precision)
+    fill(split, store, settings, trainer)
     found, wanted = (TrackFiles(s.path).read("video1") for s in (store, one_device[1]))
     assert found.keys() == wanted.keys()
     if precision == "64-true":
@@ -561,7 +570,7 @@ class FullDisk(io.BytesIO):
 def test_full_temporary_folder(tmp_path, model, monkeypatch):
     write_frames(tmp_path / "video", 3, seed=0)
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: FullDisk())
-    with pytest.raises(InputError, match="video: No space left .*3 resized frames.*set TMPDIR"):
+    with pytest.raises(InputError, match="video: No space left .*3 frames.*set TMPDIR"):
         segment_video(model, FrameFolder(tmp_path / "video"), TEXTS, settings_for(short_side=32))
 
 
@@ -570,16 +579,12 @@ def test_a_checkpoint_that_changes_after_the_store_is_opened(case, tmp_path):
     split = read_split(folder, "valid")
     settings = settings_for(checkpoint=str(folder / "mutr.pth"), short_side=SHORT_SIDE)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    store = open_coarse_store(
-        tmp_path, split, settings, data_name="tiny", model=MODEL, precision=str(trainer.precision)
-    )
+    store = opened_store(tmp_path, split, settings)
     other = random_model(seed=1)
     other.add_words(TEXTS)
     torch.save({"model": other.state_dict()}, folder / "mutr.pth")
     with pytest.raises(InputError, match="mutr.pth has changed"):
-        run_coarse(
-            split, store, settings, build_model=partial(build_mutr, **MODEL), trainer=trainer
-        )
+        fill(split, store, settings, trainer)
     assert not list(store.path.glob("video*"))
 
 
@@ -590,7 +595,7 @@ def test_stores_that_cannot_be_written(case, tmp_path):
 
 
 def test_full_disk_keeps_what_is_finished(case, one_device, tmp_path, monkeypatch):
-    from rvos import stores as module
+    from rvos.stages import store as module
 
     written = []
 
@@ -611,29 +616,18 @@ def test_full_disk_keeps_what_is_finished(case, one_device, tmp_path, monkeypatc
 def test_checkpoint_errors(case, tmp_path):
     split = read_split(case, "valid")
     for checkpoint, message in (
-        (None, "got nothing"),
-        (123, "got 123"),
+        (None, "got null"),
+        (123, "coarse.checkpoint: expected a text, or null, got 123"),
         (str(tmp_path / "x.pth"), "no such file"),
     ):
         with pytest.raises(InputError, match=message):
-            open_coarse_store(
-                tmp_path,
-                split,
-                settings_for(checkpoint=checkpoint),
-                data_name="tiny",
-                model=MODEL,
-                precision="32-true",
-            )
+            opened_store(tmp_path, split, settings_for(checkpoint=checkpoint))
     settings = settings_for(checkpoint=str(case / "mutr.pth"))
     other = MODEL | {"num_queries": 7}
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    store = open_coarse_store(
-        tmp_path, split, settings, data_name="tiny", model=other, precision=str(trainer.precision)
-    )
+    store = opened_store(tmp_path, split, settings, other)
     with pytest.raises(InputError, match="mutr.pth"):
-        run_coarse(
-            split, store, settings, build_model=partial(build_mutr, **other), trainer=trainer
-        )
+        fill(split, store, settings, trainer, other)
 
 
 def test_settings_are_checked_together():
@@ -641,14 +635,12 @@ def test_settings_are_checked_together():
         settings_for(sampling="dense", clip_length=0, mask_threshold=1.5)
     for part in (
         "coarse.sampling: expected strided or contiguous, got 'dense'",
-        "coarse.clip_length: expected an integer >= 1, got 0",
+        "coarse.clip_length: expected a whole number >= 1, got 0",
         "coarse.mask_threshold",
     ):
         assert part in str(error.value)
 
 
-def test_both_choices_of_the_group_have_the_same_keys():
-    mutr, given = (
-        OmegaConf.load(CONFIG_DIR / "coarse" / f"{name}.yaml") for name in ("mutr", "files")
-    )
-    assert set(mutr) == set(given)
+def test_a_choice_has_its_own_keys_only():
+    assert set(preset("coarse", "files")) == {"_target_", "name", "path"}
+    assert not {"path"} & set(COARSE)

@@ -4,6 +4,7 @@ from functools import cache
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
 from made_data import REPOSITORY
 from omegaconf import OmegaConf
 
@@ -39,11 +40,33 @@ def test_every_choice_composes(program, group, choice):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("group", ["refine", "ablation", "callbacks", "logger", "optim"])
+@pytest.mark.parametrize("group", ["ablation", "callbacks", "logger", "optim"])
 def test_choices_of_a_group_have_the_same_keys(program, group):
     choices = [c for p, g, c in CHOICES_OF_PROGRAMS if (p, g) == (program, group)]
     keys = [tuple(composed(program, f"{group}={c}", "output_dir=x")[group]) for c in choices]
     assert len(set(keys)) <= 1
+
+
+@pytest.mark.parametrize("choice", [c for g, c in CHOICES if g == "refine"])
+def test_every_rule_takes_window_and_tau(choice):
+    cfg = composed("eval", f"refine={choice}", "refine.window=3", "refine.tau=0.5", "output_dir=x")
+    assert (cfg.refine.window, cfg.refine.tau) == (3, 0.5)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["masklets=flow", "masklets.oracle.drop=0.5"],
+        ["masklets=files", "masklets.detect.stride=3"],
+        ["coarse=files", "coarse.clip_length=7"],
+        ["refine=vote", "refine.box_ratio=0.5"],
+        ["report=none", "report.strips=3"],
+    ],
+)
+def test_a_key_of_another_choice_is_refused(overrides):
+    key = overrides[1].partition("=")[0]
+    with pytest.raises(ConfigCompositionException, match=key):
+        composed("eval", *overrides, "output_dir=x")
 
 
 def test_the_papers_numbers():

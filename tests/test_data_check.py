@@ -19,8 +19,8 @@ from made_mevis import (
 from rich.console import Console
 
 from rvos import InputError
+from rvos.app.data import main
 from rvos.data import check, verify
-from rvos.data.__main__ import main
 from rvos.data.formats import open_checked, open_split, open_truth
 from rvos.masks import encode
 
@@ -159,7 +159,7 @@ def test_verify_compares_with_the_release_it_is_told(tmp_path):
     ]
     assert "expected SHA-256 f9d9b01a" in train.differences[2]
     assert len(run_verify(tmp_path, "v2")[1][0].differences) == 2  # no published hash
-    with pytest.raises(InputError, match="data.release: expected any, v1 or v2"):
+    with pytest.raises(InputError, match="data.release: expected any or v1 or v2"):
         run_verify(tmp_path, "v3")
 
 

@@ -1,4 +1,4 @@
-"""Training clips: the sampling rule, targets, transforms, captions, determinism."""
+"""Training clips: the sampling rule, targets, transforms, expressions, determinism."""
 
 import itertools
 from collections import Counter
@@ -13,13 +13,13 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from made_mevis import FRAMES, SIZE, break_huffman_table, left_of, square, write_split
 
-from rvos import InputError
-from rvos.data import augment
-from rvos.data.__main__ import CONFIG_DIR
-from rvos.data.augment import Geometry, Photometric, Resizing, fit
-from rvos.data.clip import ClipDataset, collate, draw_frames, mirror_words, tight_boxes
+from rvos import CONFIG_DIR, InputError, SettingsError
+from rvos.data.frames import IMAGENET_MEAN, IMAGENET_STD, fit, normalise
 from rvos.data.mevis import Annotations, read_split
 from rvos.masks import decode
+from rvos.train import augment
+from rvos.train.augment import Geometry, Photometric, Resizing
+from rvos.train.clips import ClipDataset, collate, draw_frames, mirror_words, tight_boxes
 
 
 @lru_cache
@@ -134,7 +134,7 @@ def test_targets_are_those_of_the_frames_shown(dataset):
         sample = data[epoch, 0]
         assert sample.identity == ("cat", "0") and sample.valid.all()
         assert sample.frames.shape == (5, 3, *SIZE)
-        red = (sample.frames[:, 0] * augment.STD[0] + augment.MEAN[0]).mean((1, 2)) * 255 / 30
+        red = (sample.frames[:, 0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]).mean((1, 2)) * 255 / 30
         assert torch.equal(red.round().long(), sample.frame_idx)
         for t, mask, box in zip(
             sample.frame_idx.tolist(), sample.masks, sample.boxes_cxcywh_norm, strict=True
@@ -182,7 +182,7 @@ def test_a_file_damaged_after_the_check_is_named_or_replaced(dataset, tmp_path, 
         break_huffman_table(tmp_path / "train" / "JPEGImages" / "cat" / f"{name}.jpg")
     sample = whole[0, 0]
     assert sample.identity[0] == "dog" and "cat" in caplog.text
-    with pytest.raises(InputError, match=r"cat/000\d\d.jpg: cannot be read .*data.skip_bad=true"):
+    with pytest.raises(InputError, match=r"cat/000\d\d.jpg: cannot be decoded: .*data.skip_bad=true"):
         dataset()[0, 0]
 
 
@@ -308,10 +308,10 @@ def test_channel_order_is_the_only_thing_that_exchanges_colours():
 def test_normalise_is_imagenets():
     frames = torch.tensor([0, 128, 255], dtype=torch.uint8).reshape(1, 3, 1, 1)
     expected = [(0 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
-    torch.testing.assert_close(augment.normalise(frames).flatten(), torch.tensor(expected))
+    torch.testing.assert_close(normalise(frames).flatten(), torch.tensor(expected))
 
 
-# ------------------------------------------------------------------------------------- captions
+# ------------------------------------------------------------------------------------- expressions
 
 
 def test_mirrored_words():
@@ -323,17 +323,17 @@ def test_mirrored_words():
     assert mirror_words(mirror_words(text, "whole"), "whole") == text
 
 
-def test_captions_swap_with_the_picture_and_keep_their_case(dataset):
+def test_expressions_swap_with_the_picture_and_keep_their_case(dataset):
     flipped = dataset(resizing=replace(recipe().resizing, flip_probability=1.0, crop_probability=0))
     sample = flipped[0, 0]
-    assert sample.caption == "The bright square on the right moving left"
+    assert sample.expression == "The bright square on the right moving left"
     starts = tight_boxes(sample.masks)[:, 0]
     assert (
         torch.equal(starts.argsort(descending=True), torch.arange(5))
         or (starts[:-1] >= starts[1:]).all()
     )  # it now moves left
-    assert dataset(recipe="plain")[0, 0].caption == "The bright square on the left moving right"
-    assert dataset(recipe="plain", lower_case=True)[0, 0].caption.startswith("the bright")
+    assert dataset(recipe="plain")[0, 0].expression == "The bright square on the left moving right"
+    assert dataset(recipe="plain", lower_case=True)[0, 0].expression.startswith("the bright")
 
 
 # ----------------------------------------------------------------------------- batches, determinism
@@ -341,7 +341,7 @@ def test_captions_swap_with_the_picture_and_keep_their_case(dataset):
 
 def same(a, b):
     return (
-        a.caption == b.caption
+        a.expression == b.expression
         and a.identity == b.identity
         and all(
             torch.equal(getattr(a, name), getattr(b, name))
@@ -370,10 +370,10 @@ def test_batches_are_padded_to_multiples_and_say_where(dataset):
     assert not batch.frames[1, ..., 40:].any() and not batch.masks[1, :, 70:].any()
     assert torch.equal(batch.boxes_cxcywh_norm[0], small.boxes_cxcywh_norm)
     moved = batch.to("cpu")
-    assert moved.captions == batch.captions and torch.equal(moved.masks, batch.masks)
+    assert moved.expressions == batch.expressions and torch.equal(moved.masks, batch.masks)
 
 
 @pytest.mark.parametrize(("key", "value"), [("recipe", "mine"), ("no_target", "drop")])
 def test_unknown_choices_are_named(key, value):
-    with pytest.raises(InputError, match=rf"data.clip.{key}: expected one of .*got '{value}'"):
+    with pytest.raises(SettingsError, match=rf"data.clip.{key}: expected .* or .*, got '{value}'"):
         recipe(**{key: value})

@@ -15,11 +15,10 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.utils.data import Dataset
 
-from rvos import InputError
-from rvos.data.__main__ import CONFIG_DIR
-from rvos.data.datamodule import ClipLoader, ClipSampler, VideoSampler
-from rvos.data.mevis import Expression, Video
-from rvos.data.sharding import balance, cost
+from rvos import CONFIG_DIR, InputError
+from rvos.data.split import Expression, Video
+from rvos.stages.sharding import balance, cost
+from rvos.train.datamodule import ClipLoader, ClipSampler
 
 
 class Keys(Dataset):
@@ -195,7 +194,7 @@ def test_workers_do_not_change_the_clips(module):
     }
     assert len(batches[0]) == len(batches[2]) == 4
     for one, other in zip(batches[0], batches[2], strict=True):
-        assert one.captions == other.captions and one.identities == other.identities
+        assert one.expressions == other.expressions and one.identities == other.identities
         for name in ("frames", "padding", "masks", "boxes_cxcywh_norm", "valid", "frame_idx"):
             assert torch.equal(getattr(one, name), getattr(other, name))
 
@@ -235,12 +234,6 @@ def test_a_global_batch_larger_than_the_data_is_an_error(module):
         module("data.global_batch_size=17").train_dataloader()
 
 
-def test_predict_gives_whole_videos_once(module, tmp_path):
-    data = module("data.split=train")
-    data.setup("predict")
-    assert [[v.name for v in batch] for batch in data.predict_dataloader()] == [["a"], ["b"]]
-
-
 def videos_of(rng, count):
     return [
         Video(
@@ -255,7 +248,7 @@ def videos_of(rng, count):
 @pytest.mark.parametrize("world_size", [1, 2, 3, 8])
 def test_videos_are_dealt_out_once_and_evenly(world_size):
     videos = videos_of(random.Random(0), 140)
-    shares = [list(VideoSampler(videos, rank=r, world_size=world_size)) for r in range(world_size)]
+    shares = balance([cost(video) for video in videos], world_size)
     assert sorted(i for share in shares for i in share) == list(range(140))
     loads = [sum(cost(videos[i]) for i in share) for share in shares]
     assert max(loads) < 1.02 * sum(loads) / world_size

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.text_blind import predictions
 from rvos import InputError
+from rvos.app.data import main
 from rvos.data import sprites
-from rvos.data.__main__ import main
-from rvos.data.mevis import Annotations, merge_tracks, read_split
+from rvos.data.mevis import Annotations, read_split
+from rvos.data.split import merge_tracks
 from rvos.data.synthetic import MOTIONS, synthesize
-from rvos.data.text_blind import predictions
 from rvos.masks import area, bounding_box, decode
 from rvos.score import score_track
 
@@ -214,11 +215,19 @@ def test_baselines_that_ignore_the_text_stay_under_40(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("num_frames", 0, "num_frames: expected at least 1, got 0"),
-        ("size", (8, 8), "size: expected height and width of at least 32"),
-        ("num_objects", (4, 2), "num_objects: expected 1 <= least <= most <= 8"),
-        ("no_target", 1.0, "no_target: expected 0 to below 1"),
-        ("num_videos", {"test": 1}, "num_videos: expected the splits"),
+        ("num_frames", 0, "synthesize.num_frames: expected a whole number >= 1, got 0"),
+        ("size", (8, 8), "synthesize.size: expected a list of 2, each a whole number >= 32"),
+        (
+            "num_objects",
+            (4, 2),
+            "synthesize.num_objects: expected least and most, each a whole number from 1 to 8",
+        ),
+        ("no_target", 1.0, "synthesize.no_target: expected a number with 0 <= value < 1"),
+        (
+            "num_videos",
+            {"test": 1},
+            "synthesize.num_videos: expected whole numbers >= 0 for the splits",
+        ),
     ],
 )
 def test_values_out_of_range_are_named(tmp_path, key, value, message):

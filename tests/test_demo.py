@@ -13,10 +13,10 @@ from made_data import REPOSITORY  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from test_conf import composed  # noqa: E402
 
-from rvos.coarse import make_coarse  # noqa: E402
+from rvos.coarse.segment import make_coarse  # noqa: E402
 from rvos.data.formats import open_checked  # noqa: E402
 from rvos.data.synthetic import synthesize  # noqa: E402
-from rvos.validation import VideoScores  # noqa: E402
+from rvos.train.validation import VideoScores  # noqa: E402
 
 CHECKPOINT = REPOSITORY / "checkpoints" / "mutr_tiny_demo.pth"
 

@@ -11,22 +11,23 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from rvos import InputError
-from rvos.devices import on_every_device
+from rvos.stages.devices import TrainerDevices
 
 folder = Path(sys.argv[1])
 
 
-def work(rank, world_size, device):
-    if rank == 1:
+def work(place):
+    assert place.from_first(place.rank) == 0
+    if place.rank == 1:
         raise InputError("frame 3 of rank 1 is broken")
-    (folder / f"done{rank}").write_text(f"{world_size} {device}")
-    return rank
+    (folder / f"done{place.rank}").write_text(f"{place.world_size} {place.device}")
+    return place.rank
 
 
 trainer = pl.Trainer(accelerator="cpu", devices=2, logger=False, enable_checkpointing=False,
                      enable_progress_bar=False)
 try:
-    on_every_device(trainer, work)
+    TrainerDevices(trainer).run(work)
 except InputError as error:
     (folder / f"error{trainer.global_rank}").write_text(str(error))
 """

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from made_data import DAVIS, REPOSITORY
-
-from rvos.data.synthetic import synthesize
-from rvos.entry import CONFIG_DIR
-from rvos.frames import FrameFolder
 from rvos.report.overlay import write_video
+
+from rvos.app.entry import CONFIG_DIR
+from rvos.data.frames import FrameFolder
+from rvos.data.synthetic import synthesize
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 STARTS = ("python ", "make ", "torchrun ", "srun ", "wandb ", "pip ", "WANDB_MODE=offline python ")

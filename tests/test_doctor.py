@@ -4,7 +4,7 @@ import importlib.metadata
 
 import pytest
 
-from rvos.doctor import findings, main
+from rvos.app.doctor import findings, main
 from rvos.masks import write_json
 
 
@@ -65,10 +65,10 @@ def test_missing_and_outdated_packages(machine, monkeypatch, capsys):
     assert by_name["ijson"].state == "needed" and "make setup" in by_name["ijson"].detail
     assert by_name["timm"].state == "absent" and "training" in by_name["timm"].detail
     assert by_name["numpy"].state == "needed" and "0.1, but >=" in by_name["numpy"].detail
-    assert main() == 1
+    assert main([]) == 1
     assert "MISSING  ijson" in capsys.readouterr().out
 
 
 def test_a_working_machine_ends_with_status_0(machine, capsys):
-    assert main() == 0
+    assert main([]) == 0
     assert "MISSING" not in capsys.readouterr().out

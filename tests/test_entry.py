@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from rvos.entry import quote_sentence
+from rvos.app.entry import quote_sentence
 
 SENTENCES = [
     "the cat walking left",

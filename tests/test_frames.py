@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rvos.frames import DecodedFrames, FrameError, FrameFolder, VideoFile, open_frames
+from rvos.data.frames import FrameCache, FrameError, FrameFolder, VideoFile, open_frames
 
 av = pytest.importorskip("av")
 
@@ -117,7 +117,7 @@ def test_a_video_that_does_not_exist(tmp_path):
         open_frames(tmp_path / "none.mp4")
 
 
-def test_decoded_frames_decode_once_in_any_order(folder):
+def test_cached_frames_are_decoded_once_in_any_order(folder):
     real = FrameFolder(folder, ["b", "a", "10", "9"])
     decoded = []
 
@@ -133,7 +133,7 @@ def test_decoded_frames_decode_once_in_any_order(folder):
                 yield frame
 
     expected = list(real)
-    with DecodedFrames(Counting()) as frames:
+    with FrameCache(Counting()) as frames:
         for frame_idx in (2, 0, 3, 1, 2, 3):
             assert np.array_equal(frames[frame_idx], expected[frame_idx])
         assert len(decoded) == 4

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from made_data import REPOSITORY
 from PIL import Image
-
-from rvos.data.synthetic import synthesize
-from rvos.frames import FrameFolder, VideoFile
-from rvos.masks import decode, read_json
 from rvos.report.overlay import write_video
+
+from rvos.data.frames import FrameFolder, VideoFile
+from rvos.data.synthetic import synthesize
+from rvos.masks import decode, read_json
 
 pytestmark = pytest.mark.slow
 CPU = ["trainer.accelerator=cpu"]

@@ -6,13 +6,10 @@ pixels, so a coarse mask that covers k of them has f = k / 4.
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
-from rvos import InputError
-from rvos.entry import CONFIG_DIR
+from rvos import CONFIG_DIR, InputError, SettingsError, preset
 from rvos.masks import encode
 from rvos.refine import (
-    RULES,
     Candidates,
     ConditionalFusion,
     InstanceVote,
@@ -153,12 +150,12 @@ def test_conditional_fusion_unites_where_most_boxes_are_too_small():
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_every_choice_has_the_same_keys_and_makes_its_rule(name):
-    settings = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / "refine" / f"{name}.yaml"))
-    assert list(settings) == ["name", "window", "tau", "box_ratio"]
-    assert settings["name"] == name
+def test_every_choice_makes_its_rule(name):
+    settings = preset("refine", name)
+    assert {"name", "window", "tau"} <= set(settings) and settings["name"] == name
     rule = make_rule(**settings)
-    assert type(rule) is RULES[name]
+    assert make_rule(name) == rule
+    assert f"rvos.refine.{type(rule).__name__}" == settings["_target_"]
     given = candidates(["####....", "........"], ["####...."] * 2)
     refined = rule(given)
     assert len(refined.track) == len(refined.combinations) == 2
@@ -166,18 +163,28 @@ def test_every_choice_has_the_same_keys_and_makes_its_rule(name):
     assert refined.windows[-1].stop == 2
 
 
-def test_every_rule_has_a_choice():
-    assert CHOICES == sorted(RULES)
+def test_a_key_of_another_rule_is_refused():
+    with pytest.raises(InputError, match="refine=vote: no such key: box_ratio"):
+        make_rule("vote", box_ratio=0.5)
 
 
-@pytest.mark.parametrize("rule", sorted(set(RULES) - {"none"}))
-@pytest.mark.parametrize("tau", [1.0, -0.1, float("nan"), None])
-def test_bad_tau(rule, tau):
-    with pytest.raises(InputError, match="refine.tau"):
-        make_rule(rule, window=15, tau=tau, box_ratio=0.5)
+@pytest.mark.parametrize("name", sorted(set(CHOICES) - {"none"}))
+@pytest.mark.parametrize("tau", [1.0, -0.1, float("nan"), None, "0.5"])
+def test_bad_tau(name, tau):
+    with pytest.raises(InputError, match="refine.tau: expected a number"):
+        make_rule(name, tau=tau)
 
 
 @pytest.mark.parametrize("box_ratio", [0, 1.1, None, "1/2"])
 def test_bad_box_ratio(box_ratio):
     with pytest.raises(InputError, match="refine.box_ratio"):
         make_rule("conditional_fusion", window=15, tau=0.8, box_ratio=box_ratio)
+
+
+def test_all_wrong_values_are_named():
+    with pytest.raises(SettingsError) as error:
+        make_rule("vote", window="15", tau=2)
+    assert error.value.problems == (
+        "refine.window: expected a whole number >= 1, got '15'",
+        "refine.tau: expected a number with 0 <= value < 1, got 2",
+    )

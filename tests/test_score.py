@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rvos.contour import contour_of, matches, tolerance_radius
 from rvos.masks import canonical, encode
 from rvos.score import decay, recall, score_track, temporal_ious
+from rvos.score.contour import contour_of, matches, tolerance_radius
 
 
 def square(x, y, side, size=(100, 120)):

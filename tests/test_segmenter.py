@@ -16,11 +16,11 @@ from made_data import REPOSITORY  # noqa: E402
 from pytorch_lightning.strategies import DDPStrategy  # noqa: E402
 from test_conf import composed  # noqa: E402
 
-from rvos.data.clip import Sample, collate  # noqa: E402
 from rvos.mutr.checkpoint import official_names  # noqa: E402
 from rvos.mutr.losses import MutrLoss  # noqa: E402
-from rvos.optim import GROUPS, Optim, group_of  # noqa: E402
-from rvos.segmenter import NotFinite, Segmenter  # noqa: E402
+from rvos.train.clips import Sample, collate  # noqa: E402
+from rvos.train.optim import GROUPS, Optim, group_of  # noqa: E402
+from rvos.train.segmenter import NotFinite, Segmenter  # noqa: E402
 
 OPTIM = Optim(
     lr=1e-3,
@@ -33,15 +33,15 @@ OPTIM = Optim(
     milestones=[1],
     gamma=0.1,
 )
-CAPTIONS = ("the red circle", "the star moving left", "two", "a heart that stops")
+EXPRESSIONS = ("the red circle", "the star moving left", "two", "a heart that stops")
 VALID = ([1, 1, 1], [1, 0, 1], [0, 0, 1], [0, 0, 0])  # the last clip has no target
 
 
 def tiny_model(**settings):
     """`mutr_tiny` with seeded random weights, dropout off."""
     torch.manual_seed(0)
-    model = instantiate(composed("train", "model=mutr_tiny", "output_dir=x").model, **settings)
-    model.add_words(list(CAPTIONS))
+    model = instantiate(composed("train", "model=mutr_tiny", "output_dir=x").model)(**settings)
+    model.add_words(list(EXPRESSIONS))
     for module in model.modules():  # RoBERTa has its own
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -61,7 +61,9 @@ def sample(index: int) -> Sample:
             [(left + right) / 192, (top + bottom) / 128, (right - left) / 96, (bottom - top) / 64]
         )
     frames = torch.randn(3, 3, 64, 96, generator=rng)
-    return Sample(frames, boxes, masks, valid, CAPTIONS[index], (f"v{index}", "0"), torch.arange(3))
+    return Sample(
+        frames, boxes, masks, valid, EXPRESSIONS[index], (f"v{index}", "0"), torch.arange(3)
+    )
 
 
 class Recorder(Segmenter):
@@ -221,7 +223,7 @@ def test_the_official_groups():
     """Every tensor of the official resnet50 model is in the group that the manifest says."""
     manifest = json.loads((REPOSITORY / "tests/golden/state_dict_manifest.json").read_text())
     groups = manifest["param_groups"]["resnet50"]["groups"]
-    model = instantiate(composed("train", "model.backbone=resnet50", "output_dir=x").model)
+    model = instantiate(composed("train", "model.backbone=resnet50", "output_dir=x").model)()
     own, parameters = official_names(model), dict(model.named_parameters())
     for group in GROUPS:
         used = [own[name] for name in groups[group] if "pooler" not in name]  # nothing reads it

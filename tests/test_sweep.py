@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from rvos import InputError
-from rvos.entry import CONFIG_DIR
+from rvos.app.entry import CONFIG_DIR
+from rvos.app.sweep import overrides_of, print_results, read_sweep, run_sweep
 from rvos.masks import write_json
 from rvos.report.dashboard import scores
-from rvos.sweep import overrides_of, print_results, read_sweep, run_sweep
 
 SWEEPS = sorted((CONFIG_DIR.parent / "sweeps").glob("*.yaml"))
 LOGGED = {
@@ -148,6 +148,6 @@ def test_trainings_are_listed_by_their_metric(tmp_path, goal, first):
 
 
 def test_command_line_refuses_what_is_no_override():
-    command = [sys.executable, "-m", "rvos.sweep", str(SWEEPS[0]), "logger"]
+    command = [sys.executable, "-m", "rvos.app.sweep", str(SWEEPS[0]), "logger"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=CONFIG_DIR.parent)
     assert done.returncode == 1 and "expected key=value, got 'logger'" in done.stderr

@@ -20,7 +20,7 @@ from test_conf import composed  # noqa: E402
 
 from rvos.data.synthetic import synthesize  # noqa: E402
 from rvos.mutr.checkpoint import save_official  # noqa: E402
-from rvos.segmenter import NotFinite  # noqa: E402
+from rvos.train.segmenter import NotFinite  # noqa: E402
 
 RECIPE = {
     "num_videos": {"train": 4, "valid_u": 1, "valid": 0},
@@ -223,7 +223,7 @@ def test_wandb_without_an_account(train, tmp_path, monkeypatch):
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_clips(train, tmp_path):
     folder, weights = tmp_path / "run", tmp_path / "nan.pth"
     settings = composed("train", *SETTINGS, "output_dir=x").model
-    model = instantiate(settings)
+    model = instantiate(settings)()
     torch.nn.init.constant_(model.level_embed, float("nan"))
     save_official(model, weights)
     with pytest.raises(NotFinite):

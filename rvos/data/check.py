@@ -16,11 +16,9 @@ from PIL import Image
 from rich.progress import track as progress
 
 from rvos.data.mask_index import index_folders, writable_index_folder
-from rvos.data.mevis import Annotations, Problem, Split, Video, check_track
-from rvos.data.palette import PaletteAnnotations
+from rvos.data.split import Problem, Split, Truth, Video
 from rvos.masks import read_json, write_json
 
-Truth = Annotations | PaletteAnnotations
 Frames = dict[str, Any]  # what is kept of a video: {"key", "size", "problems"}
 END_OF_IMAGE = b"\xff\xd9"
 
@@ -70,35 +68,12 @@ def without(split: Split, problems: Sequence[Problem]) -> Split:
 
 
 def _check_track(truth: Truth, annotation_id: str, video: Video, size: Any) -> Iterator[str]:
-    """What is wrong with one annotation; an index has checked the masks themselves."""
-    where = f"annotation {annotation_id}"
-    length = len(video.frames)
+    """What is wrong with one annotation."""
     if annotation_id not in truth:
+        where = f"annotation {annotation_id}"
         yield f"{where}: expected it in {truth.path}, which does not have it"
-    elif isinstance(truth, PaletteAnnotations):
-        yield from _check_pngs(truth, video, size)
-    elif truth.index.length(annotation_id) == length and truth.index.size(annotation_id) in (
-        None,
-        tuple(size or ()),
-    ):
-        return
     else:
-        problems: list[str] = []
-        check_track(truth.track(annotation_id), length, size, where, problems)
-        yield from problems
-
-
-def _check_pngs(truth: PaletteAnnotations, video: Video, size: Any) -> Iterator[str]:
-    for frame in video.frames:
-        path = truth.frame_path(video.name, frame)
-        try:
-            with Image.open(path) as image:
-                found = [image.height, image.width]
-        except (OSError, SyntaxError) as error:
-            yield f"{path}: cannot be read: {error}"
-            continue
-        if size is not None and found != list(size):
-            yield f"{path}: expected {size[0]} x {size[1]} pixels (height x width), got {found}"
+        yield from truth.problems(annotation_id, video, size)
 
 
 # -------------------------------------------------------------------------------------- frames

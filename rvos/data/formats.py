@@ -1,34 +1,65 @@
 """Which dataset is read by what, and splits that are opened only when they are sound."""
 
 import logging
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 from rvos import InputError, list_problems
 from rvos.data.check import find_problems, without
-from rvos.data.mevis import Annotations, Problem, Split, read_split
-from rvos.data.palette import PaletteAnnotations, read_palette_split
+from rvos.data.split import NoTruth, Problem, Split, Truth
 
-Format = Literal["mevis", "ref_youtube_vos", "ref_davis"]
-Truth = Annotations | PaletteAnnotations
+# The module that reads a layout: `read_split(root, split, bad)` and `read_truth(split)`.
+FORMATS = {
+    "mevis": "rvos.data.mevis",
+    "ref_youtube_vos": "rvos.data.ytvos",
+    "ref_davis": "rvos.data.ytvos",
+}
 
 log = logging.getLogger(__name__)
 
 
-def open_split(format: Format, root: Path | str, split: str, bad: list[Problem] | None = None):
+def reader(format: str) -> Any:
+    """The module that reads a layout: one of FORMATS, or the dotted name of another module.
+
+    Raises InputError naming the key when there is no such module.
+    """
+    name = FORMATS.get(format, format)
+    known = f"expected one of {', '.join(FORMATS)}, or the dotted name of a module that reads it"
+    if not isinstance(name, str) or "." not in name:
+        raise InputError(f"data.format: {known}; got {format!r}")
+    try:
+        module = import_module(name)
+    except ImportError as error:
+        raise InputError(f"data.format: {known}; got {format!r}: {error}") from None
+    for function in ("read_split", "read_truth"):
+        if not callable(getattr(module, function, None)):
+            raise InputError(f"data.format: {name} has no function {function}")
+    return module
+
+
+def open_split(
+    format: str, root: Path | str, split: str, bad: list[Problem] | None = None
+) -> Split:
     """The split in `format`'s layout; see `mevis.read_split`."""
-    if format not in get_args(Format):
-        raise InputError(f"data.format: expected one of {get_args(Format)}, got {format!r}")
-    return (read_split if format == "mevis" else read_palette_split)(root, split, bad)
+    return reader(format).read_split(root, split, bad)
 
 
-def open_truth(format: Format, split: Split) -> Truth:
+def open_truth(format: str, split: Split) -> Truth:
     """The ground truth of a split. Raises InputError if it has none."""
-    return Annotations(split) if format == "mevis" else PaletteAnnotations(split)
+    return reader(format).read_truth(split)
+
+
+def find_truth(format: str, split: Split) -> Truth | None:
+    """The ground truth of a split, None if it has none."""
+    try:
+        return open_truth(format, split)
+    except NoTruth:
+        return None
 
 
 def open_checked(
-    format: Format, root: Path | str, split: str, *, with_truth: bool, skip_bad: bool
+    format: str, root: Path | str, split: str, *, with_truth: bool, skip_bad: bool
 ) -> tuple[Split, Truth | None]:
     """A split whose frames and masks can all be used, and its ground truth if wanted.
 

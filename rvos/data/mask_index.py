@@ -53,15 +53,21 @@ def open_index(source: Path) -> "MaskIndex":
 
 
 def index_folders(data: Path) -> list[Path]:
-    """Where what is derived from a data folder may lie: in it, or (read-only data) in the stores
-    (`RVOS_STORES`, else ~/.cache/rvos)."""
+    """Folders that may hold the files derived from a data folder, in order of preference.
+
+    The first lies in the data folder, the second, for read-only data, in the stores (`RVOS_STORES`,
+    else ~/.cache/rvos).
+    """
     stores = Path(os.environ.get("RVOS_STORES") or Path.home() / ".cache" / "rvos")
     name = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
     return [data / ".rvos_index", stores / "data_index" / name]
 
 
 def writable_index_folder(data: Path) -> Path:
-    """The first of `index_folders` that can be written, made if needed."""
+    """The first of `index_folders` that can be written to, made if needed.
+
+    Raises InputError when there is none.
+    """
     folders = index_folders(data)
     for folder in folders:
         try:
@@ -114,7 +120,7 @@ class MaskIndex:
         ]
 
     def mask(self, annotation_id: str, frame_idx: int) -> Mask:
-        """One mask. IndexError beyond the track's end."""
+        """One annotation's mask in one frame. Raises IndexError beyond the track's end."""
         if annotation_id in self._irregular:
             return self._irregular[annotation_id][frame_idx]
         start, count, size = self._starts[annotation_id]

@@ -24,7 +24,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from rich.progress import track as progress
 
-from rvos import InputError
+from rvos import Expected, InputError, all_checked, list_of, one_of, real, require, whole
 from rvos.data import sprites
 from rvos.masks import Track, encode, write_json
 
@@ -74,6 +74,8 @@ class Thing:
 
 @dataclass(frozen=True)
 class Description:
+    """What an expression says: a category, and a colour and a motion where they are given."""
+
     category: str
     color: str | None
     motion: str | None
@@ -93,50 +95,69 @@ class Description:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What every video is drawn with; see conf/synthesize.yaml for units and defaults."""
+    """What every video is drawn with; see conf/synthesize.yaml for units and defaults.
+
+    Raises SettingsError listing every value that makes no sense.
+    """
 
     num_frames: int
-    size: tuple[int, int]  # height, width
-    num_objects: tuple[int, int]  # least, most
-    object_size: tuple[float, float]  # diameter as a share of the shorter side: least, most
+    size: Sequence[int]  # height, width, pixels
+    num_objects: Sequence[int]  # least, most
+    object_size: Sequence[float]  # diameter as a share of the shorter side: least, most
     camera_shake: float  # standard deviation of the camera's offset, pixels; 0: none
     pillars: float  # share of videos with a pillar in front of the objects
     no_target: float  # share of expressions that are true of no object
     jpeg_quality: int
     seed: int
 
-    def __post_init__(self):
-        problems = [
-            f"{key}: expected {expected}, got {value}"
-            for key, value, expected, fine in (
-                ("num_frames", self.num_frames, "at least 1", self.num_frames >= 1),
-                (
-                    "size",
-                    self.size,
-                    "height and width of at least 32 pixels",
-                    len(self.size) == 2 and min(self.size) >= 32,
-                ),
-                (
-                    "num_objects",
-                    self.num_objects,
-                    "1 <= least <= most <= 8",
-                    1 <= self.num_objects[0] <= self.num_objects[-1] <= 8,
-                ),
-                (
-                    "object_size",
-                    self.object_size,
-                    "0.05 <= least <= most <= 0.5",
-                    0.05 <= self.object_size[0] <= self.object_size[-1] <= 0.5,
-                ),
-                ("camera_shake", self.camera_shake, "0 or more", self.camera_shake >= 0),
-                ("pillars", self.pillars, "0 to 1", 0 <= self.pillars <= 1),
-                ("no_target", self.no_target, "0 to below 1", 0 <= self.no_target < 1),
-                ("jpeg_quality", self.jpeg_quality, "1 to 100", 1 <= self.jpeg_quality <= 100),
-            )
-            if not fine
-        ]
-        if problems:
-            raise InputError("\n".join(problems))
+    def __post_init__(self) -> None:
+        require(
+            self,
+            "synthesize",
+            num_frames=whole(1),
+            size=list_of(whole(32), length=2),
+            num_objects=_least_and_most(whole(1, 8)),
+            object_size=_least_and_most(real(least=0.05, most=0.5)),
+            camera_shake=real(least=0),
+            pillars=real(least=0, most=1),
+            no_target=real(least=0, below=1),
+            jpeg_quality=whole(1, 100),
+            seed=whole(0),
+        )
+
+
+def _least_and_most(expected: Expected) -> Expected:
+    pair = list_of(expected, length=2)
+    return Expected(
+        f"least and most, each {expected.text}",
+        lambda value: pair.accepts(value) and value[0] <= value[1],
+    )
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much `synthesize` writes, with how many processes; see conf/synthesize.yaml."""
+
+    num_videos: Mapping[str, int]  # by split
+    hidden_truth: Sequence[str]  # splits
+    workers: int
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            "synthesize",
+            num_videos=Expected(
+                f"whole numbers >= 0 for the splits {', '.join(SPLITS)}", _are_counts
+            ),
+            hidden_truth=list_of(one_of(*SPLITS)),
+            workers=whole(1),
+        )
+
+
+def _are_counts(value: Any) -> bool:
+    if not isinstance(value, Mapping) or value.keys() - set(SPLITS):
+        return False
+    return all(map(whole(0).accepts, value.values()))
 
 
 def synthesize(
@@ -150,19 +171,17 @@ def synthesize(
     """Write the splits named in `num_videos` under `out`; `recipe` as `Recipe`.
 
     Splits in `hidden_truth` get neither masks nor object ids, as MeViS publishes `valid`. The same
-    arguments give the same files, whatever `workers`. Raises InputError for a split that has been
-    written before and for values out of range.
+    arguments give the same files, whatever `workers`. Raises SettingsError listing every value that
+    makes no sense, and InputError for a split that has been written before.
     """
-    pairs = {k: tuple(recipe[k]) for k in ("size", "num_objects", "object_size")}
-    made = Recipe(**{**recipe, **pairs})
-    for key, splits in (("num_videos", num_videos), ("hidden_truth", hidden_truth)):
-        if unknown := [split for split in splits if split not in SPLITS]:
-            raise InputError(f"{key}: expected the splits {SPLITS}, got {unknown}")
+    made, _ = all_checked(
+        lambda: Recipe(**recipe), lambda: Amounts(num_videos, hidden_truth, workers)
+    )
     present = [s for s in num_videos if (Path(out) / s / "meta_expressions.json").exists()]
     if present:
         raise InputError(f"{out}: has the splits {present} already; delete them or choose another")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max(workers, 1), mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
         for split, count in num_videos.items():
             if count > 0:
                 _write_split(Path(out), split, count, made, split in hidden_truth, pool)

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 from rich.console import Console
 from rich.table import Table
 
-from rvos import InputError
+from rvos import InputError, all_checked, flag, list_of, one_of, require, whole, words
 from rvos.data.check import find_problems
-from rvos.data.formats import Format, open_split, open_truth
-from rvos.data.mevis import Annotations, Problem, Split
-from rvos.data.palette import PaletteAnnotations
-from rvos.masks import find_json
+from rvos.data.formats import find_truth, open_split, open_truth
+from rvos.data.mevis import Annotations
+from rvos.data.split import Problem, Split, Truth
 
 # Videos and expressions per split, and SHA-256 of mask_dict.json: the MeViS releases.
 COUNTS = {
@@ -45,16 +45,27 @@ class Report:
 def verify(
     root: Path | str,
     *,
-    format: Format,
+    format: str,
     release: str,
     splits: Sequence[str],
     decode: bool,
     workers: int,
 ) -> list[Report]:
-    """Reports of those of `splits` that exist. Raises InputError if none does, or for a release
-    that is not any, v1 or v2."""
-    if release not in ("any", *COUNTS):
-        raise InputError(f"data.release: expected any, v1 or v2, got {release!r}")
+    """Reports of those of `splits` that exist. Raises InputError if none does.
+
+    `decode`: look at every frame, not only at both ends of each file. `workers`: threads. Raises
+    SettingsError listing every value that makes no sense.
+    """
+    all_checked(
+        lambda: require(SimpleNamespace(release=release), "data", release=one_of("any", *COUNTS)),
+        lambda: require(
+            SimpleNamespace(splits=splits, decode=decode, workers=workers),
+            "verify",
+            splits=list_of(words(), least=1),
+            decode=flag(),
+            workers=whole(1),
+        ),
+    )
     present = [split for split in splits if (Path(root) / split).is_dir()]
     if not present:
         raise InputError(f"{root}: expected folders named {', '.join(splits)}, found none of them")
@@ -65,7 +76,7 @@ def verify(
 
 
 def _report(
-    root: Path, name: str, format: Format, release: str, *, decode: bool, workers: int
+    root: Path, name: str, format: str, release: str, *, decode: bool, workers: int
 ) -> Report:
     malformed: list[Problem] = []
     try:
@@ -92,12 +103,10 @@ def _report(
     )
 
 
-def _truth(format: Format, split: Split) -> Annotations | PaletteAnnotations | None:
+def _truth(format: str, split: Split) -> Truth | None:
     """The ground truth, which a split whose expressions name no objects need not have."""
     named = any(e.annotation_ids for video in split.videos for e in video.expressions)
-    if not named and format == "mevis" and find_json(split.folder / "mask_dict.json") is None:
-        return None
-    return open_truth(format, split) if named or format == "mevis" else None
+    return (open_truth if named else find_truth)(format, split)
 
 
 def _differences(release: str, split: str, counts: tuple[int, int], digest: str | None):

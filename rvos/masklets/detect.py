@@ -1,9 +1,9 @@
 """Frame + noun -> boxes, by Grounding DINO (Liu et al., 2023) in transformers.
 
-The prompt is the noun in lower case with a final period. Each noun is asked alone: the model lets
-image features attend to all words of a prompt, so two nouns in one prompt do not give the boxes
-that each gives alone (tests/masklets/test_detect.py shows it). What is batched instead are
-(frame, noun) pairs.
+The prompt is the noun in lower case with a final period. Each noun has its own prompt: the model
+lets image features attend to all words of a prompt, so a prompt of two nouns does not give the
+boxes that each of them gives alone (tests/masklets/test_detect.py shows it). Batches therefore
+consist of (frame, noun) pairs.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torchvision.ops import nms
 
 from rvos import InputError
-from rvos.frames import Frame
+from rvos.data.frames import Frame
 from rvos.masklets.sam2_weights import missing
 
 DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base"
@@ -35,8 +35,9 @@ class Boxes:
 class Detector:
     """Grounding DINO with its processor.
 
-    box_threshold: least confidence of a box. text_threshold: least confidence of the noun's words.
-    nms_iou: of two boxes that overlap more, the less confident goes. batch_size: pairs at once.
+    box_threshold: lowest confidence of a box. text_threshold: lowest confidence of the noun's
+    words. nms_iou: of two boxes with a higher IoU the less confident is dropped. batch_size: pairs
+    of frame and noun at once.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class Detector:
     def detect(self, frames: Sequence[Frame], nouns: Sequence[str]) -> list[Boxes]:
         """One result per pair of an (H, W, 3) uint8 RGB frame and a noun; sizes may differ.
 
-        Only frames of one size are batched: the backbone (Swin) would see the padding.
+        Only frames of equal size share a batch, because padding would change the features of the
+        backbone (Swin). Raises InputError when one frame does not fit into the GPU's memory.
         """
         results: list[Boxes] = []
         start = 0
@@ -105,7 +107,7 @@ class Detector:
         ]
 
     def _cleaned(self, found: dict[str, Any], size: tuple[int, int]) -> Boxes:
-        """Without boxes whose words are too weak, empty boxes and duplicates; clipped."""
+        """Clip boxes to the frame; drop those without words, empty ones and duplicates (NMS)."""
         height, width = size
         named = torch.tensor(
             [bool(label.strip()) for label in found["text_labels"]], dtype=torch.bool
@@ -128,6 +130,7 @@ class Detector:
 
 
 def prompt(noun: str) -> str:
+    """The noun as Grounding DINO expects it: " Cat" -> "cat."."""
     return noun.strip().lower().rstrip(".").strip() + "."
 
 
@@ -140,14 +143,10 @@ def load_detector(
     batch_size: int,
     device: str,
 ) -> Detector:
-    """From a Hugging Face folder or name. Raises InputError: weights missing or of another form."""
-    for name, value in (
-        ("box_threshold", box_threshold),
-        ("text_threshold", text_threshold),
-        ("nms_iou", nms_iou),
-    ):
-        if not 0 <= value <= 1:
-            raise InputError(f"masklets.detect.{name}={value}: expected 0 to 1")
+    """A detector from a Hugging Face folder or name.
+
+    Raises InputError for weights that are missing or of another format.
+    """
     if Path(weights).suffix == ".pth":
         raise InputError(
             f"masklets.detect.weights={weights}: the original .pth files cannot be read; the "

@@ -1,110 +1,140 @@
 """Noun -> Grounding DINO -> SAM 2 -> masklets: `masklets=sam2`, one video at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torchvision.ops import box_iou
 
-from rvos import InputError
-from rvos.frames import DecodedFrames, Frames
+from rvos import flag, one_of, real, require, whole, words
+from rvos.data.frames import FrameCache, Frames
 from rvos.masklets.detect import DOWNLOAD, Detector, load_detector
 from rvos.masklets.sam2 import Tracker, load_tracker, track_boxes
 from rvos.masklets.sam2_weights import weights_sha256
-from rvos.masklets.stage import Masklets, VideoTask
+from rvos.masklets.source import Masklets, VideoTask
+from rvos.masklets.stage import MadeMasklets
 from rvos.masks import Mask, bounding_box
+from rvos.stages.devices import Place
 
 
-class Sam2Method:
-    """The arguments are the keys of conf/masklets/sam2.yaml. Weights load at the first video."""
+@dataclass(kw_only=True)
+class Detection:
+    """`masklets.detect.*`: where and how Grounding DINO looks for the noun."""
 
-    reads_frames = True
+    weights: str  # Hugging Face folder or name
+    frames: str  # first | stride
+    stride: int  # frames
+    box_threshold: float  # least confidence of a box
+    text_threshold: float  # least confidence of the noun's words
+    nms_iou: float  # of two boxes that overlap more, the less confident goes
+    covered_iou: float  # a box that overlaps a masklet this much starts no other
+    batch_size: int  # pairs of frame and noun at once
 
-    def __init__(
-        self,
-        *,
-        detect: Mapping[str, Any],
-        tracker: str,
-        weights: str,
-        objects_at_once: int,
-        precision: Literal["bf16", "fp32"],
-        compile: bool,
-        device: str,
-    ):
-        given = dict(detect)
-        self.frames: str = given.pop("frames")
-        self.stride: int = given.pop("stride")
-        self.covered_iou: float = given.pop("covered_iou")
-        if self.frames not in ("first", "stride"):
-            raise InputError(f"masklets.detect.frames={self.frames}: expected first or stride")
-        if self.stride < 1:
-            raise InputError(f"masklets.detect.stride={self.stride}: expected frames, at least 1")
-        if objects_at_once < 1:
-            raise InputError(f"masklets.objects_at_once={objects_at_once}: expected at least 1")
-        if precision not in ("bf16", "fp32"):
-            raise InputError(f"masklets.precision={precision}: expected bf16 or fp32")
-        self.detect = given
-        self.tracker_name = tracker
-        self.weights = weights
-        self.objects_at_once = objects_at_once
-        self.precision: Literal["bf16", "fp32"] = precision
-        self.compile = compile
-        self.device = device
-        self._loaded: tuple[Detector, Tracker] | None = None
+    def __post_init__(self) -> None:
+        share = real(least=0, most=1)
+        require(
+            self,
+            "masklets.detect",
+            weights=words(),
+            frames=one_of("first", "stride"),
+            stride=whole(1),
+            box_threshold=share,
+            text_threshold=share,
+            nms_iou=share,
+            covered_iou=share,
+            batch_size=whole(1),
+        )
+
+    def prompt_frames(self, num_frames: int) -> range:
+        """The frames in which objects are looked for."""
+        return range(0, num_frames, self.stride) if self.frames == "stride" else range(1)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the boxes, besides the weights."""
+        free = {"weights", "batch_size"} | ({"stride"} if self.frames == "first" else set())
+        return {key: value for key, value in vars(self).items() if key not in free}
+
+
+@dataclass(kw_only=True)
+class Sam2(MadeMasklets):
+    """`masklets=sam2`: Grounding DINO's boxes of the noun, tracked by SAM 2."""
+
+    detect: Detection
+    tracker: str
+    weights: str
+    objects_at_once: int
+    precision: Literal["bf16", "fp32"]
+    compile: bool
+
+    name = "sam2"
+    uses_gpu = True
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            "masklets",
+            tracker=one_of("transformers", "sam2_package"),
+            weights=words(),
+            objects_at_once=whole(1),
+            precision=one_of("bf16", "fp32"),
+            compile=flag(),
+        )
 
     def settings(self) -> dict[str, Any]:
         """What decides the masks. Batch and group sizes do not, beyond the last float digits."""
-        detect = {k: v for k, v in self.detect.items() if k not in ("weights", "batch_size")}
-        detect |= {"frames": self.frames, "covered_iou": self.covered_iou}
-        if self.frames == "stride":
-            detect["stride"] = self.stride
-        return {"detect": detect, "tracker": self.tracker_name, "precision": self.precision}
+        return {
+            "detect": self.detect.settings(),
+            "tracker": self.tracker,
+            "precision": self.precision,
+        }
 
     def checkpoint_sha256(self) -> str:
         """Of the detector's and the tracker's weights. Raises InputError where they are missing."""
         return "+".join(
             [
-                weights_sha256(
-                    "masklets.detect.weights", self.detect["weights"], download=DOWNLOAD
-                ),
+                weights_sha256("masklets.detect.weights", self.detect.weights, download=DOWNLOAD),
                 weights_sha256("masklets.weights", self.weights),
             ]
         )
 
+    def prepare(self, place: Place) -> None:
+        self._detector = load_detector(
+            self.detect.weights,
+            box_threshold=self.detect.box_threshold,
+            text_threshold=self.detect.text_threshold,
+            nms_iou=self.detect.nms_iou,
+            batch_size=self.detect.batch_size,
+            device=place.device,
+        )
+        self._tracker = load_tracker(
+            self.tracker,
+            self.weights,
+            device=place.device,
+            precision=self.precision,
+            compile=self.compile,
+        )
+
+    def open(self, frames: Frames) -> FrameCache:
+        return FrameCache(frames).fill()
+
     def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
-        assert frames is not None
-        detector, tracker = self._models()
-        with DecodedFrames(frames) as decoded:
-            return masklets_of(
-                decoded,
-                task.wanted,
-                detector,
-                tracker,
-                prompts=self._prompt_frames(len(frames)),
-                covered_iou=self.covered_iou,
-                objects_at_once=self.objects_at_once,
-            )
-
-    def _prompt_frames(self, num_frames: int) -> range:
-        return range(0, num_frames, self.stride) if self.frames == "stride" else range(1)
-
-    def _models(self) -> tuple[Detector, Tracker]:
-        if self._loaded is None:
-            self._loaded = (
-                load_detector(**self.detect, device=self.device),
-                load_tracker(
-                    self.tracker_name,
-                    self.weights,
-                    device=self.device,
-                    precision=self.precision,
-                    compile=self.compile,
-                ),
-            )
-        return self._loaded
+        assert isinstance(frames, FrameCache)
+        return masklets_of(
+            frames,
+            task.wanted,
+            self._detector,
+            self._tracker,
+            prompts=self.detect.prompt_frames(len(frames)),
+            covered_iou=self.detect.covered_iou,
+            objects_at_once=self.objects_at_once,
+        )
 
 
 def masklets_of(
-    frames: DecodedFrames,
+    frames: FrameCache,
     nouns: Sequence[str],
     detector: Detector,
     tracker: Tracker,
@@ -141,13 +171,5 @@ def _uncovered(
 ) -> NDArray[np.float32]:
     """The boxes (O, 4) that overlap no mask's bounding box by `covered_iou` or more."""
     taken = np.array([box for box in map(bounding_box, masks) if box], np.float32).reshape(-1, 4)
-    return boxes_xyxy[(box_iou(boxes_xyxy, taken) < covered_iou).all(1)]
-
-
-def box_iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of boxes (M, 4) and (N, 4) xyxy -> (M, N)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inside = (high - low).clip(0).prod(-1)
-    area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(-1) for x in (a, b))
-    return inside / np.maximum(area_a[:, None] + area_b[None] - inside, 1e-9)
+    overlaps = box_iou(torch.from_numpy(boxes_xyxy), torch.from_numpy(taken))  # (O, M)
+    return boxes_xyxy[(overlaps < covered_iou).all(1).numpy()]

@@ -1,55 +1,78 @@
 """Moving objects -> masklets, with OpenCV alone: no weights, any video.
 
-1. Dense optical flow between neighbouring frames, both ways (DIS, preset ultrafast).
-2. The camera's motion is the similarity most flow vectors agree on; frames over which the camera
-   stays in place share a background, the median of each pixel where it rests.
-3. An object is what differs from that background and does not move as the camera does; the
-   connected components of it are the detections of a frame.
-4. Masks are carried forward by the flow and matched to detections by IoU (Hungarian). A detection
-   into which several objects have run is divided among them; parts of a mask that move apart are
-   different objects; what no track explains starts one; one not seen any more ends.
-5. Every track is carried backward from its first frame, and takes its part of masks that held it
-   before it moved apart. Tracks side by side at one speed are one object, and so are tracks that
-   look alike and are never seen together.
+1. Optical flow: dense, between neighbouring frames, in both directions (DIS, preset ultrafast).
+2. Camera motion and background: the camera's motion is the transform on which most flow vectors
+   agree. Frames over which the camera stays in place share a background (a median).
+3. Detections: the connected components of the pixels that differ from the background and do not
+   move with the camera.
+4. Forward pass: the flow warps the masks into the next frame, where they are matched to detections
+   by IoU (Hungarian algorithm). Objects that run into one detection divide it among them; parts of
+   a mask that move apart become different objects; an unmatched detection starts an instance.
+5. Backward pass: every instance is warped backward from its first frame, and takes its part of
+   the masks that contained it before it moved apart.
+6. Merging: instances that touch and move together are one object, and so are instances that look
+   alike and are never visible together.
 
-It cannot see objects that never move, and it cannot tell what they are: every noun of a video gets
-the same masklets. Look-alikes that cross may swap, and fast motion drifts (good for 30 frames,
-doubtful beyond 60).
+It does not detect objects that never move, and it does not know what an object is: every noun of a
+video gets the same masklets. Objects that look alike may swap when they cross, and masks drift with
+fast motion (good for 30 frames, doubtful beyond 60).
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from rvos import preset, real, require, whole
+from rvos.data.frames import Frames
 from rvos.masklets.motion import Image, Motion, Pixels, background_differences
+from rvos.masklets.source import Masklets, VideoTask
+from rvos.masklets.stage import MadeMasklets
 from rvos.masks import Mask, Track, encode
 
 HISTOGRAM_BINS = 6  # per colour channel
-TOGETHER = 0.4  # pixels per frame: parts of an object differ less in motion
-EDGE = 0.4  # share of the largest difference nearby: where less, an object's blurred edge ends
-GAP = 0.01  # share of the longer side: parts this near are one object
-INSIDE = 0.3  # share of a carried mask in a detection, above which the detection shows it too
+EDGE = 0.4  # share of the largest difference nearby: below it lies an object's blurred edge
+GAP = 0.01  # share of the longer side: parts this close are one object
+INSIDE = 0.3  # share of a warped mask inside a detection, above which it shows the object too
 PARTING = 0.5  # pixels per frame, or share of the speed: parts that differ more are two objects
 TOGETHER = 0.4  # pixels per frame: parts of one object differ less
 
 
 @dataclass(eq=False)
 class Instance:
-    """One object while it is tracked; masks at working size by frame_idx, where it is visible."""
+    """One object while it is tracked; its masks have the working size."""
 
-    state: Pixels  # where it is, or would be, in the frame reached so far
+    state: Pixels  # its mask, or the warped mask, in the current frame
     colors: NDArray[np.float32]  # colour histogram when it was found
     first: int  # frame in which it was found
-    masks: dict[int, Pixels] = field(default_factory=dict)
-    unseen: int = 0  # frames since something last supported it
+    masks: dict[int, Pixels] = field(default_factory=dict)  # {frame_idx: mask} where visible
+    unseen: int = 0  # frames since a detection or its colours last confirmed it
 
     @property
     def area(self) -> float:
+        """Median number of pixels where it is visible."""
         return float(np.median([mask.sum() for mask in self.masks.values()]))
+
+
+@dataclass(kw_only=True)
+class Flow(MadeMasklets):
+    """`masklets=flow`: moving objects, the same for every noun."""
+
+    flow: "FlowTracker"
+
+    name = "flow"
+
+    def settings(self) -> dict[str, Any]:
+        return {"flow": vars(self.flow)}
+
+    def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
+        assert frames is not None
+        tracks = self.flow.track(frames, frames.size)
+        return {noun: tracks for noun in task.wanted}
 
 
 @dataclass(frozen=True)
@@ -57,13 +80,13 @@ class FlowTracker:
     """Settings of the weight-free tracker; conf/masklets gives all of them.
 
     size: longer side in pixels at which motion is computed.
-    difference: colour difference from the background, 0..255, that counts.
+    difference: lowest colour difference from the background, 0..255, of a moving object.
     motion: pixels per frame, relative to the camera, above which a pixel moves.
-    min_area: smallest object, share of the frame.
-    match_iou: least IoU of a carried mask and the detection that confirms it.
-    similarity: least histogram intersection, 0..1, at which colours count as the same object's.
-    max_unseen: frames without support after which a track ends.
-    min_travel: least way of an object relative to the camera, share of the longer side.
+    min_area: smallest area of an object, share of the frame.
+    match_iou: lowest IoU of a warped mask and the detection that confirms it.
+    similarity: lowest histogram intersection, 0..1, of the colours of one object.
+    max_unseen: frames without confirmation after which an instance ends.
+    min_travel: lowest extent of an object's path, camera motion removed, share of the longer side.
     """
 
     size: int
@@ -75,8 +98,29 @@ class FlowTracker:
     max_unseen: int
     min_travel: float
 
+    def __post_init__(self) -> None:
+        share = real(least=0, most=1)
+        require(
+            self,
+            "masklets.flow",
+            size=whole(16),
+            difference=real(least=0, most=255),
+            motion=real(least=0),
+            min_area=share,
+            match_iou=share,
+            similarity=share,
+            max_unseen=whole(0),
+            min_travel=share,
+        )
+
+    @classmethod
+    def preset(cls, name: str = "flow", **changes: Any) -> "FlowTracker":
+        """The settings `flow` of conf/masklets/<name>.yaml, with `changes`."""
+        settings = {k: v for k, v in preset("masklets", name)["flow"].items() if k != "_target_"}
+        return cls(**settings | changes)
+
     def track(self, frames: Iterable[NDArray[np.uint8]], size: tuple[int, int]) -> list[Track]:
-        """(H, W, 3) uint8 RGB frames of `size` (H, W) -> one track per moving object."""
+        """One track per moving object of (H, W, 3) uint8 RGB frames; `size`: (H, W)."""
         scale = min(1.0, self.size / max(size))
         small = (max(16, round(size[1] * scale)), max(16, round(size[0] * scale)))
         images: list[Image] = [
@@ -88,7 +132,7 @@ class FlowTracker:
         run = _Run(self, images)
         run.forward()
         run.backward()
-        run.join()
+        run.merge()
         kept = [i for i in run.instances if run.moves(i)]
         return [[_full_size(i.masks.get(t), size) for t in range(len(images))] for i in kept]
 
@@ -105,7 +149,7 @@ class _Run:
         self.instances: list[Instance] = []
 
     def _foreground(self) -> list[Pixels]:
-        """Per frame the pixels that differ from the background and move by themselves."""
+        """Per frame the pixels that differ from the background and move relative to it."""
         near = np.ones((5, 5), np.uint8)
         gap = max(3, round(GAP * max(self.images[0].shape[:2])))
         found = []
@@ -120,7 +164,7 @@ class _Run:
         return found
 
     def moves(self, instance: Instance) -> bool:
-        """Whether it gets anywhere, relative to the camera; not what only looked like motion."""
+        """Whether an instance travels far enough, relative to the camera, to be a moving object."""
         centres = {t: np.argwhere(mask).mean(0)[::-1] for t, mask in instance.masks.items()}
         least = self.settings.min_travel * max(self.images[0].shape)
         return len(centres) > 2 and self.motion.travel(centres) > least
@@ -128,17 +172,18 @@ class _Run:
     # ----------------------------------------------------------------------------- passes
 
     def forward(self) -> None:
+        """Track all instances from the first frame to the last; start new ones."""
         active: list[Instance] = []
         for t in range(len(self.images)):
             for instance in active:
-                instance.state = self.motion.carry(instance.state, self.motion.backward[t])
-            unexplained = self._update(t, active)
+                instance.state = self.motion.warp(instance.state, self.motion.backward[t])
+            unmatched = self._update(t, active)
             active = [i for i in active if i.unseen <= self.settings.max_unseen]
-            for region in unexplained:
-                active.append(self._born(t, region))
+            for region in unmatched:
+                active.append(self._start(t, region))
 
     def _update(self, t: int, active: list[Instance]) -> list[Pixels]:
-        """Confirm, correct or give up the carried masks of frame t -> unexplained detections."""
+        """Match the warped masks with the detections of frame t; returns unmatched detections."""
         labels, areas = _components(self.foreground[t], self.min_pixels)
         owners = self._owners(t, active, labels, areas)
         for i, instance in enumerate(active):
@@ -147,21 +192,21 @@ class _Run:
                 if i in who:
                     others = [active[k].state for k in who if k != i]
                     pixels |= _share(labels == label, instance.state, others)
-            self._settle(t, instance, pixels if pixels.sum() >= self.min_pixels else None)
+            self._confirm(t, instance, pixels if pixels.sum() >= self.min_pixels else None)
         return [labels == label for label, who in owners.items() if not who]
 
-    def _settle(self, t: int, instance: Instance, seen: Pixels | None) -> None:
-        """The detection is the mask of frame t; without one the carried mask, if it still fits."""
-        if seen is None and not self._looks_like(t, instance, instance.state):
+    def _confirm(self, t: int, instance: Instance, detected: Pixels | None) -> None:
+        """Set the mask of frame t: the detection, or else the warped mask if its colours fit."""
+        if detected is None and not self._looks_like(t, instance, instance.state):
             instance.unseen += 1
             return
-        if seen is not None:
-            instance.state = seen
+        if detected is not None:
+            instance.state = detected
         instance.unseen = 0
         instance.masks[t] = instance.state
 
     def backward(self) -> None:
-        """Carry every instance back from its birth until nothing supports it."""
+        """Track every instance backward from its first frame until nothing confirms it."""
         for instance in self.instances:
             instance.unseen = 0
         for t in range(len(self.images) - 2, -1, -1):
@@ -169,14 +214,16 @@ class _Run:
             for instance in self.instances:
                 if t + 1 in instance.masks or t + 1 < instance.first:
                     state = instance.masks.get(t + 1, instance.state)
-                    instance.state = self.motion.carry(state, self.motion.forward[t])
+                    instance.state = self.motion.warp(state, self.motion.forward[t])
             for instance in self.instances:
                 if t < instance.first and instance.unseen <= self.settings.max_unseen:
-                    self._settle_before_birth(t, instance, present)
+                    self._confirm_earlier(t, instance, present)
 
-    def _settle_before_birth(self, t: int, instance: Instance, present: list[Instance]) -> None:
-        """Give it the detections that nobody has and its part of the masks that hold it, if these
-        look like it. `present` are the instances that had a mask in frame t already.
+    def _confirm_earlier(self, t: int, instance: Instance, present: list[Instance]) -> None:
+        """Set the mask of a frame before `instance.first`, if its colours fit.
+
+        The mask consists of unmatched detections and of the instance's part of the masks that
+        contain it. `present`: the instances that already had a mask in frame t.
         """
         mine = instance.state
         holders = [
@@ -198,8 +245,8 @@ class _Run:
             if left.sum() >= self.min_pixels:
                 holder.masks[t] = left
 
-    def join(self) -> None:
-        """Make one of parts that touch and move together, and of what leaves and comes back."""
+    def merge(self) -> None:
+        """Merge parts that touch and move together, and objects that leave and come back."""
         whole: list[Instance] = []
         by_size = sorted(self.instances, key=lambda i: -sum(m.sum() for m in i.masks.values()))
         for part in by_size:
@@ -213,19 +260,19 @@ class _Run:
         self.instances = whole
 
     def _usual_colors(self, instance: Instance) -> NDArray[np.float32]:
-        """Mean histogram of the larger half of its masks."""
+        """Mean colour histogram of an instance over the larger half of its masks."""
         large = sorted(instance.masks, key=lambda t: -instance.masks[t].sum())
         large = large[: (len(large) + 1) // 2]
         return np.mean([_histogram(self.images[t], instance.masks[t]) for t in large], axis=0)
 
     def _are_parts(self, a: Instance, b: Instance) -> bool:
-        """Whether they are seen together, side by side, at one speed."""
+        """Whether two instances are visible together, touch and have the same velocity."""
         shared = a.masks.keys() & b.masks.keys()
         if len(shared) < len(b.masks) / 2 or not shared:
             return False
         velocity = self.motion.velocity
-        apart = [velocity(t, a.masks[t]) - velocity(t, b.masks[t]) for t in shared]
-        if np.linalg.norm(apart, axis=1).mean() > TOGETHER:
+        difference = [velocity(t, a.masks[t]) - velocity(t, b.masks[t]) for t in shared]
+        if np.linalg.norm(difference, axis=1).mean() > TOGETHER:
             return False
         near = np.ones((7, 7), np.uint8)
         touching = [
@@ -234,7 +281,7 @@ class _Run:
         return float(np.mean(touching)) > 0.8
 
     def _follow(self, a: Instance, b: Instance) -> bool:
-        """Whether they look alike, are as large, and never seen together."""
+        """Whether two instances look alike, have similar sizes and are never visible together."""
         if a.masks.keys() & b.masks.keys() or not 0.4 < a.area / b.area < 2.5:
             return False
         return float(np.minimum(a.colors, b.colors).sum()) >= self.settings.similarity
@@ -242,9 +289,9 @@ class _Run:
     def _owners(
         self, t: int, active: list[Instance], labels: NDArray[np.int32], areas: dict[int, int]
     ) -> dict[int, list[int]]:
-        """Detection -> the instances it shows: matched by IoU, or lying in it for a good part.
+        """{detection: the instances it shows}: matched by IoU, or to a good part inside it.
 
-        An instance lies in several detections only if they move together.
+        An instance is shown by several detections only if these move together.
         """
         owners: dict[int, list[int]] = {label: [] for label in areas}
         names = list(areas)
@@ -273,12 +320,13 @@ class _Run:
         return owners
 
     def _looks_like(self, t: int, instance: Instance, pixels: Pixels) -> bool:
+        """Whether pixels of frame t are enough, and have the colours of the instance."""
         if pixels.sum() < self.min_pixels:
             return False
         colors = _histogram(self.images[t], pixels)
         return float(np.minimum(colors, instance.colors).sum()) >= self.settings.similarity
 
-    def _born(self, t: int, region: Pixels) -> Instance:
+    def _start(self, t: int, region: Pixels) -> Instance:
         instance = Instance(region, _histogram(self.images[t], region), t, {t: region})
         self.instances.append(instance)
         return instance
@@ -288,7 +336,7 @@ class _Run:
 
 
 def _components(pixels: Pixels, min_pixels: float) -> tuple[NDArray[np.int32], dict[int, int]]:
-    """Labelled 8-connected components (h, w) int32, and the area of those large enough."""
+    """Labels (h, w) int32 of the 8-connected components, and {label: area} of the large ones."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8))
     areas = stats[:, cv2.CC_STAT_AREA].tolist()
     large = {i: areas[i] for i in range(1, count) if areas[i] >= min_pixels}
@@ -296,7 +344,7 @@ def _components(pixels: Pixels, min_pixels: float) -> tuple[NDArray[np.int32], d
 
 
 def _share(region: Pixels, mine: Pixels, others: Sequence[Pixels]) -> Pixels:
-    """The part of a detection nearer to one instance's carried mask than to any other's."""
+    """The part of a detection that is closer to one instance's warped mask than to the others'."""
     if not others:
         return region
     distance, *distances = [

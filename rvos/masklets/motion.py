@@ -1,6 +1,6 @@
-"""Frames -> what moves otherwise than the camera does: dense flow, camera motion, background.
+"""Frames -> motion relative to the camera: dense optical flow, camera motion, background.
 
-Everything is at working size; flow fields are (h, w, 2) float32 displacements x, y in pixels.
+All images are at working size; flow fields are (h, w, 2) float32 displacements x, y in pixels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,18 +15,18 @@ Pixels = NDArray[np.bool_]  # (h, w)
 Affine = NDArray[np.float64]  # (3, 3), last row 0 0 1
 
 GRID = 6  # pixels between the flow vectors from which the camera's motion is found
-CAMERA_TOLERANCE = 0.5  # pixels: vectors this near belong to the camera's motion
+CAMERA_TOLERANCE = 0.5  # pixels: vectors this close belong to the camera's motion
 CLEARLY_MORE = 1.15  # times as many vectors
-SMOOTHING = 2  # frames before and after over which residual motion is averaged
-BACKGROUND_FRAMES = 15  # of which a background is the median
+SMOOTHING = 2  # frames before and after, over which residual motion is averaged
+BACKGROUND_FRAMES = 15  # at most; a background is their median
 IN_PLACE = 0.25  # share of the frame by which the camera may have moved from a background's frame
 
 
 class Motion:
-    """Flow between neighbouring frames both ways, and the camera's part of it.
+    """Optical flow between neighbouring frames in both directions, and the camera's part of it.
 
-    `forward[t]` leads from frame t to t + 1, `backward[t]` from t to t - 1 (float16; entry 0 of
-    `backward` and the last of `forward` are zero); `residual[t]` (h, w, 2) float16 is the velocity
+    `forward[t]` points from frame t to t + 1, `backward[t]` from t to t - 1 (float16; entry 0 of
+    `backward` and the last of `forward` are zero). `residual[t]` (h, w, 2) float16 is the velocity
     in pixels per frame relative to the camera, averaged over a few frames.
     """
 
@@ -41,27 +41,30 @@ class Motion:
         self.forward: list[NDArray[np.float16]] = []
         self.backward: list[NDArray[np.float16]] = [zero]
         self.camera: list[Affine] = []  # entry t takes points of frame t to frame t + 1
-        apart: list[NDArray[np.float16]] = []
+        relative: list[NDArray[np.float16]] = []
         for before, after in zip(greys[:-1], greys[1:], strict=True):
             there = dis.calc(before, after, zero.astype(np.float32))
             back = dis.calc(after, before, zero.astype(np.float32))
             camera = self._camera(np.asarray(there, np.float32))
-            apart.append((there - self._field(camera)).astype(np.float16))
+            relative.append((there - self._field(camera)).astype(np.float16))
             self.forward.append(there.astype(np.float16))
             self.backward.append(back.astype(np.float16))
             self.camera.append(camera)
         self.forward.append(zero)
-        apart.append(apart[-1])
+        relative.append(relative[-1])
         self.residual: list[NDArray[np.float16]] = [
             np.asarray(
-                np.mean(apart[max(0, t - SMOOTHING) : t + SMOOTHING + 1], 0, np.float32), np.float16
+                np.mean(relative[max(0, t - SMOOTHING) : t + SMOOTHING + 1], 0, np.float32),
+                np.float16,
             )
             for t in range(len(images))
         ]
 
     def _camera(self, flow: Field) -> Affine:
-        """The shift that most vectors agree on or, where that explains clearly more of them, the
-        shift, turn and zoom (RANSAC, always of one seed): needless freedom would add up to drift.
+        """The translation on which most flow vectors agree, or else a similarity transform.
+
+        The similarity (RANSAC with a fixed seed) is used only where it explains clearly more of
+        the vectors, because its unneeded degrees of freedom would add up to drift.
         """
         start = self.grid[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
         moved = start + flow[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
@@ -82,22 +85,22 @@ class Motion:
         moved = self.grid @ affine[:2, :2].T.astype(np.float32) + affine[:2, 2].astype(np.float32)
         return moved - self.grid
 
-    def carry(self, mask: Pixels, flow: NDArray[np.float16]) -> Pixels:
-        """A mask in the frame from which `flow` leads to the mask's frame."""
+    def warp(self, mask: Pixels, flow: NDArray[np.float16]) -> Pixels:
+        """Warp a mask backward: into the frame from which `flow` points to the mask's frame."""
         where = self.grid + flow
-        carried = cv2.remap(mask.astype(np.float32), where[..., 0], where[..., 1], cv2.INTER_LINEAR)
-        return carried > 0.5
+        warped = cv2.remap(mask.astype(np.float32), where[..., 0], where[..., 1], cv2.INTER_LINEAR)
+        return warped > 0.5
 
     def velocity(self, t: int, pixels: Pixels) -> NDArray[np.float32]:
-        """(2,) mean of `residual` over some pixels of frame t."""
+        """Mean of `residual` over some pixels of frame t: (2,) x, y in pixels per frame."""
         return np.asarray(self.residual[t][pixels].mean(axis=0, dtype=np.float32))
 
     def speed(self, t: int) -> NDArray[np.float32]:
-        """(h, w) length of `residual`."""
+        """Length of `residual` in frame t: (h, w) pixels per frame."""
         return np.asarray(np.linalg.norm(self.residual[t].astype(np.float32), axis=-1))
 
     def travel(self, positions: Mapping[int, NDArray[np.float64]]) -> float:
-        """How far, in pixels, points (x, y) by frame_idx get relative to what the camera shows."""
+        """Extent in pixels of the path of points {frame_idx: (x, y)}, camera motion removed."""
         first = min(positions)
         onto = np.eye(3)
         places = []
@@ -111,12 +114,13 @@ class Motion:
 def background_differences(
     images: Sequence[Image], motion: Motion, at_rest: float
 ) -> list[NDArray[np.uint8]]:
-    """(h, w) uint8 per frame: largest difference of a channel from the background, less what a
-    background shifted by about a pixel could differ (half its local contrast).
+    """Difference of every frame from the background: (h, w) uint8, largest over the channels.
 
-    A background is the median, per pixel where it rests (moves by at most `at_rest` pixels per
-    frame), of up to 15 frames of a stretch over which the camera stays in place, brought onto the
-    stretch's middle frame; where it does not reach, the difference is 0.
+    Half the background's local contrast is subtracted: that much it could differ when shifted by
+    about a pixel. Each stretch of frames over which the camera stays in place has its own
+    background: up to 15 of its frames are aligned with its middle frame, and each pixel is the
+    median of the frames in which it rests (moves by at most `at_rest` pixels per frame). Outside
+    the background the difference is 0.
     """
     height, width = images[0].shape[:2]
     near = np.ones((3, 3), np.uint8)
@@ -152,10 +156,10 @@ def background_differences(
 
 
 def _median_at_rest(images: NDArray[np.uint8], rests: NDArray[np.bool_]) -> Image:
-    """(N, h, w, 3), (N, h, w) -> median per pixel over the images in which it rests.
+    """Median of images (N, h, w, 3), per pixel over those in which it rests (N, h, w).
 
-    So objects leave no ghost where they stay for long. Pixels that rest in less than a sixth of
-    the images: median of all.
+    So an object leaves no ghost where it stays for long. For pixels that rest in less than a sixth
+    of the images it is the median of all.
     """
     counts = rests.sum(0)
     rests = rests | (counts < len(images) / 6)
@@ -167,7 +171,7 @@ def _median_at_rest(images: NDArray[np.uint8], rests: NDArray[np.bool_]) -> Imag
 def _stretches(
     camera: Sequence[Affine], num_frames: int, size: tuple[int, int]
 ) -> list[tuple[int, int]]:
-    """(start, stop) of runs of frames whose view is nearly that of their first frame."""
+    """Stretches (start, stop) of frames that show nearly the view of their first frame."""
     corners = np.array([[x, y, 1] for x in (0, size[0]) for y in (0, size[1])], float).T
     starts, total = [0], np.eye(3)
     for t in range(1, num_frames):
@@ -180,7 +184,7 @@ def _stretches(
 
 
 def _between(camera: Sequence[Affine], start: int, stop: int) -> Affine:
-    """The motion that takes points of frame `start` to frame `stop`."""
+    """The camera motion that maps points of frame `start` to frame `stop`."""
     total = np.eye(3)
     for t in range(min(start, stop), max(start, stop)):
         total = camera[t] @ total

@@ -1,10 +1,10 @@
 """Expression -> the noun whose instances are detected and tracked.
 
-`NounFinder` finds the head noun of each expression; `nouns.json` (`{video: {expression_id: noun}}`)
-keeps the lemmas, is meant to be corrected by hand, and is read back as it stands. A noun may name
-several, joined as Grounding DINO's prompts join them: "cat. dog".
+`NounFinder` finds the head noun of each expression. `nouns.json` (`{video: {expression_id: noun}}`)
+keeps the lemmas; you can correct it by hand, and it is read back as it stands. An entry may hold
+several nouns, joined as Grounding DINO's prompts join them: "cat. dog".
 
-    python -m rvos.masklets.noun --tsv FILE        # expression, noun, lemma: misses and accuracy
+    python -m rvos noun --tsv FILE        # expression, noun, lemma: misses and accuracy
 """
 
 import argparse
@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from rvos import InputError, list_problems
-from rvos.data.mevis import Split
+from rvos import InputError, list_problems, one_of, optional, require, words
+from rvos.data.split import Split
 from rvos.masklets import noun_parsers, noun_rules
 from rvos.masks import FileError, read_json, write_bytes
 
-Method = Literal["rules", "benepar", "spacy"]
+Parser = Literal["rules", "benepar", "spacy"]
 Nouns = dict[str, dict[str, str]]  # {video: {expression_id: noun}}
 
 JOIN = ". "  # between the nouns of one entry
@@ -30,32 +30,45 @@ JOIN = ". "  # between the nouns of one entry
 
 @dataclass(frozen=True)
 class Noun:
-    text: str  # as written, lower case
-    lemma: str
-    plural: bool  # more than one is meant
+    """The head noun of one expression."""
+
+    text: str  # as written, in lower case
+    lemma: str  # its singular
 
 
 @dataclass(frozen=True)
 class NounFinder:
-    """Head nouns of referring expressions.
+    """Finds the head nouns of referring expressions.
 
     method: `rules` needs no download; `benepar` (the paper's parser: head of the leftmost highest
         noun phrase) and `spacy` need `model`, the name or folder of an installed model.
-    fallback: for an expression without noun ("jumping to the left"): "video" takes all nouns of
-        the video's other expressions, else "object"; any other word is taken itself.
+    fallback: what an expression without noun ("jumping to the left") gets. "video": all nouns of
+        the video's other expressions, or "object" where these have none; any other word: itself.
     """
 
-    method: Method
+    method: Parser
     fallback: str
     model: str | None = None
 
+    def __post_init__(self) -> None:
+        require(
+            self,
+            "masklets.noun",
+            method=one_of(*get_args(Parser)),
+            fallback=words(),
+            model=optional(words()),
+        )
+
     def find(self, expressions: Sequence[str]) -> list[Noun | None]:
-        """The noun of each expression, None where it has none. InputError without the model."""
+        """The noun of each expression, None where it has none.
+
+        Raises InputError when the parser or its model is not installed.
+        """
         heads = _head_finder(self.method, self.model)(expressions)
-        return [head and Noun(head[0], noun_rules.lemma_of(head[0]), head[1]) for head in heads]
+        return [None if head is None else Noun(head, noun_rules.lemma_of(head)) for head in heads]
 
     def for_split(self, split: Split) -> Nouns:
-        """The noun lemma of every expression of a split, by fallback where it names none."""
+        """The noun lemma of every expression of a split; `fallback` where it has no noun."""
         expressions = [e for video in split.videos for e in video.expressions]
         found = iter(self.find([e.text for e in expressions]))
         nouns: Nouns = {}
@@ -72,14 +85,14 @@ class NounFinder:
 
 
 def write_nouns(path: Path, nouns: Nouns) -> None:
-    """`{video: {expression_id: noun}}`, one expression per line, for editing by hand."""
+    """Write `{video: {expression_id: noun}}`, one expression per line, for editing by hand."""
     write_bytes(path, json.dumps(nouns, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
 def read_nouns(path: Path, split: Split) -> Nouns:
     """The nouns of a split's expressions as the file has them.
 
-    Raises InputError listing expressions that have none.
+    Raises InputError for a file that cannot be read, and listing the expressions without a noun.
     """
     try:
         content = read_json(path)
@@ -111,19 +124,15 @@ def parts(noun: str) -> list[str]:
     return [part for part in (piece.strip() for piece in noun.split(".")) if part]
 
 
-def _head_finder(
-    method: str, model: str | None
-) -> Callable[[Sequence[str]], list[noun_rules.Head | None]]:
+def _head_finder(method: Parser, model: str | None) -> Callable[[Sequence[str]], list[str | None]]:
     if method == "rules":
         return _by_rules
     if method == "benepar":
         return noun_parsers.Benepar(model or "benepar_en3")
-    if method == "spacy":
-        return noun_parsers.Spacy(model or "en_core_web_sm")
-    raise InputError(f"masklets.noun.method={method}: expected rules, benepar or spacy")
+    return noun_parsers.Spacy(model or "en_core_web_sm")
 
 
-def _by_rules(expressions: Sequence[str]) -> list[noun_rules.Head | None]:
+def _by_rules(expressions: Sequence[str]) -> list[str | None]:
     try:
         noun_rules.dictionary()
     except ImportError:
@@ -137,15 +146,15 @@ def _by_rules(expressions: Sequence[str]) -> list[noun_rules.Head | None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compare a method's nouns with those of a table; prints the misses, then `44/45 correct`."""
-    parser = argparse.ArgumentParser(prog="python -m rvos.masklets.noun", description=main.__doc__)
+    """Compare a parser's nouns with those of a table: print the misses, then `44/45 correct`."""
+    parser = argparse.ArgumentParser(prog="python -m rvos noun", description=main.__doc__)
     parser.add_argument(
         "--tsv",
         type=Path,
         required=True,
-        help="table with columns expression, noun, lemma (empty: names none)",
+        help="table with columns expression, noun, lemma (empty: it has no noun)",
     )
-    parser.add_argument("--method", choices=["rules", "benepar", "spacy"], default="rules")
+    parser.add_argument("--method", choices=get_args(Parser), default="rules")
     parser.add_argument("--model", help="model of benepar or spacy: name or folder")
     options = parser.parse_args(arguments)
     try:
@@ -180,7 +189,3 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
 
 def _show(noun: tuple[str, str]) -> str:
     return f"{noun[0]} ({noun[1]})" if noun[0] else "no noun"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rvos import InputError
-from rvos.masklets.noun_rules import COLLECTIVES, NUMBERS, Head, is_plural
+from rvos.masklets.noun_words import COLLECTIVES
 
 MANY_SENTENCES = 256  # parsed together
 
@@ -15,7 +15,7 @@ class Benepar:
     """The Berkeley neural parser (Kitaev, Cao and Klein, ACL 2019), which the paper uses.
 
     The noun is the head of the leftmost highest noun phrase. `model`: installed name or folder.
-    Raises InputError that says how to get what is missing.
+    Raises InputError that says how to install what is missing.
     """
 
     def __init__(self, model: str):
@@ -54,7 +54,7 @@ class Benepar:
         )
         self._sentence = benepar.InputSentence
 
-    def __call__(self, expressions: Sequence[str]) -> list[Head | None]:
+    def __call__(self, expressions: Sequence[str]) -> list[str | None]:
         sentences = [self._sentence(words=words_of(text)) for text in expressions]
         return [head_of_tree(tree) for tree in self._parser.parse_sents(sentences)]
 
@@ -75,18 +75,18 @@ class Spacy:
                 f"python -m spacy download {model}. {_searched(error)}"
             ) from None
 
-    def __call__(self, expressions: Sequence[str]) -> list[Head | None]:
+    def __call__(self, expressions: Sequence[str]) -> list[str | None]:
         docs = self._pipeline.pipe(expressions, batch_size=MANY_SENTENCES)
         return [head_of_doc(doc) for doc in docs]
 
 
 def words_of(text: str) -> list[str]:
-    """Words (hyphens kept), "'s", "n't" and punctuation, as in the Penn Treebank."""
+    """Words with their hyphens, "'s", "n't" and punctuation, split as in the Penn Treebank."""
     return re.findall(r"\w+(?=n't\b)|n't\b|'s\b|\w+(?:-\w+)*|[^\w\s]", text) or ["."]
 
 
-def head_of_tree(tree: Any) -> Head | None:
-    """The head noun of an nltk constituency tree's leftmost highest noun phrase."""
+def head_of_tree(tree: Any) -> str | None:
+    """The head noun of the leftmost highest noun phrase of an nltk constituency tree."""
     level = [tree]
     while level:
         for node in level:
@@ -96,34 +96,29 @@ def head_of_tree(tree: Any) -> Head | None:
     return None
 
 
-def head_of_doc(doc: Any) -> Head | None:
-    """The root of a parsed spaCy Doc's first noun chunk, behind "a group of"."""
+def head_of_doc(doc: Any) -> str | None:
+    """The root of the first noun chunk of a parsed spaCy Doc, "a group of" passed over."""
     for chunk in doc.noun_chunks:
         root = chunk.root
         if root.pos_ not in ("NOUN", "PROPN"):
             return None
         following = doc[root.i + 1].lower_ if root.i + 1 < len(doc) else ""
-        if root.lower_ in COLLECTIVES and following == "of":
-            continue
-        word = root.lower_
-        several = any(token.lower_ in NUMBERS | COLLECTIVES for token in doc[: root.i])
-        return word, several or is_plural(word)
+        if root.lower_ not in COLLECTIVES or following != "of":
+            return root.lower_
     return None
 
 
-def _head_of_phrase(phrase: Any) -> Head | None:
-    """Its last noun; else that of its first noun phrase; "a group of sheep" -> "sheep"."""
+def _head_of_phrase(phrase: Any) -> str | None:
+    """The last noun of a phrase, else of its first noun phrase; "group of sheep" -> "sheep"."""
     words = [child[0].lower() for child in phrase if _label(child).startswith("NN")]
     if words:
-        counted = any(child[0].lower() in NUMBERS for child in phrase if isinstance(child[0], str))
-        return words[-1], counted or is_plural(words[-1])
+        return words[-1]
     inner = [child for child in phrase if _label(child) == "NP"]
     head = _head_of_phrase(inner[0]) if inner else None
-    if head and head[0] in COLLECTIVES:
+    if head in COLLECTIVES:
         for child in phrase:
             if _label(child) == "PP" and child.leaves()[0].lower() == "of":
-                of_what = head_of_tree(child)
-                return of_what and (of_what[0], True)
+                return head_of_tree(child)
     return head
 
 
@@ -133,9 +128,9 @@ def _label(node: Any) -> str:
 
 @contextmanager
 def _special_tokens_method() -> Iterator[None]:
-    """`build_inputs_with_special_tokens`, which benepar 0.2.0 calls and transformers 5 removed.
+    """Give fast tokenizers `build_inputs_with_special_tokens` while a model is loaded.
 
-    Supplied while a model is loaded, for fast tokenizers that lack it.
+    benepar 0.2.0 calls it and transformers 5 removed it.
     """
     from transformers import PreTrainedTokenizerFast
 

@@ -5,16 +5,56 @@ annotation id, so the same object errs alike under every noun.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
-from rvos import InputError, list_problems
-from rvos.data.mevis import Annotations, Video, check_track
+from rvos import InputError, list_problems, real, require, whole
+from rvos.data.frames import Frames
+from rvos.data.split import Split, Truth, Video, check_track
+from rvos.masklets.noun import Nouns, parts
+from rvos.masklets.source import Masklets, VideoTask
+from rvos.masklets.stage import MadeMasklets
 from rvos.masks import Mask, Track, decode, encode
+
+
+@dataclass(kw_only=True)
+class OracleMasklets(MadeMasklets):
+    """`masklets=oracle`: ground-truth objects of the expressions that have the noun."""
+
+    oracle: "Oracle"
+
+    name = "oracle"
+    needs_truth = True
+    reads_frames = False
+
+    def bind(self, split: Split, truth: Truth | None, nouns: Nouns) -> None:
+        assert truth is not None
+        self._truth, self._nouns = truth, nouns
+
+    def settings(self) -> dict[str, Any]:
+        # Which objects a noun has follows from the nouns of all expressions.
+        text = json.dumps(self._nouns, sort_keys=True)
+        return {
+            "oracle": vars(self.oracle),
+            "nouns_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "mask_dict_sha256": self._truth.fingerprint(),
+        }
+
+    def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
+        return {
+            noun: self.oracle.tracks(
+                task.video,
+                self._truth,
+                [id_ for id_, entry in task.nouns.items() if noun in parts(entry)],
+            )
+            for noun in task.wanted
+        }
 
 
 @dataclass(frozen=True)
@@ -33,16 +73,11 @@ class Oracle:
     seed: int
 
     def __post_init__(self) -> None:
-        for name in ("drop", "swap"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(
-                    f"masklets.oracle.{name}={getattr(self, name)}: expected a probability, 0 to 1"
-                )
-        if self.dilate < 0:
-            raise InputError(f"masklets.oracle.dilate={self.dilate}: expected pixels, 0 or more")
+        chance = real(least=0, most=1)
+        require(self, "masklets.oracle", drop=chance, dilate=whole(0), swap=chance, seed=whole(0))
 
     def tracks(
-        self, video: Video, annotations: Annotations, expression_ids: Sequence[str]
+        self, video: Video, annotations: Truth, expression_ids: Sequence[str]
     ) -> list[Track]:
         """One track per object that the given expressions refer to, in the order of the file.
 

@@ -2,25 +2,24 @@
 
 Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024. Two backends with the same pixels
 and weights: transformers' `Sam2VideoModel` and Meta's own package `sam2`. Memory does not grow with
-the length of the video: frames are read when needed, and of the tracking state only what a later
-frame reads is kept. Objects are tracked in groups of `objects_at_once`, each group in its own pass.
+the length of the video: frames are read when needed, and the tracking state keeps only what a later
+frame reads. Objects are tracked in groups of `objects_at_once`, each group in its own pass.
 """
 
 import logging
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from rvos import InputError
-from rvos.frames import Frame
+from rvos.masklets.sam2_frames import FrameSource, ModelFrames
 from rvos.masklets.sam2_weights import (
     DOWNLOAD,
     load_transformers,
@@ -33,69 +32,21 @@ from rvos.masks import Track, encode
 
 log = logging.getLogger(__name__)
 
-MEAN = (0.485, 0.456, 0.406)  # ImageNet, as SAM 2 was trained
-STD = (0.229, 0.224, 0.225)
 OutOfMemory = torch.cuda.OutOfMemoryError
 
 
-class FrameSource(Protocol):
-    size: tuple[int, int]
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, frame_idx: int) -> Frame: ...
-
-
-class ModelFrames:
-    """Frames as SAM 2 takes them, made when asked: (3, S, S) float32, normalised.
-
-    Resized by Pillow's bicubic filter without regard to the aspect ratio, as Meta's loader does.
-    While the model works on one frame, a thread prepares the next in the same direction.
-    """
-
-    def __init__(self, frames: FrameSource, image_size: int):
-        self.frames = frames
-        self.image_size = image_size
-        self._thread = ThreadPoolExecutor(1)  # the only reader of `frames`
-        self._ready: dict[int, Future[Tensor]] = {}
-        self._last = -1
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __getitem__(self, frame_idx: int) -> Tensor:
-        if frame_idx == self._last:
-            return self._ready[frame_idx].result()
-        step = -1 if frame_idx < self._last else 1
-        wanted = [i for i in (frame_idx, frame_idx + step) if 0 <= i < len(self)]
-        self._ready = {
-            i: self._ready.get(i) or self._thread.submit(self._prepare, i) for i in wanted
-        }
-        self._last = frame_idx
-        return self._ready[frame_idx].result()
-
-    def close(self) -> None:
-        self._thread.shutdown()
-
-    def _prepare(self, frame_idx: int) -> Tensor:
-        size = (self.image_size, self.image_size)
-        image = Image.fromarray(self.frames[frame_idx]).resize(size)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255  # (3, S, S)
-        return (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
-
-
 class Tracker(Protocol):
-    """Follows boxes through a video."""
+    """A backend that tracks boxes through a video."""
 
     image_size: int
 
     def logits(
         self, frames: ModelFrames, prompt_frame_idx: int, boxes_xyxy: Tensor
     ) -> Iterator[tuple[int, Tensor]]:
-        """Boxes (O, 4) float32, in pixels of the original frame, given at one frame.
+        """Mask logits of boxes (O, 4) float32, given at one frame in pixels of the original frame.
 
-        Yields (frame_idx, mask logits (O, 1, h, w) float32 at the model's or the video's
-        resolution), every frame once: from the prompt on, then backward from it.
+        Yields (frame_idx, logits (O, 1, h, w) float32 at the model's or the video's resolution)
+        once for every frame: from the prompt to the end, then from the prompt back to the start.
         """
 
 
@@ -104,7 +55,7 @@ class TransformersTracker:
 
     precision: `bf16` uses autocast around the model on a GPU; `fp32` does not.
     compile: torch.compile of the image encoder.
-    keep_state: keep all state of the session, as the library does (for tests; memory grows).
+    keep_state: keep all of the session's state, as the library does (for tests; memory grows).
     """
 
     def __init__(
@@ -234,7 +185,7 @@ class PackageTracker:
                     )
 
     def _state(self, frames: ModelFrames) -> dict[str, Any]:
-        """Meta's `init_state` on our frames: it would only read a folder of JPEGs."""
+        """Meta's `init_state` on our frames; its own loader reads nothing but a folder of JPEGs."""
         import sam2.sam2_video_predictor as predictor
 
         loader = predictor.load_video_frames
@@ -253,7 +204,7 @@ def _drop_unread(
     reverse: bool,
     limits: tuple[int, int],
 ) -> None:
-    """Remove from the state after `frame_idx` what neither direction will read again.
+    """Remove what neither direction will read again after `frame_idx` from the state.
 
     A frame reads the memories of the `limits[0]` frames before it in its direction, the object
     pointers of `limits[1]`, and those of the prompt frame. The backward pass starts at the prompt,
@@ -294,10 +245,10 @@ def track_boxes(
     *,
     objects_at_once: int,
 ) -> list[Track]:
-    """Boxes (O, 4) float32 at one frame, in pixels -> one track per box, in the same order.
+    """One track per box (O, 4) float32, given at one frame in pixels; in the same order.
 
-    When the GPU's memory does not suffice, a group is tracked again in halves, with a warning.
-    Raises InputError when one object alone does not fit.
+    When the GPU's memory does not suffice, the group is split in halves that are tracked again, and
+    a warning says so. Raises InputError when one object alone does not fit.
     """
     tracks: list[Track] = []
     todo = [torch.from_numpy(np.asarray(boxes_xyxy, np.float32)).reshape(-1, 4)]
@@ -341,7 +292,7 @@ def _track_group(
 
 
 def _to_mask(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(1, h, w) logits -> (H, W) bool, resized as Meta's `_get_orig_video_res_output` does."""
+    """Mask (H, W) bool of logits (1, h, w), resized like Meta's `_get_orig_video_res_output`."""
     if tuple(logits.shape[-2:]) != size:
         logits = F.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
     return (logits[0] > 0).cpu().numpy()
@@ -355,7 +306,7 @@ def load_tracker(
     precision: Literal["bf16", "fp32"],
     compile: bool,
 ) -> Tracker:
-    """The backend by name. Raises InputError where weights or package are missing."""
+    """The backend of a name. Raises InputError when the weights or the package are missing."""
     if tracker == "transformers":
         return TransformersTracker(
             load_transformers(weights), device=device, precision=precision, compile=compile
@@ -368,11 +319,9 @@ def load_tracker(
 def load_package(weights: str) -> Any:
     """Meta's video predictor with the settings of its `build_sam2_video_predictor`.
 
-    That function itself would clear the application's Hydra. Holes are not filled (an extension
-    that the wheel does not have).
+    That function itself would clear the application's Hydra. Holes in masks are not filled: the
+    wheel lacks the extension for this. Raises InputError for missing or unreadable weights.
     """
-    from pathlib import Path
-
     path = Path(weights)
     if path.suffix != ".pt":
         raise InputError(
@@ -383,15 +332,18 @@ def load_package(weights: str) -> Any:
         raise missing(weights)
     state = read_meta_file(path)
     size, version = size_of(state), version_of(state)
-    folder = "sam2.1" if version == "2.1" else "sam2"
-    prefix = "sam2.1" if version == "2.1" else "sam2"
-    model = build_package(f"{folder}/{prefix}_hiera_{size.name}.yaml")
+    name = "sam2.1" if version == "2.1" else "sam2"
+    model = build_package(f"{name}/{name}_hiera_{size.name}.yaml")
     model.load_state_dict(state, strict=True)
     return model
 
 
 def build_package(config: str, changes: Mapping[str, Any] | None = None) -> Any:
-    """An untrained predictor from one of the package's own configs; `changes` by dotted key."""
+    """An untrained predictor from one of the package's own configs.
+
+    changes: {dotted key: value} that replaces settings of the config. Raises InputError without
+    the package.
+    """
     from hydra.core.global_hydra import GlobalHydra
 
     application = GlobalHydra.instance().is_initialized()
@@ -404,8 +356,6 @@ def build_package(config: str, changes: Mapping[str, Any] | None = None) -> Any:
         ) from None
     if not application:  # importing sam2 takes Hydra's global state where nobody has it yet
         GlobalHydra.instance().clear()
-    from pathlib import Path
-
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 

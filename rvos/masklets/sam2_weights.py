@@ -1,7 +1,7 @@
 """SAM 2 weights -> a loaded model: Hugging Face folder or name, or one of Meta's .pt files.
 
-Meta's state dicts load into transformers' `Sam2VideoModel` by renaming alone, strictly, except that
-the four point embeddings become one tensor and the shared positional matrix is stored twice.
+Renaming turns Meta's state dicts into those of transformers' `Sam2VideoModel`, which load strictly;
+only the four point embeddings become one tensor, and the shared positional matrix is stored twice.
 Sizes: the configs in Meta's repository facebookresearch/sam2, sam2/configs.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rvos import InputError
-from rvos.stores import file_sha256
+from rvos.masks import file_sha256
 
 DOWNLOAD = (
     "https://github.com/facebookresearch/sam2#download-checkpoints (.pt) or "
@@ -44,8 +44,7 @@ SIZES = (
     Size("l", 144, 2, (2, 6, 36, 4), (23, 33, 43), (8, 4, 16, 8), 7),
 )
 
-# Meta's name -> transformers' name; the first rule that matches the start of a key applies, then
-# the rules for its parts.
+# Meta's name -> transformers' name: first the one prefix that matches applies, then all of PARTS.
 PREFIXES = (
     ("maskmem_tpos_enc", "memory_temporal_positional_encoding"),
     ("no_mem_embed", "no_memory_embedding"),
@@ -108,7 +107,7 @@ DOWNSAMPLER = re.compile(r"(memory_encoder\.mask_downsampler)\.encoder\.(\d|10)\
 
 
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Meta's state dict -> that of transformers' `Sam2VideoModel`."""
+    """The state dict of transformers' `Sam2VideoModel` with the tensors of Meta's state dict."""
     converted: dict[str, Tensor] = {}
     points: dict[int, Tensor] = {}
     for key, value in state.items():
@@ -140,7 +139,7 @@ def _renamed(key: str) -> str:
 
 
 def size_of(state: Mapping[str, Tensor]) -> Size:
-    """Which published size a state dict of Meta's has. Raises InputError for any other."""
+    """The published size of one of Meta's state dicts. Raises InputError for any other size."""
     patches = state.get("image_encoder.trunk.patch_embed.proj.weight")
     blocks = {key.split(".")[3] for key in state if key.startswith("image_encoder.trunk.blocks.")}
     for size in SIZES:
@@ -188,6 +187,7 @@ def config_for(size: Size, *, version: str, image_size: int = 1024) -> Any:
 
 
 def version_of(state: Mapping[str, Tensor]) -> str:
+    """The version of one of Meta's state dicts: "2.1" or "2.0"."""
     return "2.1" if "no_obj_embed_spatial" in state else "2.0"
 
 
@@ -208,7 +208,7 @@ def read_meta_file(path: Path) -> dict[str, Tensor]:
 def load_transformers(weights: str) -> Any:
     """A `Sam2VideoModel` in eval mode, on the CPU, float32.
 
-    Raises InputError naming what was searched and where the weights are to be had.
+    Raises InputError that says where the weights were searched and where you get them.
     """
     from transformers import Sam2VideoModel
 
@@ -268,6 +268,10 @@ def missing(
     key: str = "masklets.weights",
     download: str = DOWNLOAD,
 ) -> InputError:
+    """The error for weights that are not found: where they were searched and where you get them.
+
+    `key` is the config key that names the weights.
+    """
     searched = f"{Path(weights).absolute()}"
     if not Path(weights).suffix:
         searched += ", the Hugging Face cache and hub"

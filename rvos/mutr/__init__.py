@@ -1,6 +1,6 @@
 """MUTR: coarse masks from frames and a sentence."""
 
-from rvos.mutr.build import build_mutr
+from rvos.mutr.build import build_mutr, load_model
 from rvos.mutr.features import LevelPredictions, Predictions, VideoFeatures
 from rvos.mutr.model import MUTR
 from rvos.mutr.text import TextFeatures
@@ -12,4 +12,5 @@ __all__ = [
     "TextFeatures",
     "VideoFeatures",
     "build_mutr",
+    "load_model",
 ]

@@ -1,4 +1,4 @@
-"""The layers that every box of MUTR's figure is made of: attention, feed-forward, small MLP."""
+"""The layers of which all parts of MUTR consist: attention, feed-forward network, small MLP."""
 
 import torch
 import torch.nn.functional as F
@@ -6,13 +6,14 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-# Tokens that pass the wide hidden layer together where it is not kept for the backward pass: that
-# of a long clip would take gigabytes at once. The result is the same to the last bit or two.
+# Tokens that pass the feed-forward network together where its hidden layer is not kept for the
+# backward pass: for all tokens of a long clip that layer would take gigabytes. The results differ
+# by rounding only.
 CHUNK = 8192
 
 
 class Attention(nn.Module):
-    """Multi-head attention. Its weights are never materialised (`scaled_dot_product_attention`).
+    """Multi-head attention that never stores its weights (`scaled_dot_product_attention`).
 
     The projections of query, key and value are stacked in `in_proj_weight (3C, C)`.
     """
@@ -33,7 +34,7 @@ class Attention(nn.Module):
         return rearrange(F.linear(x, weight, bias), "b s (m d) -> b m s d", m=self.num_heads)
 
     def keys_values(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """key, value (B, S, C) -> (B, heads, S, C / heads) each, to be used for many queries."""
+        """Projections of key and value: (B, S, C) -> (B, heads, S, C / heads) each."""
         return self._project(key, 1), self._project(value, 2)
 
     def forward(
@@ -46,12 +47,12 @@ class Attention(nn.Module):
     ) -> Tensor:
         """query (B, Q, C), keys and values (B or 1, heads, S, d) -> (B, Q, C).
 
-        padding (B or 1, S) bool: True where a key is not to be seen.
-        bias (B, 1, Q, S): added to the logits instead.
+        padding (B or 1, S) bool: True on keys that are ignored.
+        bias (B, 1, Q, S): added to the logits; only one of the two may be given.
         """
         key, value = keys_values
         batch = len(query)
-        if folded := len(key) == 1 and batch > 1 and bias is None:  # all queries see the same keys
+        if folded := len(key) == 1 and batch > 1 and bias is None:  # all queries share the keys
             query = rearrange(query, "b q c -> 1 (b q) c")
         mask = bias if padding is None else ~padding[:, None, None, :]
         out = F.scaled_dot_product_attention(
@@ -66,9 +67,9 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """x -> LayerNorm(x + Linear(ReLU(Linear(x)))), the second half of every layer (post-norm).
+    """x -> LayerNorm(x + Linear(ReLU(Linear(x)))), the last part of every layer (post-norm).
 
-    checkpointing: the hidden layer is computed again in the backward pass, part by part.
+    checkpointing: the backward pass recomputes the hidden layer, part by part.
     """
 
     def __init__(self, dim: int, hidden_dim: int, dropout: float, *, checkpointing: bool = False):
@@ -99,7 +100,7 @@ class FeedForward(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them."""
+    """Linear layers with ReLU between them: box heads, and the mask head's controller."""
 
     def __init__(self, dim: int, hidden_dim: int, out_dim: int, num_layers: int):
         super().__init__()

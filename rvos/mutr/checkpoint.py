@@ -1,17 +1,18 @@
 """Official MUTR checkpoints <-> ours, strictly both ways.
 
 Official files name their tensors after the official code's modules; that is a public format. The
-table below renames ours to theirs; shapes are equal. `python -m rvos.mutr.checkpoint FILE` tells
-what a file is.
+table `NAMES` renames ours to theirs; shapes are equal. `python -m rvos checkpoint FILE` says what
+a file is.
 """
 
 import argparse
 import pickle
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,8 +52,8 @@ NAMES = {
     "decoder.reference": "transformer.reference_points",
     "decoder.layers.#.self_attention": "transformer.decoder.layers.#.self_attn",
     "decoder.layers.#.self_norm": "transformer.decoder.layers.#.norm2",
-    "decoder.layers.#.attention": "transformer.decoder.layers.#.cross_attn",
-    "decoder.layers.#.norm": "transformer.decoder.layers.#.norm1",
+    "decoder.layers.#.cross_attention": "transformer.decoder.layers.#.cross_attn",
+    "decoder.layers.#.cross_norm": "transformer.decoder.layers.#.norm1",
     "decoder.layers.#.ffn": "transformer.decoder.layers.#",
     "decoder.layers.#.ffn.norm": "transformer.decoder.layers.#.norm3",
     "mti.window_layers.#.attention": "mti.enc_self_attn.#.self_attn",
@@ -60,8 +61,8 @@ NAMES = {
     "mti.window_layers.#.ffn": "mti.enc_ffn.#",
     "mti.clip_layers.#.cross_attention": "mti.transformer_cross_attention_layers.#.multihead_attn",
     "mti.clip_layers.#.cross_norm": "mti.transformer_cross_attention_layers.#.norm",
-    "mti.clip_layers.#.attention": "mti.transformer_self_attention_layers.#.self_attn",
-    "mti.clip_layers.#.norm": "mti.transformer_self_attention_layers.#.norm",
+    "mti.clip_layers.#.self_attention": "mti.transformer_self_attention_layers.#.self_attn",
+    "mti.clip_layers.#.self_norm": "mti.transformer_self_attention_layers.#.norm",
     "mti.clip_layers.#.ffn": "mti.transformer_ffn_layers.#",
     "mti.frame_positions": "mti.fq_pos",
     "mti.clip_positions": "mti.query_embed",
@@ -73,8 +74,8 @@ NAMES = {
     "pixel_decoder.levels.#.smooth_norm": "pixel_decoder.layer_#+1.norm",
     "pixel_decoder.levels.#.block.self_attention": "pixel_decoder.cross_attn_#+1.self_attn",
     "pixel_decoder.levels.#.block.self_norm": "pixel_decoder.cross_attn_#+1.norm1",
-    "pixel_decoder.levels.#.block.attention": "pixel_decoder.cross_attn_#+1.multihead_attn",
-    "pixel_decoder.levels.#.block.norm": "pixel_decoder.cross_attn_#+1.norm2",
+    "pixel_decoder.levels.#.block.cross_attention": "pixel_decoder.cross_attn_#+1.multihead_attn",
+    "pixel_decoder.levels.#.block.cross_norm": "pixel_decoder.cross_attn_#+1.norm2",
     "pixel_decoder.levels.#.block.ffn": "pixel_decoder.cross_attn_#+1",
     "pixel_decoder.levels.#.block.ffn.norm": "pixel_decoder.cross_attn_#+1.norm3",
     "mask_head.features": "pixel_decoder.mask_features",
@@ -86,7 +87,7 @@ NAMES = {
 
 @cache
 def _patterns() -> list[tuple[re.Pattern, str]]:
-    """Longest own name first, so that the most specific one is used."""
+    """`NAMES` as patterns, the longest own name first, so that the most specific one applies."""
     rows = sorted(NAMES.items(), key=lambda row: -len(row[0]))
     return [
         (re.compile(re.escape(own).replace(r"\#", r"(\d+)") + r"(?=\.|$)"), official)
@@ -121,7 +122,7 @@ def official_names(model: MUTR) -> dict[str, str]:
 
 
 def _constants(model: MUTR) -> State:
-    """Tensors that official files hold and that follow from the architecture."""
+    """Tensors that official files hold although the architecture determines them."""
     constants = model.backbone.index_buffers()
     return {official_name(f"backbone.{name}"): tensor for name, tensor in constants.items()}
 
@@ -135,7 +136,10 @@ def to_official(model: MUTR) -> State:
 
 
 def from_official(state: Mapping[str, Tensor], model: MUTR) -> State:
-    """Official state dict -> ours, for `model`. InputError: it does not fit, and where."""
+    """Official state dict -> ours, for `model`.
+
+    Raises InputError listing the keys that are missing, unexpected or of another shape.
+    """
     names, constants = official_names(model), _constants(model)
     expected = model.state_dict()
     shapes = {official: expected[own].shape for official, own in names.items()}
@@ -162,6 +166,7 @@ def read_state(path: str | Path) -> State:
     """State dict in a file: plain, in `{"model": ...}`, or Lightning's `{"state_dict": ...}`.
 
     Prefixes `module.` and `model.` and the `position_ids` buffer of old transformers are dropped.
+    Raises InputError for a file that does not exist, cannot be read or holds no tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -190,11 +195,15 @@ def read_state(path: str | Path) -> State:
 
 
 def is_official(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict has the official names: only they begin with `transformer.`."""
     return any(name.startswith("transformer.") for name in state)
 
 
 def load_weights(model: MUTR, path: str | Path) -> None:
-    """Loads an official file or our own into `model`, strictly."""
+    """Load an official file or our own into `model`, strictly.
+
+    Raises InputError that names the file, what it is and every key that does not fit.
+    """
     state = read_state(path)
     try:
         own = from_official(state, model) if is_official(state) else state
@@ -207,7 +216,7 @@ def load_weights(model: MUTR, path: str | Path) -> None:
 
 
 def save_official(model: MUTR, path: str | Path) -> None:
-    """Writes `{"model": official state dict}`, atomically."""
+    """Write `{"model": official state dict}`, atomically."""
     path = Path(path)
     part = path.with_name(f"{path.name}.part")
     torch.save({"model": to_official(model)}, part)
@@ -215,7 +224,7 @@ def save_official(model: MUTR, path: str | Path) -> None:
 
 
 def guess_backbone(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:
-    """Name of the backbone in a state dict that fits best, and where it does not."""
+    """Name of the backbone that fits a state dict best, and the keys that do not fit it."""
     found = {n: v for n, v in state.items() if n.startswith("backbone.")}
     official = is_official(state)
     differences = {n: _differences(found, _backbone_shapes(n, official)) for n in BACKBONES}
@@ -235,7 +244,7 @@ def _backbone_shapes(name: str, official: bool) -> dict[str, torch.Size]:
 
 
 def summary(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:
-    """What a state dict is in one line, and which keys of its backbone do not fit."""
+    """One line that says what a state dict is, and the keys of its backbone that do not fit."""
     backbone, problems = guess_backbone(state)
     official = is_official(state)
     query = "query_embed.weight" if official else "decoder.queries.weight"
@@ -252,9 +261,69 @@ def summary(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:
     return ", ".join(facts), problems
 
 
-def main(arguments: list[str]) -> int:
-    """`python -m rvos.mutr.checkpoint FILE ...`: one line per file, then the keys that differ."""
-    parser = argparse.ArgumentParser(description="What a MUTR checkpoint is; what does not fit.")
+def settings_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of MUTR that fit a state dict, official or own.
+
+    Shapes do not tell the number of attention heads: it follows from 64 channels per head in the
+    text encoder and 32 elsewhere, as in the official model; below 256 channels it is 4, as in the
+    tiny preset. Raises KeyError for a tensor that the state dict lacks.
+    """
+    backbone, _ = guess_backbone(state)
+    refined = "transformer.decoder.bbox_embed."  # without refinement all levels share one head
+    if not is_official(state):
+        refined = "bbox_embed.1."
+        state = {official_name(name): value for name, value in state.items()}
+
+    def count(pattern: str) -> int:
+        return len({m[1] for name in state if (m := re.match(pattern, name))})
+
+    def rows(name: str) -> int:
+        return len(state[name])
+
+    num_queries, dim = state["query_embed.weight"].shape
+    vocab_size, text_dim = state["text_encoder.embeddings.word_embeddings.weight"].shape
+    heads, text_heads = (dim // 32, text_dim // 64) if dim >= 256 else (4, 4)
+    num_levels = rows("transformer.level_embed")
+    samples = rows("transformer.encoder.layers.0.self_attn.attention_weights.bias")
+    decoder_layers = count(r"transformer\.decoder\.layers\.(\d+)\.")
+    channels = 8
+    controller = rows("controller.layers.2.bias")
+    rel_coord = controller == (dim + 2) * channels + channels**2 + 3 * channels + 1
+    return {
+        "backbone": backbone,
+        "tokenizer": "words" if "text.word_tokenizer.vocabulary" in state else "roberta-base",
+        "deform_attn": "torch",
+        "freeze_text_encoder": False,
+        "num_classes": rows("class_embed.0.weight"),
+        "num_queries": num_queries,
+        "hidden_dim": dim,
+        "ffn_dim": rows("transformer.encoder.layers.0.linear1.weight"),
+        "num_heads": heads,
+        "num_levels": num_levels,
+        "num_points": samples // (heads * num_levels),
+        "encoder_layers": count(r"transformer\.encoder\.layers\.(\d+)\."),
+        "decoder_layers": decoder_layers,
+        "mti_layers": count(r"mti\.enc_self_attn\.(\d+)\."),
+        "mti_window": 4,
+        "dropout": 0.0,
+        "mti_dropout": 0.0,
+        "box_refine": any(name.startswith(refined) for name in state),
+        "rel_coord": rel_coord,
+        "mask_channels": channels,
+        "text_dim": text_dim,
+        "text_layers": count(r"text_encoder\.encoder\.layer\.(\d+)\."),
+        "text_heads": text_heads,
+        "text_ffn_dim": rows("text_encoder.encoder.layer.0.intermediate.dense.weight"),
+        "vocab_size": vocab_size,
+        "max_tokens": rows("text_encoder.embeddings.position_embeddings.weight") - 2,
+        "checkpoint_backbone": False,
+        "checkpoint_encoder": False,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Say what files of MUTR's weights hold: a line for each, then the keys that do not fit."""
+    parser = argparse.ArgumentParser(prog="python -m rvos checkpoint", description=main.__doc__)
     parser.add_argument("files", nargs="+", metavar="FILE")
     status = 0
     for path in parser.parse_args(arguments).files:
@@ -276,9 +345,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _misfits(state: Mapping[str, Tensor]) -> list[str]:
-    """Keys that do not fit a model of the settings that the tensors tell."""
-    from rvos.mutr.build import settings_of
-
+    """Keys that do not fit the model that `settings_of` describes."""
     try:
         settings = settings_of(state)
     except KeyError as error:
@@ -290,7 +357,3 @@ def _misfits(state: Mapping[str, Tensor]) -> list[str]:
     shapes = {o: model.state_dict()[own].shape for o, own in official_names(model).items()}
     shapes |= {name: tensor.shape for name, tensor in _constants(model).items()}
     return _differences(state, shapes)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
 """Multi-scale deformable attention (Deformable DETR, equation 3) in plain torch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,15 +12,16 @@ from torch.utils.checkpoint import checkpoint
 from rvos import InputError
 
 Sizes = Sequence[tuple[int, int]]  # (h, w) of each level
+Kernel = Callable[[Tensor, Sizes, Tensor, Tensor], Tensor]
 
 
 def deform_attn(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Sum of bilinear samples of all levels, weighted; outside the map is zero.
+    """Weighted sum of bilinear samples of all levels; samples outside a map are zero.
 
     value (B, S, M, D), S = sum of h * w over levels; sizes: (h, w) of each level;
     locations (B, Q, M, L, P, 2): x, y in 0..1 of the level's map (align_corners false);
-    weights (B, Q, M, L, P). Returns (B, Q, M * D). Differentiable in all three tensors; samples,
-    per level P times as large as the output, are not kept but taken again in the backward pass.
+    weights (B, Q, M, L, P). Returns (B, Q, M * D). Differentiable in all three tensors. The
+    backward pass recomputes the samples, which per level are P times as large as the output.
     """
     batch, _, heads, _ = value.shape
     points = locations.shape[4]
@@ -53,7 +54,7 @@ def _sample(maps: Tensor, grid: Tensor, weights: Tensor) -> Tensor:
 
 
 def deform_attn_mmcv(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
-    """As `deform_attn`, by the compiled op of `mmcv.ops` (needs a CUDA device)."""
+    """The same as `deform_attn`, computed by the compiled op of `mmcv.ops` on a CUDA device."""
     from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 
     shapes = torch.tensor(sizes, dtype=torch.long, device=value.device)
@@ -64,8 +65,8 @@ def deform_attn_mmcv(value: Tensor, sizes: Sizes, locations: Tensor, weights: Te
     )
 
 
-def choose_kernel(name: str):
-    """`torch` or `mmcv` -> the function; InputError where it cannot be used."""
+def choose_kernel(name: str) -> Kernel:
+    """The function of `torch` or `mmcv`. Raises InputError where it cannot be used."""
     if name == "torch":
         return deform_attn
     if name != "mmcv":
@@ -81,7 +82,10 @@ def choose_kernel(name: str):
 
 
 class DeformableAttention(nn.Module):
-    """Each query looks at a few points per head and level around its reference point."""
+    """Each query attends to a few sampling points per head and level around its reference point.
+
+    Deformable DETR, section 4.1. `kernel`: `torch` or `mmcv`.
+    """
 
     def __init__(self, dim: int, num_heads: int, num_levels: int, num_points: int, kernel: str):
         super().__init__()
@@ -95,7 +99,7 @@ class DeformableAttention(nn.Module):
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
-        """Offsets start as rays: one direction per head, point p at distance p + 1 (pixels)."""
+        """Offsets start as rays: each head has a direction, point p lies p + 1 pixels along it."""
         angle = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
         ray = torch.stack((angle.cos(), angle.sin()), -1)  # (M, 2)
         ray = ray / ray.abs().amax(-1, keepdim=True)
@@ -112,7 +116,7 @@ class DeformableAttention(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def sampling(self, query: Tensor, reference: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
-        """-> locations (B, Q, M, L, P, 2) and weights (B, Q, M, L, P), float32 at least."""
+        """Locations (B, Q, M, L, P, 2) and weights (B, Q, M, L, P), float32 at least."""
         heads = {"m": self.num_heads, "p": self.num_points}
         offsets = rearrange(
             self.sampling_offsets(query), "b q (m l p xy) -> b q m l p xy", **heads, xy=2
@@ -123,7 +127,7 @@ class DeformableAttention(nn.Module):
         if reference.shape[-1] == 2:
             wh = reference.new_tensor([(w, h) for h, w in sizes])[:, None]  # (L, 1, 2)
             return reference + offsets / wh, weights
-        half = reference[..., 2:] * 0.5
+        half = reference[..., 2:] * 0.5  # of the box's width and height
         return reference[..., :2] + offsets / self.num_points * half, weights
 
     def forward(

@@ -1,4 +1,4 @@
-"""Deformable encoder: the feature levels of one frame look at each other."""
+"""Deformable encoder: the positions of all feature levels of one frame attend to each other."""
 
 from dataclasses import dataclass
 
@@ -19,8 +19,8 @@ class Pyramid:
     padding: Tensor | None  # (B, S) bool; None: no padding anywhere
     valid_ratio: Tensor  # (B, L, 2): share of the map's width and height that is not padding
 
-    def grid(self) -> Tensor:
-        """Centre of every position as seen by every level: (B, S, L, 2), x and y in 0..1."""
+    def reference_points(self) -> Tensor:
+        """Centre of every position on the map of every level: (B, S, L, 2), x and y in 0..1."""
         centres = []
         for level, (h, w) in enumerate(self.sizes):
             ratio = self.valid_ratio[:, None, level]  # (B, 1, 2)
@@ -36,6 +36,8 @@ class Pyramid:
 
 
 class EncoderLayer(nn.Module):
+    """Deformable self-attention over the levels of one frame, then feed-forward; post-norm."""
+
     def __init__(self, attention: DeformableAttention, dim: int, ffn_dim: int, dropout: float):
         super().__init__()
         self.attention = attention
@@ -44,26 +46,34 @@ class EncoderLayer(nn.Module):
         self.ffn = FeedForward(dim, ffn_dim, dropout)
 
     def forward(
-        self, x: Tensor, positions: Tensor, grid: Tensor, sizes: Sizes, padding: Tensor | None
+        self, x: Tensor, positions: Tensor, reference: Tensor, sizes: Sizes, padding: Tensor | None
     ) -> Tensor:
-        """x (B, S, C) -> (B, S, C)."""
-        x = self.norm(x + self.dropout(self.attention(x + positions, grid, x, sizes, padding)))
-        return self.ffn(x)
+        """x (F, S, C), positions (F or 1, S, C), reference (F or 1, S, L, 2) -> (F, S, C)."""
+        attended = self.attention(x + positions, reference, x, sizes, padding)
+        return self.ffn(self.norm(x + self.dropout(attended)))
 
 
 class Encoder(nn.Module):
+    """The deformable encoder: every frame alone, after early fusion with the words.
+
+    `checkpointing`: the backward pass recomputes the activations inside each layer.
+    """
+
     def __init__(self, layers: list[EncoderLayer], *, checkpointing: bool):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.checkpointing = checkpointing
 
     def forward(
-        self, x: Tensor, positions: Tensor, grid: Tensor, sizes: Sizes, padding: Tensor | None
+        self, x: Tensor, positions: Tensor, reference: Tensor, sizes: Sizes, padding: Tensor | None
     ) -> Tensor:
-        """Frames of all clips x (F, S, C), positions and grid (F or 1, ...) -> memory (F, S, C)."""
+        """Frames of all clips x (F, S, C) -> memory (F, S, C).
+
+        positions (F or 1, S, C) and reference (F or 1, S, L, 2) of `Pyramid`; padding (F or 1, S).
+        """
         for layer in self.layers:
             if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, positions, grid, sizes, padding, use_reentrant=False)
+                x = checkpoint(layer, x, positions, reference, sizes, padding, use_reentrant=False)
             else:
-                x = layer(x, positions, grid, sizes, padding)
+                x = layer(x, positions, reference, sizes, padding)
         return x

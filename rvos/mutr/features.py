@@ -1,4 +1,4 @@
-"""What travels between the parts of MUTR and to its callers.
+"""The dataclasses that the parts of MUTR and its callers exchange.
 
 B clips or pairs, E expressions, T frames, N queries, K classes, C channels, D decoder layers,
 (h, w) the stride-4 map.
@@ -18,13 +18,13 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """Everything about B clips that does not depend on the text."""
+    """All features of B clips that do not depend on the text: shared by all expressions."""
 
     tokens: tuple[Tensor, ...]  # (B, T, h w, C) projected maps of strides 8, 16, 32, 64
     mta: tuple[tuple[Tensor, Tensor], ...]  # keys and values of MTA, per level
     mta_padding: tuple[Tensor | None, ...]  # (B, T h w) bool per level
     pyramid: Pyramid  # geometry of strides 8, 16, 32, 64
-    finest: Tensor  # (B, T h w, C) tokens of stride 4 after the frames have looked at each other
+    finest: Tensor  # (B, T h w, C) stride-4 tokens of the pixel decoder after self-attention
     sizes: tuple[Size, ...]  # (h, w) of strides 4, 8, 16, 32
     positions: tuple[Tensor, ...]  # (B, h w, C) of strides 4, 8, 16, 32
     paddings: tuple[Tensor | None, ...]  # (B, h, w) bool of strides 4, 8, 16, 32
@@ -40,22 +40,22 @@ class VideoFeatures:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Inference: E expressions."""
+    """Predictions for E expressions at inference, from one decoder layer."""
 
     logits: Tensor  # (E, N, K) of the classes, for the whole clip
     boxes: Tensor  # (E, T, N, 4) cx, cy, w, h in 0..1 of the padded frame
-    query: Tensor  # (E,) int64, the query of highest score
+    query: Tensor  # (E,) int64, the query with the highest score
     mask_logits: Tensor | None  # (E, T, M, h, w) at stride 4; M = 1 (that query), N, or None
     decoder_states: Tensor  # (E, T, N, C) of the last decoder layer, for `MUTR.score_queries`
 
     @property
     def scores(self) -> Tensor:
-        """(E, N): probability of the likeliest class."""
+        """Probability of each query's likeliest class: (E, N)."""
         return self.logits.sigmoid().amax(-1)
 
     @staticmethod
     def stack(parts: list[Predictions]) -> Predictions:
-        """Predictions of single expressions -> of all."""
+        """Predictions of single expressions -> of all expressions, in the same order."""
         masks = [part.mask_logits for part in parts if part.mask_logits is not None]
         return Predictions(
             logits=torch.cat([part.logits for part in parts]),
@@ -68,7 +68,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class LevelPredictions:
-    """Training: B clips, after every decoder layer; index -1 is the final one."""
+    """Predictions for B clips in training, after every decoder layer; index -1 is the final one."""
 
     logits: Tensor  # (D, B, N, K), the same for all frames of a clip
     boxes: Tensor  # (D, B, T, N, 4) cx, cy, w, h in 0..1

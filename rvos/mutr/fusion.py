@@ -1,8 +1,8 @@
 """Video meets text before the encoder: projections, early fusion, MTA.
 
-MTA (multi-scale temporal aggregation, MUTR section 3): the sentence gathers from all frames,
-coarser and coarser, what the video shows. Only its first word is used afterwards, and no word
-sees another, so only the first word is computed.
+MTA (multi-scale temporal aggregation, MUTR section 3): the word features attend to all frames,
+level after level from fine to coarse. Only the first token (the sentence feature) is used later and
+the tokens do not attend to each other, so only that token is computed.
 """
 
 from torch import Tensor, nn
@@ -11,7 +11,10 @@ from rvos.mutr.attention import Attention, FeedForward
 
 
 class Projection(nn.ModuleList):
-    """Backbone maps of strides 8, 16, 32 -> C channels, and one more level of stride 64."""
+    """Input projection: maps of strides 8, 16, 32 -> C channels, and a further level of stride 64.
+
+    Raises ValueError for any other number of levels.
+    """
 
     def __init__(self, channels: list[int], dim: int, num_levels: int, groups: int):
         super().__init__()
@@ -32,7 +35,7 @@ class Projection(nn.ModuleList):
 
 
 class EarlyFusion(nn.Module):
-    """Every position of every frame adds what it finds in the words. No norm follows."""
+    """Cross-attention of all positions of all frames to the words, added without a norm."""
 
     def __init__(self, dim: int, num_heads: int):
         super().__init__()
@@ -47,7 +50,7 @@ class EarlyFusion(nn.Module):
 
 
 class MTA(nn.Module):
-    """One layer, used for level after level."""
+    """Multi-scale temporal aggregation: one layer whose weights all levels share."""
 
     def __init__(self, dim: int, num_heads: int, ffn_dim: int):
         super().__init__()
@@ -62,6 +65,9 @@ class MTA(nn.Module):
         keys_values: tuple[Tensor, Tensor],
         padding: Tensor | None,
     ) -> Tensor:
-        """words, positions (B, L, C); keys, values of all frames of one level (B or 1, ...)."""
-        seen = self.attention(words + positions, keys_values, padding=padding)
-        return self.ffn(self.norm(words + seen))
+        """words and positions (B, L, C) -> (B, L, C).
+
+        keys_values: of all frames of one level, (B or 1, heads, T h w, d) each.
+        """
+        attended = self.attention(words + positions, keys_values, padding=padding)
+        return self.ffn(self.norm(words + attended))

@@ -2,8 +2,8 @@
 
 Sums over the batch are divided by the number of frames that show their object, which the caller
 gives: only the caller knows the whole batch that makes one optimizer step. Frames without the
-object pull the box to zero and the mask to empty; a clip without it anywhere has no matched query
-and is only told that nothing is referred to.
+object train the box towards zero and the mask towards empty. A clip that never shows the object has
+no matched query: only its classification loss counts, with all queries as negatives.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from rvos.boxes import cxcywh_to_xyxy, generalized_iou
+from rvos import real, require
+from rvos.mutr.boxes import cxcywh_to_xyxy, generalized_iou
 from rvos.mutr.features import LevelPredictions
 from rvos.mutr.matching import Targets, Weights, dice, focal, match
 
@@ -24,16 +25,24 @@ __all__ = ["LossOutput", "MutrLoss", "Targets"]
 
 @dataclass(frozen=True)
 class LossOutput:
+    """The loss of one batch, its parts, and the query that each clip was matched to."""
+
     total: Tensor  # scalar, weighted sum of all parts and levels
     parts: dict[str, Tensor]  # loss_{ce,bbox,giou,mask,dice}[_level], unweighted, detached
     query: Tensor  # (D, B) int64, -1: no object
 
 
 class MutrLoss:
-    """Weighted sum over decoder levels; the same weights match queries to objects."""
+    """Weighted sum over decoder levels; the same weights match queries to objects.
+
+    The arguments are the keys of conf/loss. Raises SettingsError listing every weight that makes
+    no sense.
+    """
 
     def __init__(self, *, ce: float, bbox: float, giou: float, mask: float, dice: float):
         self.weights = Weights(ce=ce, bbox=bbox, giou=giou, mask=mask, dice=dice)
+        weight = real(least=0)
+        require(self.weights, "loss", ce=weight, bbox=weight, giou=weight, mask=weight, dice=weight)
 
     def __call__(
         self, predictions: LevelPredictions, targets: Targets, num_valid: Tensor | float
@@ -64,38 +73,39 @@ class MutrLoss:
     def _per_level(
         self, predictions: LevelPredictions, targets: Targets, query: Tensor
     ) -> dict[str, Tensor]:
-        """Sums over the batch: name -> (D,)."""
+        """Sums over the batch: {name: (D,)}."""
         levels, batch = torch.meshgrid(
             *(torch.arange(size, device=query.device) for size in query.shape), indexing="ij"
         )
         matched = (query >= 0).float()  # (D, B)
         index = (levels, batch, slice(None), query.clamp(min=0))
         boxes = predictions.boxes[index]  # (D, B, T, 4)
-        wanted = targets.boxes.to(boxes.dtype).expand_as(boxes)
-        giou = generalized_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(wanted))  # (D, B, T)
+        target_boxes = targets.boxes.to(boxes.dtype).expand_as(boxes)
+        giou = generalized_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(target_boxes))
         logits = predictions.mask_logits[index]  # (D, B, T, h, w)
-        masks = targets.thinned(tuple(logits.shape[-2:]))
+        masks = targets.subsampled(tuple(logits.shape[-2:]))
         logits = rearrange(logits, "d b t h w -> d b (t h w)")
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         volume = rearrange(masks, "b t h w -> b (t h w)").to(logits.dtype).expand_as(logits)
         return {
-            "ce": self._classes(predictions.logits, targets.valid, query),
-            "bbox": ((boxes - wanted).abs().sum((-1, -2)) * matched).sum(1),
+            "ce": self._classification(predictions.logits, targets.valid, query),
+            "bbox": ((boxes - target_boxes).abs().sum((-1, -2)) * matched).sum(1),
             "giou": ((1 - giou).sum(-1) * matched).sum(1),
             "mask": (focal(logits, volume).mean(-1) * matched).sum(1),
             "dice": ((1 - dice(logits, volume)) * matched).sum(1),
         }
 
     @staticmethod
-    def _classes(logits: Tensor, valid: Tensor, query: Tensor) -> Tensor:
-        """Focal loss of every query in every frame; positive: the matched one where valid.
+    def _classification(logits: Tensor, valid: Tensor, query: Tensor) -> Tensor:
+        """Focal loss of every query in every frame, summed: (D,).
 
-        logits (D, B, N, K): the same in all frames, the object's class is 0.
+        logits (D, B, N, K): the same in all frames. Positive is class 0 of the matched query in
+        the frames that show the object.
         """
         num_queries, num_classes = logits.shape[-2:]
         chosen = F.one_hot(query.clamp(min=0), num_queries) * (query >= 0)[..., None]  # (D, B, N)
         positive = chosen[:, :, None] * valid[:, :, None].long()  # (D, B, T, N)
-        wanted = positive[..., None] * F.one_hot(positive.new_zeros(()), num_classes)
-        expanded = logits[:, :, None].expand(wanted.shape)
+        target = positive[..., None] * F.one_hot(positive.new_zeros(()), num_classes)
+        expanded = logits[:, :, None].expand(target.shape)
         expanded = expanded.to(torch.promote_types(logits.dtype, torch.float32))
-        return focal(expanded, wanted.to(expanded.dtype)).sum((1, 2, 3, 4))
+        return focal(expanded, target.to(expanded.dtype)).sum((1, 2, 3, 4))

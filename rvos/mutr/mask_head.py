@@ -1,10 +1,10 @@
-"""Dynamic mask head: every query brings its own three small filters.
+"""Dynamic mask head (CondInst; Tian et al., ECCV 2020): every query predicts three 1x1 filters.
 
-Input of the first filter are the pixel decoder's features after one more 3x3 convolution, and the
-distance to the query's reference point in pixels. That convolution and the first filter are both
-linear, so they are folded into one 3x3 convolution with `channels` outputs per query: for one
-query 1/32 of the arithmetic, and neither the 256-channel features nor their copies per query are
-ever stored. Equal up to rounding.
+The first filter reads the pixel decoder's features after one more 3x3 convolution, and the distance
+to the query's reference point in pixels. That convolution and the first filter are both linear, so
+they are folded into one 3x3 convolution with `channels` outputs per query. For one query this takes
+1/32 of the arithmetic and stores neither the 256-channel features nor their copies per query; the
+results differ by rounding only.
 """
 
 import torch
@@ -18,6 +18,13 @@ STRIDE = 4
 
 
 class MaskHead(nn.Module):
+    """Features of the pixel decoder and queries -> mask logits at stride 4.
+
+    `channels`: outputs of the first two filters. `rel_coord`: the first filter also reads the
+    distance to the query's reference point. `split`: sizes of w0, w1, w2, b0, b1, b2 in the output
+    of the controller.
+    """
+
     def __init__(self, dim: int, channels: int, rel_coord: bool):
         super().__init__()
         self.dim, self.channels, self.rel_coord = dim, channels, rel_coord
@@ -32,7 +39,7 @@ class MaskHead(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, maps: Tensor, queries: Tensor, reference: Tensor, size: Tensor) -> Tensor:
-        """-> mask logits (B, T, M, h, w) float32 at stride 4.
+        """Mask logits (B, T, M, h, w) float32 at stride 4.
 
         maps (B T, C, h, w) of the pixel decoder; queries (B, M, C): M is any number of clip
         queries, of one or of several levels; reference (B, T, M, 2) x, y in 0..1 of the clip's
@@ -56,7 +63,7 @@ class MaskHead(nn.Module):
             return rearrange(w2 @ x + b2, "b t m 1 (h w) -> b t m h w", h=h, w=w)
 
     def _first_filter(self, maps: Tensor, w0: Tensor, b0: Tensor) -> Tensor:
-        """Features convolution and first filter in one: -> (B, T, M, O, h, w)."""
+        """Features convolution and first filter folded into one: (B, T, M, O, h, w)."""
         batch, queries = w0.shape[:2]
         w0 = w0[..., : self.dim]
         kernel = einsum(w0, self.features.weight.to(w0.dtype), "b m o k, k i y x -> b m o i y x")
@@ -71,7 +78,10 @@ class MaskHead(nn.Module):
     def _distance(
         self, weight: Tensor, reference: Tensor, size: Tensor, shape: tuple[int, int]
     ) -> Tensor:
-        """weight (B, M, O, 2) times (reference - centre of the position), pixels, x first."""
+        """Product of weight (B, M, O, 2) and the distance reference - position: (B, T, M, O, h, w).
+
+        Distances are in pixels, x first, from the centre of each position of the map.
+        """
         h, w = shape
         like = {"dtype": weight.dtype, "device": weight.device}
         y = torch.arange(h, **like) * STRIDE + STRIDE // 2

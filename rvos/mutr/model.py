@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rvos import InputError
 from rvos.mutr.attention import MLP
 from rvos.mutr.backbones import build_backbone
-from rvos.mutr.decoder import Decoder, DecoderLayer, DecoderStates, move_reference
+from rvos.mutr.decoder import Decoder, DecoderLayer, DecoderStates, refine_reference
 from rvos.mutr.deform_attn import DeformableAttention
 from rvos.mutr.encoder import Encoder, EncoderLayer, Pyramid
 from rvos.mutr.features import LevelPredictions, Predictions, VideoFeatures
@@ -31,7 +31,11 @@ Heads = Literal["upstream", "last"]
 
 
 class MUTR(nn.Module):
-    """See conf/model/mutr.yaml for the arguments."""
+    """The whole network; conf/model/mutr.yaml explains the arguments, which are its keys.
+
+    `encode_video` and `encode_text` run once per video and per expression; the model itself
+    combines their features (inference), `forward_clips` does all of it (training).
+    """
 
     def __init__(
         self,
@@ -118,7 +122,7 @@ class MUTR(nn.Module):
         self._init_heads()
 
     def _init_heads(self) -> None:
-        """Rare objects at first (p = 0.01); boxes start at the reference, small from level 0."""
+        """Start with class probabilities of 0.01 and small boxes at the reference points."""
         for linear in self.class_heads:
             nn.init.constant_(linear.bias, -math.log(99))
         for mlp in self.box_heads:
@@ -127,13 +131,13 @@ class MUTR(nn.Module):
         nn.init.constant_(self.box_heads[0].layers[-1].bias[2:], -2.0)
 
     def head(self, heads: nn.ModuleList, level: int) -> nn.Module:
-        """The head of a decoder level; the one that all share without box refinement."""
+        """The head of a decoder level; without box refinement all levels share one."""
         return heads[level if self.box_refine else 0]
 
-    # Video and text, each alone
+    # ------------------------------------------------------------------ video and text, each alone
 
     def encode_video(self, frames: Tensor, padding: Tensor | None = None) -> VideoFeatures:
-        """The part that all expressions of a video share.
+        """Features of B clips, which all expressions of a video share.
 
         frames (B, T, 3, H, W) float32, normalised by ImageNet's mean and deviation;
         padding (B, H, W) bool, True on pixels that only fill the batch (right and bottom).
@@ -148,41 +152,47 @@ class MUTR(nn.Module):
         masks = [resize_padding(blank if padding is None else padding, size) for size in sizes]
         dim = projected[0].shape[1]
         positions = [sine_map(mask, dim).to(projected[0].dtype) for mask in masks]
-        hidden = [None if padding is None else mask for mask in masks]
+        paddings = [None if padding is None else mask for mask in masks]
         tokens = [rearrange(x, "(b t) c h w -> b t (h w) c", b=batch) for x in projected]
         flat = [x.flatten(1, 2) for x in tokens]  # (B, T h w, C)
-        finest = self.pixel_decoder.enter_finest(maps[0], positions[0], hidden[0], batch)
+        finest = self.pixel_decoder.lateral_finest(maps[0], positions[0], paddings[0], batch)
         return VideoFeatures(
             tokens=tuple(tokens),
             mta=tuple(self.mta.attention.keys_values(x, x) for x in flat),
             mta_padding=tuple(
                 None if mask is None else mask.flatten(1).repeat(1, num_frames)
-                for mask in hidden[1:]
+                for mask in paddings[1:]
             ),
             pyramid=_pyramid(sizes[1:], positions[1:], masks[1:], padding is not None),
             finest=finest,
             sizes=tuple(sizes[:4]),
             positions=tuple(positions[:4]),
-            paddings=tuple(hidden[:4]),
+            paddings=tuple(paddings[:4]),
             frame_size=_frame_size(blank if padding is None else padding).expand(batch, -1),
         )
 
     def encode_text(self, expressions: list[str]) -> TextFeatures:
-        """E expressions -> word features. InputError: an empty one, or one with too many tokens."""
+        """Word features of E expressions.
+
+        Raises InputError for an empty expression and for one with too many tokens.
+        """
         ids, padding = self.text.tokenize(expressions)
         device = self.level_embed.device
         return self.encode_tokens(ids.to(device), None if padding is None else padding.to(device))
 
     def encode_tokens(self, ids: Tensor, padding: Tensor | None = None) -> TextFeatures:
-        """ids (E, L) int64 of the tokenizer, bos and eos included; padding (E, L) bool."""
+        """Word features of token ids (E, L) int64, bos and eos included; padding (E, L) bool."""
         return self.text(ids, padding)
 
     def add_words(self, expressions: list[str]) -> int:
-        """Vocabulary of `tokenizer: words`: adds unknown words, returns how many (else 0)."""
+        """Add unknown words to the vocabulary of `tokenizer: words`; returns how many there are.
+
+        With another tokenizer nothing is added, and 0 is returned.
+        """
         tokenizer = self.text.word_tokenizer
         return 0 if tokenizer is None else tokenizer.add(expressions)
 
-    # Video and text together
+    # ------------------------------------------------------------------ video and text together
 
     def forward(
         self,
@@ -191,12 +201,13 @@ class MUTR(nn.Module):
         masks: Masks = "chosen",
         heads: Heads = "upstream",
     ) -> Predictions:
-        """One video with E expressions (one after the other: memory as for one), or E pairs.
+        """Predictions for one video with E expressions, or for E pairs of video and expression.
 
+        Expressions of one video are processed one after the other, to save memory.
         masks: mask logits of the query with the highest score, of all queries, or none.
-        heads: `upstream`: the official evaluation, which reads classes with the first level's head
-        from the last level's queries, boxes and reference points from the first level; `last`: all
-        from the last level.
+        heads: `upstream` is the official evaluation, which applies the first level's class head to
+        the last level's queries and takes boxes and reference points from the first level; `last`
+        takes all of them from the last level.
         """
         if len(video) == 1 and len(text) > 1:
             parts = [self._predict(video, text.one(i), masks, heads) for i in range(len(text))]
@@ -218,12 +229,12 @@ class MUTR(nn.Module):
         reference = rearrange(decoded.references[level], "(b t) n xy -> b t n xy", **frames)
         mask_logits = None
         if masks != "none":
-            maps = self._pixels(video, text, memory)
-            wanted, points = queries, reference[..., :2]
+            maps = self._pixel_features(video, text, memory)
+            selected, points = queries, reference[..., :2]
             if masks == "chosen":
                 index = torch.arange(len(query), device=query.device)
-                wanted, points = wanted[index, query, None], points[index, :, query, None]
-            mask_logits = self.mask_head(maps, wanted, points, video.frame_size)
+                selected, points = selected[index, query, None], points[index, :, query, None]
+            mask_logits = self.mask_head(maps, selected, points, video.frame_size)
         return Predictions(
             logits=logits,
             boxes=self._boxes(decoded, level, frames),
@@ -244,18 +255,18 @@ class MUTR(nn.Module):
     def forward_clips(
         self, frames: Tensor, padding: Tensor | None, expressions: list[str]
     ) -> LevelPredictions:
-        """Training: B clips of T frames, one expression each -> predictions of all levels."""
+        """Predictions of all decoder levels for B clips with one expression each (training)."""
         return self.forward_pairs(self.encode_video(frames, padding), self.encode_text(expressions))
 
     def forward_pairs(self, video: VideoFeatures, text: TextFeatures) -> LevelPredictions:
-        """As `forward_clips`, video and text given: `len(video) == len(text)`."""
+        """The same as `forward_clips` for given features; `len(video) == len(text)`."""
         memory, decoded = self._decode(video, text)
         frames = {"b": len(text), "t": video.num_frames}
         levels = len(decoded.states)
         states = rearrange(decoded.states, "d (b t) n c -> (d b) t n c", **frames)
         queries = rearrange(self.mti(states), "(d b) n c -> d b n c", d=levels)
         logits = [self.head(self.class_heads, d)(queries[d]) for d in range(levels)]
-        maps = self._pixels(video, text, memory)
+        maps = self._pixel_features(video, text, memory)
         points = rearrange(decoded.references[..., :2], "d (b t) n xy -> b t (d n) xy", **frames)
         flat = rearrange(queries, "d b n c -> b (d n) c")
         mask_logits = self.mask_head(maps, flat, points, video.frame_size)
@@ -268,7 +279,7 @@ class MUTR(nn.Module):
     def _decode(
         self, video: VideoFeatures, text: TextFeatures
     ) -> tuple[list[Tensor], DecoderStates]:
-        """Memory [(B, T, h w, C)] of all levels, and the decoder's states, B = pairs."""
+        """Memory [(B, T, h w, C)] of all levels, and the decoder's outputs, for B pairs."""
         sentence = self._sentence(video, text)
         pyramid, num_frames = video.pyramid, video.num_frames
         fused = []
@@ -281,11 +292,11 @@ class MUTR(nn.Module):
             [e.expand(h * w, -1) for e, (h, w) in zip(self.level_embed, sizes, strict=True)]
         )
         positions = self._per_frame(pyramid.positions + level_embed, num_frames)
-        grid = self._per_frame(pyramid.grid(), num_frames)
+        reference = self._per_frame(pyramid.reference_points(), num_frames)
         padding = None
         if pyramid.padding is not None:
             padding = self._per_frame(pyramid.padding, num_frames)
-        memory = self.encoder(x, positions, grid, sizes, padding)
+        memory = self.encoder(x, positions, reference, sizes, padding)
         decoded = self.decoder(
             sentence.repeat_interleave(num_frames, 0),
             memory,
@@ -299,33 +310,36 @@ class MUTR(nn.Module):
 
     @staticmethod
     def _per_frame(x: Tensor, num_frames: int) -> Tensor:
-        """(B, ...) -> (B T, ...); what is the same for all clips (B = 1) stays one."""
+        """Repeat (B, ...) for every frame: (B T, ...); B = 1 stays as it is and broadcasts."""
         return x if len(x) == 1 else x.repeat_interleave(num_frames, 0)
 
     def _sentence(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
-        """MTA over the levels, fine to coarse: (B, C), what the queries start from."""
+        """Sentence feature (B, C), the initial content of the queries: MTA over the levels."""
         word, position = text.words[:, :1], text.positions[:, :1]
         for keys_values, padding in zip(video.mta, video.mta_padding, strict=True):
             word = self.mta(word, position, keys_values, padding)
         return word[:, 0]
 
-    def _pixels(self, video: VideoFeatures, text: TextFeatures, memory: list[Tensor]) -> Tensor:
-        """-> (B T, C, h, w) at stride 4."""
+    def _pixel_features(
+        self, video: VideoFeatures, text: TextFeatures, memory: list[Tensor]
+    ) -> Tensor:
+        """Features for the mask head: (B T, C, h, w) at stride 4."""
         words = (text.words, text.positions, text.padding)
         return self.pixel_decoder(
             video.finest, memory[:3], video.sizes, video.positions, video.paddings, words
         )
 
     def _boxes(self, decoded: DecoderStates, level: int, frames: dict[str, int]) -> Tensor:
-        """(B, T, N, 4) cx, cy, w, h in 0..1."""
+        """Boxes (B, T, N, 4) of a decoder level: cx, cy, w, h in 0..1."""
         start = decoded.references[level - 1] if level else decoded.initial
         delta = self.head(self.box_heads, level)(decoded.states[level])
-        return rearrange(move_reference(start, delta), "(b t) n xy -> b t n xy", **frames)
+        return rearrange(refine_reference(start, delta), "(b t) n xy -> b t n xy", **frames)
 
 
 def _pyramid(
     sizes: list[tuple[int, int]], positions: list[Tensor], masks: list[Tensor], padded: bool
 ) -> Pyramid:
+    """Geometry of the levels; masks: [(B, h, w) bool], True on padding."""
     ratios = []
     for mask in masks:
         h, w = mask.shape[-2:]
@@ -341,6 +355,6 @@ def _pyramid(
 
 
 def _frame_size(padding: Tensor) -> Tensor:
-    """padding (B, H, W) -> (B, 2) float32: width and height without padding."""
+    """Width and height without padding: (B, H, W) bool -> (B, 2) float32, pixels."""
     valid = ~padding
     return torch.stack((valid[:, 0].sum(1), valid[:, :, 0].sum(1)), -1).float()

@@ -1,7 +1,8 @@
 """MTI, multi-object temporal interaction (MUTR section 3): frame queries -> clip queries.
 
-Queries of neighbouring frames meet in windows of a few frames; then N clip queries gather from
-the frame queries of the whole clip.
+The queries of neighbouring frames attend to each other in windows of a few frames; then N clip
+queries attend to the frame queries of the whole clip. Windows and layers are those of VITA (Heo et
+al., NeurIPS 2022).
 """
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 
 from rvos.mutr.attention import Attention, FeedForward
 
-APART = -1000.0  # logit between frames that must not see each other; finite on purpose
+MASKED_LOGIT = -1000.0  # between frames that must not attend to each other; finite on purpose
 
 
 class WindowLayer(nn.Module):
+    """Self-attention of the frame queries within each window of W frames, then feed-forward."""
+
     def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float):
         super().__init__()
         self.attention = Attention(dim, num_heads, dropout)
@@ -30,26 +33,30 @@ class WindowLayer(nn.Module):
 
 
 class ClipLayer(nn.Module):
+    """Cross-attention of the clip queries to all frame queries, self-attention, feed-forward."""
+
     def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float):
         super().__init__()
         self.cross_attention = Attention(dim, num_heads, dropout)
         self.cross_norm = nn.LayerNorm(dim)
-        self.attention = Attention(dim, num_heads, dropout)
-        self.norm = nn.LayerNorm(dim)
+        self.self_attention = Attention(dim, num_heads, dropout)
+        self.self_norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
         self.ffn = FeedForward(dim, ffn_dim, dropout)
 
     def forward(self, x: Tensor, positions: Tensor, frames: Tensor, frame_keys: Tensor) -> Tensor:
-        """x (B, N, C), frames and frame_keys (B, T N, C) -> (B, N, C)."""
+        """x and positions (B, N, C), frames and frame_keys (B, T N, C) -> (B, N, C)."""
         keys_values = self.cross_attention.keys_values(frame_keys, frames)
-        seen = self.cross_attention(x + positions, keys_values)
-        x = self.cross_norm(x + self.dropout(seen))
+        attended = self.cross_attention(x + positions, keys_values)
+        x = self.cross_norm(x + self.dropout(attended))
         query = x + positions
-        own = self.attention(query, self.attention.keys_values(query, x))
-        return self.ffn(self.norm(x + self.dropout(own)))
+        attended = self.self_attention(query, self.self_attention.keys_values(query, x))
+        return self.ffn(self.self_norm(x + self.dropout(attended)))
 
 
 class MTI(nn.Module):
+    """The window layers, the clip layers and the learned clip queries. `window`: frames."""
+
     def __init__(
         self,
         dim: int,
@@ -73,9 +80,9 @@ class MTI(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Decoder states (B, T, N, C) -> clip queries (B, N, C).
 
-        Windows are shifted in every second layer, in evaluation only (as the official model).
+        Every second layer shifts its windows, in evaluation only, as in the official model.
         """
-        frames = self._exchange(states)
+        frames = self._attend_in_windows(states)
         keys = frames + self.frame_positions.weight  # the same positions in all frames
         frames, keys = frames.flatten(1, 2), keys.flatten(1, 2)  # (B, T N, C)
         positions = self.clip_positions.weight.expand(len(states), -1, -1)
@@ -84,11 +91,12 @@ class MTI(nn.Module):
             x = layer(x, positions, frames, keys)
         return self.norm(x)
 
-    def _exchange(self, states: Tensor) -> Tensor:
+    def _attend_in_windows(self, states: Tensor) -> Tensor:
+        """Frame queries (B, T, N, C) -> (B, T, N, C); the last window is padded with frames."""
         batch, num_frames, num_queries, _ = states.shape
-        missing = -num_frames % self.window
-        x = F.pad(states, (0, 0, 0, 0, 0, missing))
-        padded = torch.arange(num_frames + missing, device=x.device) >= num_frames
+        num_padded = -num_frames % self.window
+        x = F.pad(states, (0, 0, 0, 0, 0, num_padded))
+        padded = torch.arange(num_frames + num_padded, device=x.device) >= num_frames
         for index, layer in enumerate(self.window_layers):
             shift = (self.window + 1) // 2 if index % 2 and not self.training else 0
             bias = self._shifted_bias(padded, shift) if shift else self._bias(padded)
@@ -103,14 +111,17 @@ class MTI(nn.Module):
         return x[:, :num_frames]
 
     def _bias(self, padded: Tensor) -> Tensor:
-        """Padded frames are not seen: (windows, 1, W)."""
+        """Attention bias that hides padded frames: (windows, 1, W)."""
         hidden = rearrange(padded, "(i w) -> i 1 w", w=self.window)
         return torch.zeros_like(hidden, dtype=torch.float32).masked_fill(hidden, -torch.inf)
 
     def _shifted_bias(self, padded: Tensor, shift: int) -> Tensor:
-        """Neither padding and frames nor the two ends of the clip see each other: (i, W, W)."""
+        """Attention bias of shifted windows: (windows, W, W).
+
+        It separates padding from frames, and in the first window the two ends of the clip.
+        """
         hidden = rearrange(padded.roll(shift), "(i w) -> i w", w=self.window)
-        apart = hidden[:, :, None] | hidden[:, None, :]
-        apart[0, :shift, shift:] = True
-        apart[0, shift:, :shift] = True
-        return apart * APART
+        masked = hidden[:, :, None] | hidden[:, None, :]
+        masked[0, :shift, shift:] = True
+        masked[0, shift:, :shift] = True
+        return masked * MASKED_LOGIT

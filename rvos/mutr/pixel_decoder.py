@@ -1,8 +1,10 @@
 """Cross-modal pixel decoder: encoder memory and the stride-4 map -> features for the masks.
 
-From stride 32 to stride 4, each level: all frames look at each other (on a thinned grid), look at
-the words, pass a feed-forward, are added to the coarser result and smoothed by a convolution.
-Stride 4 does not see the text before it looks at the words: that much is shared by all expressions.
+A feature pyramid network (lateral connections, top-down pathway) with a cross-modal block at every
+level. From stride 32 to stride 4: the tokens of all frames attend to each other on a subsampled
+grid, then to the words, and pass a feed-forward network; the upsampled coarser level is added and a
+3x3 convolution smooths the sum. The self-attention of stride 4 does not depend on the text, so all
+expressions of a video share it (`lateral_finest`).
 """
 
 import torch.nn.functional as F
@@ -14,7 +16,7 @@ from rvos.mutr.attention import Attention, FeedForward
 from rvos.mutr.positions import resize_padding
 
 Size = tuple[int, int]
-THINNING = (8, 4, 2, 1)  # of the self-attention's grid at strides 4, 8, 16, 32
+SUBSAMPLING = (8, 4, 2, 1)  # of the self-attention's grid at strides 4, 8, 16, 32
 
 
 def as_maps(tokens: Tensor, size: Size) -> Tensor:
@@ -29,7 +31,10 @@ def as_tokens(maps: Tensor, batch: int) -> Tensor:
 
 
 class CrossModalBlock(nn.Module):
-    """Self-attention over all frames jointly, cross-attention to the words, feed-forward."""
+    """Self-attention over all frames jointly, cross-attention to the words, feed-forward.
+
+    The self-attention works on a grid that is `subsampling` times coarser in height and width.
+    """
 
     def __init__(
         self,
@@ -37,46 +42,49 @@ class CrossModalBlock(nn.Module):
         num_heads: int,
         ffn_dim: int,
         dropout: float,
-        thinning: int,
+        subsampling: int,
         *,
         checkpointing: bool,
     ):
         super().__init__()
-        self.thinning = thinning
+        self.subsampling = subsampling
         self.self_attention = Attention(dim, num_heads, dropout)
         self.self_norm = nn.LayerNorm(dim)
-        self.attention = Attention(dim, num_heads, dropout)
-        self.norm = nn.LayerNorm(dim)
+        self.cross_attention = Attention(dim, num_heads, dropout)
+        self.cross_norm = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, ffn_dim, dropout, checkpointing=checkpointing)
         self.dropout = nn.Dropout(dropout)
 
-    def look_around(
+    def self_attend(
         self, x: Tensor, positions: Tensor, padding: Tensor | None, size: Size
     ) -> Tensor:
-        """x (B, T h w, C), positions (B, h w, C), padding (B, h, w) -> (B, T h w, C)."""
+        """x (B, T h w, C), positions (B, h w, C), padding (B, h, w) -> (B, T h w, C).
+
+        Raises InputError for a map that is smaller than the subsampling factor.
+        """
         batch, (h, w) = len(x), size
-        thin = (h // self.thinning, w // self.thinning)
-        if not all(thin):
-            least = self.thinning
+        coarse = (h // self.subsampling, w // self.subsampling)
+        if not all(coarse):
+            least = self.subsampling
             raise InputError(f"a map of {h}x{w} positions is too small: at least {least}x{least}")
         query = _add_positions(x, positions)
         value = x
-        if self.thinning > 1:
+        if self.subsampling > 1:
             query, value = (
-                as_tokens(F.interpolate(as_maps(tokens, size), size=thin), batch)
+                as_tokens(F.interpolate(as_maps(tokens, size), size=coarse), batch)
                 for tokens in (query, value)
             )
         if padding is not None:
-            padding = resize_padding(padding, thin).flatten(1)  # (B, h w), the same in all frames
+            padding = resize_padding(padding, coarse).flatten(1)  # (B, h w), the same in all frames
             padding = padding.repeat(1, query.shape[1] // padding.shape[1])
         keys_values = self.self_attention.keys_values(query, value)
-        seen = self.self_attention(query, keys_values, padding=padding)
-        if self.thinning > 1:
-            maps = F.interpolate(as_maps(seen, thin), size=size, mode="bilinear")
-            seen = as_tokens(maps, batch)
-        return self.self_norm(x + self.dropout(seen))
+        attended = self.self_attention(query, keys_values, padding=padding)
+        if self.subsampling > 1:
+            maps = F.interpolate(as_maps(attended, coarse), size=size, mode="bilinear")
+            attended = as_tokens(maps, batch)
+        return self.self_norm(x + self.dropout(attended))
 
-    def read(
+    def cross_attend(
         self,
         x: Tensor,
         positions: Tensor,
@@ -84,12 +92,12 @@ class CrossModalBlock(nn.Module):
         word_positions: Tensor,
         word_padding: Tensor | None,
     ) -> Tensor:
-        """x (B or 1, T h w, C), words (B, L, C) -> (B, T h w, C)."""
-        keys_values = self.attention.keys_values(words + word_positions, words)
+        """x (B or 1, T h w, C), words (B, L, C) -> (B, T h w, C), feed-forward included."""
+        keys_values = self.cross_attention.keys_values(words + word_positions, words)
         query = _add_positions(x, positions)
         query = query.expand(len(words), -1, -1)
-        x = x + self.dropout(self.attention(query, keys_values, padding=word_padding))
-        return self.ffn(self.norm(x))
+        x = x + self.dropout(self.cross_attention(query, keys_values, padding=word_padding))
+        return self.ffn(self.cross_norm(x))
 
 
 def _add_positions(x: Tensor, positions: Tensor) -> Tensor:
@@ -100,7 +108,11 @@ def _add_positions(x: Tensor, positions: Tensor) -> Tensor:
 
 
 class PixelLevel(nn.Module):
-    """One level: `enter` does not see the text at stride 4, `leave` needs it."""
+    """One level of the pyramid, in two halves: only the second one needs the text.
+
+    `lateral_tokens`: 1x1 convolution and self-attention. `top_down`: cross-attention, addition of
+    the coarser level, 3x3 convolution.
+    """
 
     def __init__(self, in_dim: int, dim: int, block: CrossModalBlock):
         super().__init__()
@@ -113,13 +125,15 @@ class PixelLevel(nn.Module):
         for convolution in (self.lateral, self.smooth):
             nn.init.kaiming_uniform_(convolution.weight, a=1)
 
-    def enter(self, maps: Tensor, positions: Tensor, padding: Tensor | None, batch: int) -> Tensor:
+    def lateral_tokens(
+        self, maps: Tensor, positions: Tensor, padding: Tensor | None, batch: int
+    ) -> Tensor:
         """maps (B T, C_in, h, w), positions (B, h w, C) -> tokens (B, T h w, C)."""
         h, w = maps.shape[-2:]
         tokens = as_tokens(self.lateral_norm(self.lateral(maps)), batch)
-        return self.block.look_around(tokens, positions, padding, (h, w))
+        return self.block.self_attend(tokens, positions, padding, (h, w))
 
-    def leave(
+    def top_down(
         self,
         tokens: Tensor,
         positions: Tensor,
@@ -128,14 +142,17 @@ class PixelLevel(nn.Module):
         coarser: Tensor | None,
     ) -> Tensor:
         """tokens (B or 1, T h w, C), coarser (B T, C, h', w') -> maps (B T, C, h, w)."""
-        maps = as_maps(self.block.read(tokens, positions, *words), size)
+        maps = as_maps(self.block.cross_attend(tokens, positions, *words), size)
         if coarser is not None:
             maps = maps + F.interpolate(coarser, size=size)
         return F.relu(self.smooth_norm(self.smooth(maps)))
 
 
 class PixelDecoder(nn.Module):
-    """`levels`: strides 4, 8, 16, 32. `in_dim`: channels of the backbone's stride-4 map."""
+    """Cross-modal feature pyramid network over strides 4, 8, 16 and 32 (`levels`, in this order).
+
+    `in_dim`: channels of the backbone's stride-4 map; the other levels read the encoder's memory.
+    """
 
     def __init__(
         self,
@@ -149,22 +166,25 @@ class PixelDecoder(nn.Module):
     ):
         super().__init__()
         settings = (dim, num_heads, ffn_dim, dropout)
-        blocks = [CrossModalBlock(*settings, t, checkpointing=checkpointing) for t in THINNING]
+        blocks = [CrossModalBlock(*settings, s, checkpointing=checkpointing) for s in SUBSAMPLING]
         self.levels = nn.ModuleList(
             PixelLevel(in_dim if i == 0 else dim, dim, block) for i, block in enumerate(blocks)
         )
 
-    def enter_finest(
+    def lateral_finest(
         self, maps: Tensor, positions: Tensor, padding: Tensor | None, batch: int
     ) -> Tensor:
-        """The part of stride 4 that does not see the text: -> tokens (B, T h w, C)."""
+        """The first half of stride 4, which does not depend on the text: -> tokens (B, T h w, C).
+
+        maps (B T, C_in, h, w) of the backbone. Raises InputError for frames that are too small.
+        """
         h, w = maps.shape[-2:]
-        if h < THINNING[0] or w < THINNING[0]:
+        if h < SUBSAMPLING[0] or w < SUBSAMPLING[0]:
             raise InputError(
                 f"frames are too small: their stride-4 map has {h}x{w} positions, at least"
-                f" {THINNING[0]}x{THINNING[0]} are needed (frames of about 32x32 pixels)"
+                f" {SUBSAMPLING[0]}x{SUBSAMPLING[0]} are needed (frames of about 32x32 pixels)"
             )
-        return self.levels[0].enter(maps, positions, padding, batch)
+        return self.levels[0].lateral_tokens(maps, positions, padding, batch)
 
     def forward(
         self,
@@ -175,9 +195,9 @@ class PixelDecoder(nn.Module):
         paddings: list[Tensor | None],
         words: tuple[Tensor, Tensor, Tensor | None],
     ) -> Tensor:
-        """-> (B T, C, h, w) at stride 4.
+        """Features for the mask head: (B T, C, h, w) at stride 4.
 
-        finest: tokens of `enter_finest`; memory: [(B, T, h w, C)] of strides 8, 16, 32;
+        finest: tokens of `lateral_finest`; memory: [(B, T, h w, C)] of strides 8, 16, 32;
         sizes, positions, paddings: of strides 4, 8, 16, 32; words: (B, L, C), their positions and
         padding.
         """
@@ -185,8 +205,10 @@ class PixelDecoder(nn.Module):
         coarser: Tensor | None = None
         for index in (3, 2, 1):
             maps = as_maps(memory[index - 1], sizes[index])
-            tokens = self.levels[index].enter(maps, positions[index], paddings[index], batch)
-            coarser = self.levels[index].leave(
+            tokens = self.levels[index].lateral_tokens(
+                maps, positions[index], paddings[index], batch
+            )
+            coarser = self.levels[index].top_down(
                 tokens, positions[index], sizes[index], words, coarser
             )
-        return self.levels[0].leave(finest, positions[0], sizes[0], words, coarser)
+        return self.levels[0].top_down(finest, positions[0], sizes[0], words, coarser)

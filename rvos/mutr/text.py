@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoTokenizer, RobertaConfig, RobertaModel
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, RobertaConfig, RobertaModel
 
 from rvos import InputError
 from rvos.mutr.positions import sine_words
@@ -29,7 +29,7 @@ class TextFeatures:
         return len(self.words)
 
     def one(self, index: int) -> TextFeatures:
-        """The expression at `index` alone, without its padding."""
+        """Features of the expression at `index` alone, without its padding."""
         length = self.words.shape[1]
         if self.padding is not None:
             length -= int(self.padding[index].sum())
@@ -38,9 +38,9 @@ class TextFeatures:
 
 
 class WordTokenizer(nn.Module):
-    """Whole words as tokens; the vocabulary is built from the data.
+    """Tokenizer whose tokens are whole words; its vocabulary is built from the data.
 
-    It is kept in a buffer of the model, so a checkpoint needs no file beside it.
+    A buffer of the model holds the vocabulary, so a checkpoint is complete without other files.
     """
 
     vocabulary: Tensor
@@ -57,7 +57,10 @@ class WordTokenizer(nn.Module):
         return text.split("\n") if text else []
 
     def add(self, expressions: Iterable[str]) -> int:
-        """Adds the words of the expressions (sorted) that are not known; how many."""
+        """Add the unknown words of the expressions, sorted; returns how many there are.
+
+        Raises InputError when the vocabulary becomes too large.
+        """
         known = self.words()
         new = {word for expression in expressions for word in split_words(expression)}
         new -= set(known)
@@ -86,6 +89,11 @@ def split_words(expression: str) -> list[str]:
 
 
 class TextEncoder(nn.Module):
+    """RoBERTa, and a projection of its hidden states to the model's width.
+
+    `tokenizer`: "words", or the hub name or folder of a RoBERTa tokenizer.
+    """
+
     def __init__(
         self,
         dim: int,
@@ -102,7 +110,9 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.tokenizer_name, self.max_tokens = tokenizer, max_tokens
         self.word_tokenizer = WordTokenizer(vocab_size) if tokenizer == WORDS else None
-        self._hub_tokenizer = None  # read on first use: golden cases bring ids
+        self._hub_tokenizer: PreTrainedTokenizerBase | None = (
+            None  # read on first use: golden cases bring ids
+        )
         config = RobertaConfig(
             vocab_size=vocab_size,
             hidden_size=text_dim,
@@ -127,7 +137,10 @@ class TextEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def tokenize(self, expressions: list[str]) -> tuple[Tensor, Tensor | None]:
-        """-> ids (E, L) int64 and padding (E, L) bool or None."""
+        """Token ids (E, L) int64, and padding (E, L) bool or None.
+
+        Raises InputError for an empty expression and for one with too many tokens.
+        """
         for index, expression in enumerate(expressions):
             if not expression.strip():
                 raise InputError(f"expression {index} of {len(expressions)} is empty")
@@ -148,7 +161,7 @@ class TextEncoder(nn.Module):
         padding = ids == PAD
         return ids, padding if padding.any() else None
 
-    def _hub(self):
+    def _hub(self) -> PreTrainedTokenizerBase:
         if self._hub_tokenizer is None:
             try:
                 self._hub_tokenizer = AutoTokenizer.from_pretrained(self.tokenizer_name)
@@ -160,7 +173,7 @@ class TextEncoder(nn.Module):
         return self._hub_tokenizer
 
     def forward(self, ids: Tensor, padding: Tensor | None) -> TextFeatures:
-        """ids (E, L) int64, padding (E, L) bool -> features of every word."""
+        """ids (E, L) int64, padding (E, L) bool -> features of every token."""
         mask = None if padding is None else (~padding).long()
         hidden = self.roberta(input_ids=ids, attention_mask=mask).last_hidden_state
         words = self.dropout(self.norm(self.projection(hidden)))

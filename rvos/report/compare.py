@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rvos import InputError
-from rvos.entry import CONFIG_DIR, flat
+from rvos.app.entry import CONFIG_DIR, flat
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.run import SCORES, Run, changes
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from rvos.inputs import Job
 from rvos.masks import read_json
 from rvos.report.run import SCORES, Run, changes
 from rvos.report.strips import FramePath, draw_strip, spread
+from rvos.score.inputs import Job
 
 
 def log_evaluation(

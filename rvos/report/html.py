@@ -16,11 +16,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.progress import track as progress
 
 from rvos import InputError, __version__, list_problems
-from rvos.inputs import Job
 from rvos.masks import Track, iou, read_json, write_bytes
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.run import SCORES, Run, changes
 from rvos.report.strips import FramePath, Pixels, Strip, draw_strip, spread
+from rvos.score.inputs import Job
 
 HIGHLIGHTS = 4  # gains and losses shown above the table
 _WEBP_QUALITY = 72

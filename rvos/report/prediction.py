@@ -7,8 +7,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from rvos.data.mevis import Video
-from rvos.frames import Frames
+from rvos.data.frames import Frames
+from rvos.data.split import Video
 from rvos.masks import Track, decode, write_bytes
 
 

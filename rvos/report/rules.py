@@ -8,10 +8,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rvos.evaluation import ExpressionResult
 from rvos.refine import Rule
 from rvos.report.tables import write_csv
-from rvos.score import Summary
+from rvos.score.evaluate import ExpressionResult
+from rvos.score.measures import Summary
 
 _HEADER = ["rule", "window", "tau", "box_ratio", "J", "F", "J&F", "frames_kept_coarse", "sha256"]
 

@@ -11,7 +11,7 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from rvos import InputError, list_problems
-from rvos.entry import SETTINGS_FILE
+from rvos.app.entry import SETTINGS_FILE
 from rvos.masks import FileError, read_json
 
 SCORES = ("J", "F", "J&F")

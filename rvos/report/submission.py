@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.progress import track as progress
 
 from rvos import InputError, list_problems
-from rvos.data.mevis import Split, Video, check_track, read_split
+from rvos.data.mevis import read_split
+from rvos.data.split import Split, Video, check_track
 from rvos.masks import FileError, Track, TrackFiles, decode
 
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -12,11 +12,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rvos.evaluation import ExpressionResult
 from rvos.masks import write_bytes, write_json
 from rvos.refine import Vote
 from rvos.report.bootstrap import Bootstrap
-from rvos.score import Summary
+from rvos.score.evaluate import ExpressionResult
+from rvos.score.measures import Summary
 
 
 @dataclass(frozen=True)

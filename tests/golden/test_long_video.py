@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 import torch
 from mutr_case import build, fill
-from omegaconf import OmegaConf
 
-from rvos.clip_plan import cut, released_script_lengths
-from rvos.coarse import CoarseSettings, answer
-from rvos.entry import CONFIG_DIR
+from rvos.coarse.clips import cut, released_script_lengths
+from rvos.coarse.segment import CoarseSettings, segment_clips
+from rvos.data.frames import fit, normalise, resize_frame
 from rvos.masks import decode
-from rvos.resized_frames import normalise, resize_frame, resized_size
 
 SAMPLING = {"interleaved": ("strided", "per_clip"), "no_sampling": ("contiguous", "long_term")}
 MAX_PIXELS, MAX_SCORE = 3, 1e-5  # README.md, tolerances
@@ -35,12 +33,8 @@ class GoldenFrames:
 
 def settings_for(mode, config, **changes):
     sampling, query = SAMPLING[mode]
-    values = OmegaConf.to_container(
-        OmegaConf.load(CONFIG_DIR / "coarse" / "mutr.yaml"), resolve=False
-    )
-    del values["name"], values["path"]
-    values |= {"sampling": sampling, "query": query, "clip_length": config["sub_video_len"]}
-    return CoarseSettings(**values | changes)
+    values = {"sampling": sampling, "query": query, "clip_length": config["sub_video_len"]}
+    return CoarseSettings.preset("mutr", **values | changes)
 
 
 @cache
@@ -59,7 +53,9 @@ def answers(golden_file, mode, plans):
         ids, attended = fill.pad_ids([fill.token_ids(n, seed=seed) for n, seed in captions])
         return model.encode_tokens(ids, attended == 0)
 
-    return answer(model, GoldenFrames(config), encode_text, plans, settings_for(mode, config))
+    return segment_clips(
+        model, GoldenFrames(config), encode_text, plans, settings_for(mode, config)
+    )
 
 
 def check(found, expected, size):
@@ -109,8 +105,8 @@ def test_preprocess(probed_file):
     for size, probe in content["preprocess"].items():
         height, width = (int(side) for side in size.split("x"))
         image = fill.image_u8(height, width, probe["seed"])
-        resized = resize_frame(image, resized_size((height, width), short_side))
-        frame = normalise(torch.from_numpy(resized.copy())[None])[0]  # (3, h, w)
+        resized = resize_frame(image, fit((height, width), short_side))
+        frame = normalise(torch.from_numpy(resized.copy()).permute(2, 0, 1))  # (3, h, w)
         expected = probe["out"]
         found = fill.summarize(frame, len(expected["values"]))
         assert found["shape"] == expected["shape"], size

@@ -2,23 +2,24 @@
 
 import json
 import shutil
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from hydra.errors import ConfigCompositionException
 from PIL import Image
 
-from rvos import InputError
+from rvos import CONFIG_DIR, InputError, preset
+from rvos.app.entry import build
+from rvos.data.formats import find_truth, open_split
+from rvos.data.frames import FrameFolder
 from rvos.data.mevis import read_split
-from rvos.frames import FrameFolder
-from rvos.masklets.oracle import Oracle
-from rvos.masklets.stage import FlowMethod, make_masklets
+from rvos.masklets import Flow, Oracle
 from rvos.masks import area, decode, encode, iou, write_json
+from rvos.stages.devices import OneDevice, Place
+from rvos.stages.store import Stores
 
-CONF = Path(__file__).parents[2] / "conf"
 SIZE = (40, 60)
 NUM_FRAMES = 6
 
@@ -61,18 +62,31 @@ def root(tmp_path):
     return tmp_path
 
 
-@cache
-def stage(name, *overrides):
-    with initialize_config_dir(str(CONF / "masklets"), version_base="1.3"):
-        config = compose(name, overrides=[o.removeprefix("masklets.") for o in overrides])
-    return make_masklets(**OmegaConf.to_container(config, resolve=True))
+def source(name, *overrides):
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        config = compose("eval", [f"masklets={name}", *overrides, "output_dir=x"])
+    return build(config.masklets)
 
 
-def run(root, name, *overrides, **options):
-    split = read_split(root / "data", "valid_u")
-    return stage(name, *overrides).run(
-        split, data_name="made", stores=options.pop("stores", root / "stores"), **options
-    )
+class Rank(OneDevice):
+    """One of several processes, called one after the other; `names` is what the first one says."""
+
+    def __init__(self, rank, world_size, names):
+        super().__init__()
+        self.rank, self.world_size, self.names = rank, world_size, names
+
+    def run(self, work):
+        place = Place()
+        place.rank, place.world_size = self.rank, self.world_size
+        place.from_first = lambda names: self.names
+        return work(place)
+
+
+def run(root, name, *overrides, stores=None, devices=None, format="mevis"):
+    split = open_split(format, root / "data", "valid_u")
+    truth = find_truth(format, split)
+    where = Stores(stores or root / "stores", "made")
+    return source(name, *overrides).tracks(split, where, devices or OneDevice(), truth)
 
 
 def files_of(folder):
@@ -117,7 +131,7 @@ def test_oracle_errors_are_seeded_and_of_the_size_asked_for(root):
     swapped = make(swap=1.0)
     assert [swapped[0][0], swapped[1][0]] == [exact[1][0], exact[0][0]]
     assert [swapped[0][1], swapped[1][1]] == [exact[0][1], exact[1][1]]
-    with pytest.raises(InputError, match="oracle.drop=2"):
+    with pytest.raises(InputError, match="oracle.drop: expected .*got 2"):
         make(drop=2)
 
 
@@ -146,7 +160,8 @@ def test_flow_finds_what_moves(root):
     assert area(masklets["cat"][0][0]) == decode(masklets["cat"][0][0]).sum()
 
 
-def test_plan_is_printed_and_a_second_run_does_nothing(root, capsys, monkeypatch):
+def test_plan_is_printed_and_a_second_run_does_nothing(root, capsys, caplog, monkeypatch):
+    caplog.set_level("INFO")
     run(root, "oracle")
     out = capsys.readouterr().out
     assert "3 videos, 6 expressions, 5 (video, noun) runs, 18 frames" in out
@@ -154,7 +169,7 @@ def test_plan_is_printed_and_a_second_run_does_nothing(root, capsys, monkeypatch
     before = files_of(root / "stores")
     monkeypatch.setattr(Oracle, "tracks", None)
     run(root, "oracle")
-    assert "cached: 5 runs; to do: 0 runs in 0 videos, 0 frames" in capsys.readouterr().out
+    assert "all 3 videos are in" in caplog.text
     assert files_of(root / "stores") == before
 
 
@@ -163,21 +178,26 @@ def test_any_number_of_processes_writes_the_same_files(root):
     run(root, "flow", stores=root / "one")
     split = read_split(root / "data", "valid_u")
     made = []
-    original = FlowMethod.make
+    original = Flow.make
     try:
-        FlowMethod.make = lambda self, task, frames: (
+        Flow.make = lambda self, task, frames: (
             made.append(task.video.name) or original(self, task, frames)
         )
         for rank in reversed(range(4)):  # one more than there are videos, in any order
-            run(root, "flow", stores=root / "four", rank=rank, world_size=4)
+            run(
+                root,
+                "flow",
+                stores=root / "four",
+                devices=Rank(rank, 4, [v.name for v in split.videos]),
+            )
     finally:
-        FlowMethod.make = original
+        Flow.make = original
     assert sorted(made) == [v.name for v in split.videos]
     assert files_of(root / "one") == files_of(root / "four")
 
 
 def test_a_killed_run_goes_on_where_it_was(root, monkeypatch):
-    original, seen = FlowMethod.make, []
+    original, seen = Flow.make, []
 
     def fails_at_the_second(self, task, frames):
         seen.append(task.video.name)
@@ -185,7 +205,7 @@ def test_a_killed_run_goes_on_where_it_was(root, monkeypatch):
             raise KeyboardInterrupt
         return original(self, task, frames)
 
-    monkeypatch.setattr(FlowMethod, "make", fails_at_the_second)
+    monkeypatch.setattr(Flow, "make", fails_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         run(root, "flow")
     first = list(seen)
@@ -201,9 +221,9 @@ def test_a_noun_corrected_by_hand_makes_only_what_is_missing(root, monkeypatch):
     assert nouns == found.nouns
     nouns["b"]["0"] = "kitten"
     path.write_text(json.dumps(nouns))
-    original, made = FlowMethod.make, []
+    original, made = Flow.make, []
     monkeypatch.setattr(
-        FlowMethod,
+        Flow,
         "make",
         lambda self, task, frames: (
             made.append((task.video.name, task.wanted)) or original(self, task, frames)
@@ -226,12 +246,14 @@ def test_other_settings_are_another_store(root):
     first = run(root, "flow").origin
     assert run(root, "flow", "masklets.flow.difference=30").origin != first
     assert run(root, "oracle").origin != first
-    assert run(root, "flow", "masklets.oracle.drop=0.5").origin == first  # not of this choice
+    with pytest.raises(ConfigCompositionException, match="oracle"):  # not of this choice
+        run(root, "flow", "masklets.oracle.drop=0.5")
 
 
 def test_files_are_taken_as_they_are(root):
     store = Path(run(root, "oracle").origin)
-    given = run(root, "files", f"masklets.path={store}")
+    nouns = next((root / "stores/nouns").rglob("nouns.json"))
+    given = run(root, "files", f"masklets.path={store}", f"masklets.nouns={nouns}")
     assert given.origin == "unknown origin" and sorted(given.tracks.videos()) == ["a", "b", "c"]
     with pytest.raises(InputError, match="masklets.path: expected a file or folder"):
         run(root, "files")
@@ -245,14 +267,14 @@ def test_files_are_taken_as_they_are(root):
 def test_missing_frames_of_all_videos_are_reported_before_the_work(root):
     shutil.rmtree(root / "data/valid_u/JPEGImages/b")
     (root / "data/valid_u/JPEGImages/c/00003.jpg").unlink()
-    with pytest.raises(InputError, match=r"(?s)Frames missing \(2\).*b: no such.*00003.jpg"):
+    with pytest.raises(InputError, match=r"(?s)cannot be made \(2\).*b: no such.*00003.jpg"):
         run(root, "flow")
     assert not list((root / "stores/masklets").rglob("*.json.gz"))
 
 
 def test_a_video_that_cannot_be_decoded_does_not_stop_the_others(root):
     (root / "data/valid_u/JPEGImages/a/00004.jpg").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(InputError, match=r"(?s)without masklets; the others are done \(1\).*00004"):
+    with pytest.raises(InputError, match=r"(?s)cannot be read; the other videos are done.*00004"):
         run(root, "flow")
     assert sorted(p.name for p in (root / "stores/masklets").rglob("*.json.gz")) == [
         "b.json.gz",
@@ -261,28 +283,17 @@ def test_a_video_that_cannot_be_decoded_does_not_stop_the_others(root):
 
 
 def test_nothing_found_is_an_empty_list_and_said(root, monkeypatch, caplog):
-    monkeypatch.setattr(
-        FlowMethod, "make", lambda self, task, frames: {noun: [] for noun in task.wanted}
-    )
+    monkeypatch.setattr(Flow, "make", lambda self, task, frames: {noun: [] for noun in task.wanted})
     found = run(root, "flow")
     assert found.tracks.read("b") == {"cat": []}
     assert "found no instance" in caplog.text and "b: cat" in caplog.text
 
 
-def test_every_choice_has_the_same_keys():
-    keys = {}
-    for path in sorted((CONF / "masklets").glob("*.yaml")):
-        with initialize_config_dir(str(CONF / "masklets"), version_base="1.3"):
-            config = compose(path.stem)
-        assert config.name == path.stem
-        keys[path.stem] = _keys(OmegaConf.to_container(config))
-    assert len(keys) == 4 and all(k == keys["sam2"] for k in keys.values())
-
-
-def _keys(value, name=""):
-    if not isinstance(value, dict):
-        return {name}
-    return {k for key, item in value.items() for k in _keys(item, f"{name}.{key}")}
+def test_a_choice_has_its_own_keys_only():
+    common = {"_target_", "name", "noun", "nouns"}
+    assert set(preset("masklets", "flow")) == common | {"flow"}
+    assert set(preset("masklets", "oracle")) == common | {"oracle"}
+    assert set(preset("masklets", "files")) == {"_target_", "name", "path", "nouns"}
 
 
 def test_frames_are_decoded_once(root, monkeypatch):

@@ -10,10 +10,10 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from rvos.app.entry import CONFIG_DIR
 from rvos.data.mevis import Annotations, read_split
-from rvos.entry import CONFIG_DIR
-from rvos.inputs import Inputs, open_tracks, read_nouns
 from rvos.masks import encode, write_json
+from rvos.score.inputs import Inputs, open_tracks, read_nouns
 
 ROOT = CONFIG_DIR.parent
 NUM_FRAMES = 12

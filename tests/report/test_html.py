@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from rvos import InputError
-from rvos.entry import CONFIG_DIR
+from rvos.app.entry import CONFIG_DIR
 from rvos.masks import encode
 from rvos.report.html import check_report, write_report
 from rvos.report.run import Run

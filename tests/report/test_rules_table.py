@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from rvos.ablation import Hashes, grid
-from rvos.evaluation import evaluate
 from rvos.refine import KeepCoarse, SlidingVote, Vote
 from rvos.report.html import write_report
 from rvos.report.rules import write_rules
 from rvos.report.run import Run
+from rvos.score.ablation import Hashes, grid
+from rvos.score.evaluate import evaluate
 
 
 def test_rows_are_those_of_single_runs_and_stand_in_the_report(tiny, tmp_path, report_settings):

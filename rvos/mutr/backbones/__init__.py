@@ -1,9 +1,11 @@
-"""Backbones: frames -> feature maps of strides 4, 8, 16, 32. They do not see the text.
+"""Backbones: frames -> feature maps of strides 4, 8, 16, 32. They do not depend on the text.
 
 A backbone is a module with `channels` (of the four maps) and `forward(frames (B, T, 3, H, W)) ->
-[(B T, C_i, h_i, w_i)] * 4`. With `checkpointing`, activations of its blocks are computed again in
-the backward pass instead of being kept.
+[(B T, C_i, h_i, w_i)] * 4`. With `checkpointing`, the backward pass recomputes the activations of
+its blocks.
 """
+
+from importlib import import_module
 
 from rvos import InputError
 from rvos.mutr.backbones.base import Backbone
@@ -17,7 +19,10 @@ NAMES = (*RESNETS, *SWINS, *VIDEO_SWINS, *CONVNEXTS, *CONVMAES)
 
 
 def build_backbone(name: str, *, checkpointing: bool) -> Backbone:
-    """`swin_l_p4w7`, as the official options call it, is `swin_l`."""
+    """The backbone of a name, or of the dotted name of a class (docs/extending.md).
+
+    `swin_l_p4w7`, as the official options call it, is `swin_l`. Raises InputError.
+    """
     name = name.removesuffix("_p4w7")
     if name in RESNETS:
         from rvos.mutr.backbones.resnet import FrozenResNet, TinyResNet
@@ -41,4 +46,11 @@ def build_backbone(name: str, *, checkpointing: bool) -> Backbone:
         from rvos.mutr.backbones.convmae import ConvMAE
 
         return ConvMAE(name, checkpointing=checkpointing)
-    raise InputError(f"model.backbone={name}: expected one of {', '.join(NAMES)}")
+    expected = f"expected one of {', '.join(NAMES)}, or the dotted name of a class of your own"
+    if "." not in name:
+        raise InputError(f"model.backbone={name}: {expected}")
+    module, _, cls = name.rpartition(".")
+    try:
+        return getattr(import_module(module), cls)(checkpointing=checkpointing)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"model.backbone={name}: {expected}: {error}") from None

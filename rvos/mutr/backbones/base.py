@@ -1,4 +1,4 @@
-"""What every backbone has, and the switch between keeping and recomputing activations."""
+"""The interface of all backbones, and the choice between keeping and recomputing activations."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -9,6 +9,11 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Backbone(nn.Module, ABC):
+    """A network that turns frames into four feature maps, of strides 4, 8, 16 and 32.
+
+    `checkpointing`: the backward pass recomputes the activations inside each block.
+    """
+
     channels: tuple[int, int, int, int]  # of the maps of strides 4, 8, 16, 32
 
     def __init__(self, *, checkpointing: bool):
@@ -20,11 +25,11 @@ class Backbone(nn.Module, ABC):
         """frames (B, T, 3, H, W) -> [(B T, C_i, h_i, w_i)] of strides 4, 8, 16, 32."""
 
     def index_buffers(self) -> dict[str, Tensor]:
-        """Constants that official files hold and this module does not: own name -> tensor."""
+        """Constants that official files hold and this module does not: {own name: tensor}."""
         return {}
 
     def run(self, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """block(x), activations inside dropped and computed again if checkpointing."""
+        """Output of `block(x)`; with checkpointing, its activations are recomputed when needed."""
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(block, x, use_reentrant=False)
         return block(x)

@@ -24,6 +24,8 @@ SIZES = {
 
 
 class PatchEmbed(nn.Module):
+    """Strided convolution that makes one token of `size` x `size` positions; LayerNorm, GELU."""
+
     def __init__(self, in_dim: int, dim: int, size: int):
         super().__init__()
         self.proj = nn.Conv2d(in_dim, dim, size, stride=size)
@@ -35,6 +37,8 @@ class PatchEmbed(nn.Module):
 
 
 class ConvMlp(nn.Module):
+    """Feed-forward network of a `ConvBlock`: 1x1 convolutions, hidden width 4 C."""
+
     def __init__(self, dim: int):
         super().__init__()
         self.fc1 = nn.Conv2d(dim, 4 * dim, 1)
@@ -107,7 +111,10 @@ def _distances(table: Tensor, size: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """`window`: side of the windows, 0 for the whole map."""
+    """A transformer block of the third stage, pre-norm.
+
+    `window`: side of the attention's windows in positions; 0: attention over the whole map.
+    """
 
     def __init__(self, dim: int, num_heads: int, window: int, drop_path: float):
         super().__init__()
@@ -135,7 +142,10 @@ class Block(nn.Module):
 
 
 class ConvMAE(Backbone):
-    """Nothing is padded: the stride-4 map has floor(H / 4) rows."""
+    """Two convolutional stages, a ViT, and its output pooled to stride 32.
+
+    Frames are not padded: the stride-4 map has floor(H / 4) rows.
+    """
 
     def __init__(self, name: str, *, checkpointing: bool):
         super().__init__(checkpointing=checkpointing)

@@ -1,4 +1,4 @@
-"""ConvNeXt from timm, a norm on every stage's output."""
+"""ConvNeXt from timm, with a norm on every stage's output."""
 
 from timm.models import convnext
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ SIZES = {
 
 
 class ConvNeXt(Backbone):
-    """Nothing is padded: the stride-4 map has floor(H / 4) rows."""
+    """timm's ConvNeXt. Frames are not padded: the stride-4 map has floor(H / 4) rows."""
 
     def __init__(self, name: str, *, checkpointing: bool):
         super().__init__(checkpointing=checkpointing)

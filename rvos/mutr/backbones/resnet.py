@@ -12,7 +12,7 @@ from rvos.mutr.backbones.base import Backbone
 
 
 class FrozenResNet(Backbone):
-    """torchvision's ResNet, batch norms frozen (eps 1e-5), stem and first stage not trained."""
+    """torchvision's ResNet with frozen batch norms (eps 1e-5), stem and first stage."""
 
     channels = (256, 512, 1024, 2048)
 

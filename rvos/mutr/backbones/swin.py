@@ -23,7 +23,7 @@ SIZES = {
 
 
 class Block(SwinTransformerBlock):
-    """timm shifts a map and pads it then; the official model pads it and shifts it then."""
+    """timm's block, but it pads the map before it shifts it, as the official model does."""
 
     def _attn(self, x: Tensor) -> Tensor:
         """x (F, h, w, C) -> (F, h, w, C)."""
@@ -40,6 +40,8 @@ class Block(SwinTransformerBlock):
 
 
 class Swin(Backbone):
+    """Swin Transformer with windows of 7 x 7; frames are padded to multiples of 4 pixels."""
+
     def __init__(self, name: str, *, checkpointing: bool):
         super().__init__(checkpointing=checkpointing)
         width, depths, heads, drop_path = SIZES[name]

@@ -1,4 +1,4 @@
-"""Video Swin from torchvision's parts: windows over frames too."""
+"""Video Swin from torchvision's parts: its windows extend over neighbouring frames."""
 
 from einops import rearrange
 from torch import Tensor, nn
@@ -15,7 +15,10 @@ SIZES = {
 
 
 class VideoSwin(Backbone):
-    """Patches of one frame, windows of 8 x 7 x 7 that shrink with a small axis; no output norm."""
+    """Video Swin Transformer with patches of a single frame and no norm on its outputs.
+
+    Windows have 8 frames and 7 x 7 positions; on an axis that is shorter, they shrink to it.
+    """
 
     def __init__(self, name: str, *, checkpointing: bool):
         super().__init__(checkpointing=checkpointing)

@@ -1,0 +1,1 @@
+"""How the programs start, and the commands beside them."""

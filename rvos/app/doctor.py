@@ -1,0 +1,265 @@
+"""Check of this machine: what is installed and found, and what to do about the rest.
+
+`python -m rvos doctor` prints one line for each finding. Its exit status is 1 if something is
+missing without which eval.py cannot run on given masks.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from omegaconf import DictConfig, OmegaConf
+from packaging.requirements import Requirement
+from rich.console import Console
+
+from rvos import CONFIG_DIR, __version__
+from rvos.masks import find_json
+
+_SPLITS = ("train", "valid_u", "valid", "test")
+_EXTRAS = {
+    "models": "training and networks: make setup",
+    "sam2": "masklets.tracker=sam2_package: make setup",
+    "nouns": "masklets.noun.method=benepar or spacy: pip install -e '.[nouns]'",
+    "bench": "benchmarks/scoring.py: pip install -e '.[bench]'",
+    "dev": "tests: pip install -e '.[dev]'",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check: what is ok, `absent` (something optional) or `needed` (missing)."""
+
+    state: Literal["ok", "absent", "needed"]
+    what: str
+    detail: str
+
+
+def findings() -> Iterator[Finding]:
+    """All findings: packages, devices, programs, datasets, weights."""
+    yield Finding("ok", "rvos", f"{__version__}, {CONFIG_DIR.parent}")
+    yield Finding("ok", "Python", f"{platform.python_version()} on {platform.platform()}")
+    yield from _packages()
+    yield from _devices()
+    yield from _programs()
+    paths = OmegaConf.load(CONFIG_DIR / "paths.yaml")
+    assert isinstance(paths, DictConfig)
+    yield from _data(Path(paths.data))
+    yield from _weights(Path(paths.weights))
+
+
+def _packages() -> Iterator[Finding]:
+    """The packages that pyproject.toml names, in the order of its groups."""
+    try:
+        requirements = importlib.metadata.requires("rvos") or []
+    except importlib.metadata.PackageNotFoundError:
+        requirements = _requirements_of_the_checkout()
+    seen = set()
+    for text in requirements:
+        requirement = Requirement(text)
+        if requirement.name in seen:  # in two groups
+            continue
+        seen.add(requirement.name)
+        match = re.search(r"extra == ['\"](\w+)", str(requirement.marker))
+        extra = match[1] if match else None
+        todo = _EXTRAS.get(extra, f"pip install -e '.[{extra}]'") if extra else "make setup"
+        missing: Literal["absent", "needed"] = "absent" if extra else "needed"
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(missing, requirement.name, f"not installed; for {todo}")
+            continue
+        if requirement.specifier.contains(version, prereleases=True):
+            yield Finding("ok", requirement.name, version)
+        else:
+            detail = f"{version}, but {requirement.specifier} is needed; for {todo}"
+            yield Finding(missing, requirement.name, detail)
+
+
+def _requirements_of_the_checkout() -> list[str]:
+    """The requirements in pyproject.toml, for a checkout that is not installed as a package."""
+    import tomllib
+
+    project = tomllib.loads((CONFIG_DIR.parent / "pyproject.toml").read_text())["project"]
+    optional = [
+        f'{requirement}; extra == "{extra}"'
+        for extra, requirements in project["optional-dependencies"].items()
+        for requirement in requirements
+    ]
+    return [*project["dependencies"], *optional]
+
+
+def _devices() -> Iterator[Finding]:
+    cores = len(os.sched_getaffinity(0))
+    yield Finding("ok", "CPU", f"{cores} cores")
+    if importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        built = torch.version.cuda or "none"
+        yield Finding(
+            "absent",
+            "GPU",
+            f"none that torch {torch.__version__} (CUDA {built}) can "
+            "use; networks run on the CPU, the full models slowly",
+        )
+    for i in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(i)
+        bf16 = "" if torch.cuda.is_bf16_supported() else ", no bf16: trainer.precision=32-true"
+        yield Finding(
+            "ok",
+            f"GPU {i}",
+            f"{device.name}, {device.total_memory / 2**30:.0f} GiB, "
+            f"compute capability {device.major}.{device.minor}{bf16}",
+        )
+
+
+def _programs() -> Iterator[Finding]:
+    if importlib.util.find_spec("av") is not None:
+        import av
+
+        if "libx264" in av.codecs_available:
+            yield Finding("ok", "H.264", "PyAV writes videos that browsers play")
+        else:
+            yield Finding(
+                "absent",
+                "H.264",
+                "this PyAV has no libx264; predict.py needs it: pip install --force-reinstall av",
+            )
+    for module, what, todo in (
+        ("mmcv", "mmcv", "only for model.deform_attn=mmcv, its CUDA kernel"),
+        (
+            "hydra_plugins.hydra_submitit_launcher",
+            "SLURM launcher",
+            "only for hydra/launcher=slurm: pip install hydra-submitit-launcher",
+        ),
+    ):
+        try:
+            found = importlib.util.find_spec(module) is not None
+        except ModuleNotFoundError:  # of the parent package
+            found = False
+        yield Finding("ok", what, "installed") if found else Finding("absent", what, todo)
+    if shutil.which("chromium") and shutil.which("chromedriver"):
+        yield Finding("ok", "Chromium", "the tests of the report's page can run")
+    else:
+        yield Finding(
+            "absent",
+            "Chromium",
+            "only for the tests of the report's page: Debian's chromium and chromium-driver",
+        )
+    mode = os.environ.get("WANDB_MODE")
+    yield Finding(
+        "ok",
+        "W&B",
+        f"WANDB_MODE={mode}" if mode else "logger=wandb needs `wandb login`, or WANDB_MODE=offline",
+    )
+
+
+def _data(folder: Path) -> Iterator[Finding]:
+    """The splits of each dataset below paths.data."""
+    where = f"{folder.resolve()} (RVOS_DATA)"
+    sets = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    found = False
+    for root in sets:
+        for split in sorted(p.name for p in root.iterdir() if p.is_dir()):
+            if find_json(root / split / "meta_expressions.json") is None:
+                continue
+            found = True
+            parts = ["expressions"]
+            parts += ["ground truth"] * (find_json(root / split / "mask_dict.json") is not None)
+            parts += ["images"] * (root / split / "JPEGImages").is_dir()
+            missing = "" if "images" in parts else "; no JPEGImages: only given masks can be used"
+            yield Finding("ok", f"data {root.name}/{split}", ", ".join(parts) + missing)
+    if not found:
+        yield Finding(
+            "absent",
+            "data",
+            f"no data set in {where}; docs/data.md says how to get "
+            f"MeViS there as mevis/{{{','.join(_SPLITS)}}}",
+        )
+
+
+def _weights(folder: Path) -> Iterator[Finding]:
+    """Files in paths.weights, the demo's weights, Hugging Face weights, the noun parser's model.
+
+    Hugging Face weights are those that the settings name; the parser's model is where NLTK looks.
+    """
+    files = (
+        sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+    )
+    for path in files:
+        if path.is_file():
+            yield Finding("ok", f"weights {path.name}", f"{path.stat().st_size / 2**20:.0f} MiB")
+        else:
+            yield Finding("ok", f"weights {path.name}/", f"{sum(1 for _ in path.iterdir())} files")
+    if not files:
+        yield Finding(
+            "absent",
+            "weights",
+            f"nothing in {folder.resolve()} (RVOS_WEIGHTS); "
+            "docs/weights.md says where each official file comes from. `make demo` "
+            "trains a small model of its own",
+        )
+    demo = CONFIG_DIR.parent / "checkpoints" / "mutr_tiny_demo.pth"
+    if demo.is_file():
+        yield Finding("ok", "demo's weights", "predict.py and make demo; synthetic shapes only")
+    else:
+        yield Finding("absent", "demo's weights", f"{demo} is part of the repository")
+    yield from _hub_weights()
+    if importlib.util.find_spec("nltk") is not None:
+        import nltk.data
+
+        try:
+            nltk.data.find("models/benepar_en3")
+            yield Finding("ok", "benepar_en3", "masklets.noun.method=benepar can be used")
+        except LookupError:
+            todo = "python -c 'import benepar; benepar.download(\"benepar_en3\")'"
+            detail = f"only for masklets.noun.method=benepar: {todo}"
+            yield Finding("absent", "benepar_en3", detail)
+
+
+def _hub_weights() -> Iterator[Finding]:
+    """Whether the default names in conf/ are folders, or are in the local Hugging Face cache."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    sam2 = OmegaConf.load(CONFIG_DIR / "masklets" / "sam2.yaml")
+    mutr = OmegaConf.load(CONFIG_DIR / "model" / "mutr.yaml")
+    for what, key, name in (
+        ("SAM 2", "masklets.weights", sam2.weights),
+        ("Grounding DINO", "masklets.detect.weights", sam2.detect.weights),
+        ("RoBERTa's tokenizer", "model.tokenizer", mutr.tokenizer),
+    ):
+        if Path(name).is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str):
+            yield Finding("ok", what, name)
+        else:
+            yield Finding(
+                "absent",
+                what,
+                f"{name} is not in the Hugging Face cache: loaded at the "
+                f"first use where there is a network, or give {key}=FOLDER "
+                "(docs/weights.md)",
+            )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Say what is installed and found on this machine, and what to do about the rest."""
+    parser = argparse.ArgumentParser(prog="python -m rvos doctor", description=main.__doc__)
+    parser.parse_args(arguments)
+    console = Console(highlight=False)
+    marks = {"ok": "[green]ok[/]     ", "absent": "[yellow]-[/]      ", "needed": "[red]MISSING[/]"}
+    found = []
+    for finding in findings():
+        found.append(finding)
+        detail = finding.detail.replace("[", r"\[")
+        console.print(f"{marks[finding.state]}  {finding.what:<28} {detail}", soft_wrap=True)
+    return int(any(finding.state == "needed" for finding in found))

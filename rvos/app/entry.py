@@ -1,0 +1,170 @@
+"""How the entry points start: composed config in, one clear error and exit status out."""
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rvos import CONFIG_DIR, InputError
+from rvos.masks import FileError
+from rvos.stages.devices import Devices, OneDevice, TrainerDevices
+
+Task = Callable[[DictConfig], Any]
+
+
+def entry_point(
+    config_name: str, *, sentences: Sequence[str] = ()
+) -> Callable[[Task], Callable[[], Any]]:
+    """Decorate `task(cfg)`: Hydra composes `conf/<config_name>.yaml` and calls it.
+
+    Users' mistakes end in one message on stderr and exit status 1, without a traceback. What the
+    task returns is what a Hydra sweeper optimises. Values of the keys `sentences` are taken as
+    typed, whatever characters they hold.
+    """
+
+    def decorate(task: Task) -> Callable[[], Any]:
+        @functools.wraps(task)
+        def job(cfg: DictConfig) -> Any:
+            # What is derived from read-only data goes there too, in all processes of this run.
+            os.environ["RVOS_STORES"] = str(cfg.paths.stores)
+            try:
+                return task(cfg)
+            except (InputError, FileError) as error:
+                _fail(error)
+
+        composed = hydra.main(
+            version_base="1.3", config_path=str(CONFIG_DIR), config_name=config_name
+        )(job)
+
+        @functools.wraps(task)
+        def main() -> Any:
+            sys.argv[1:] = [quote_sentence(arg, sentences) for arg in sys.argv[1:]]
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the handlers below
+            try:
+                return composed()
+            except (HydraException, OmegaConfBaseException) as error:
+                _fail(error)
+            except OSError as error:  # Hydra makes the run folder before the task starts
+                if not _made_by_hydra(error):
+                    raise
+                _fail(f"output_dir: cannot write to {error.filename}: {error.strerror}")
+
+        return main
+
+    return decorate
+
+
+def _made_by_hydra(error: OSError) -> bool:
+    """Whether an error comes from Hydra's own making of the run folder, not from the task."""
+    trace, names = error.__traceback__, []
+    while trace is not None:
+        names.append(trace.tb_frame.f_code.co_name)
+        trace = trace.tb_next
+    return error.filename is not None and "job" not in names
+
+
+def build(node: DictConfig, *, keep: Sequence[str] = ()) -> Any:
+    """Instantiate the object that a choice of a config group describes.
+
+    `name` is the label of the choice; it becomes an argument only if `keep` contains it. Raises
+    InputError (SettingsError for values out of range) instead of Hydra's exception.
+    """
+    settings = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(settings, dict)
+    if "name" not in keep:
+        settings.pop("name", None)
+    try:
+        return instantiate(settings)
+    except InstantiationException as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+            if isinstance(cause, InputError | FileError):
+                raise cause from None
+        raise InputError(f"{settings.get('_target_')}: {cause}") from None
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain values, each setting once."""
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(settings, dict)
+    settings.get("coarse", {}).pop("model", None)  # stands at the top level
+    return {str(key): value for key, value in settings.items()}
+
+
+def devices_of(cfg: DictConfig, *, uses_gpu: bool) -> Devices:
+    """Lightning's devices where a network or several devices are used, else this process alone.
+
+    The latter needs no torch. Raises InputError as `check_ranks`.
+    """
+    if not uses_gpu and cfg.trainer.devices in (1, "1") and cfg.trainer.num_nodes == 1:
+        return OneDevice()
+    from rvos.stages.lightning import make_trainer
+
+    trainer = make_trainer(cfg.trainer, logger=False, enable_checkpointing=False)
+    check_ranks(trainer.world_size)
+    return TrainerDevices(trainer)
+
+
+def quote_sentence(argument: str, keys: Sequence[str]) -> str:
+    """`key=any text` as Hydra's grammar wants it quoted, for the given keys; others unchanged."""
+    key, equals, text = argument.partition("=")
+    if not equals or key not in keys:
+        return argument
+    text = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text)  # no interpolation
+    # Backslashes are literal except before a quote and at the end, where they are doubled.
+    text = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text)
+    return f"{key}='{text}'"
+
+
+def _fail(error: Any) -> None:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)
+
+
+def run_folder() -> Path:
+    """The folder of this run, or of this job of a multirun."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def is_multirun() -> bool:
+    """Whether Hydra runs a sweep (`--multirun`)."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def check_ranks(world_size: int) -> None:
+    """Raises InputError for several processes where they would go wrong.
+
+    In a multirun that stays in this process, every further one would start the whole sweep again.
+    Under torchrun and srun each would resolve a run folder of its own.
+    """
+    launcher = HydraConfig.get().launcher.get("_target_", "")
+    if world_size > 1 and is_multirun() and "submitit" not in launcher:
+        raise InputError(
+            f"--multirun with {world_size} processes per job cannot run in one process. Use one "
+            "device per job (trainer.devices=1), one process per run (`wandb sweep`, "
+            "`make sweep`, or a shell loop), or hydra/launcher=slurm with one task per device"
+        )
+    started = "TORCHELASTIC_RUN_ID" in os.environ or (
+        "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1
+    )
+    overrides = HydraConfig.get().overrides
+    given = any(o.startswith("output_dir=") for o in overrides.task) or any(
+        o.startswith("hydra.run.dir=") for o in overrides.hydra
+    )
+    if started and not given and not is_multirun():
+        raise InputError(
+            "under torchrun and srun every process resolves its own run folder: give "
+            "output_dir=..., one for all"
+        )

@@ -1,0 +1,126 @@
+"""What predict.py takes and gives: sentences in, overlay videos, masks and a page out."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.progress import track as progress
+
+from rvos import InputError, one_of, optional, real, require, words
+from rvos.data.frames import fingerprint
+from rvos.data.split import Split
+from rvos.masks import read_json, write_overlays
+from rvos.report.prediction import write_masks, write_page
+
+log = logging.getLogger(__name__)
+DEMO_NOTE = (
+    "The masks come from mutr_tiny, the demo's model: a few million parameters, trained on "
+    "synthetic videos of coloured shapes. It knows nothing of real objects; docs/weights.md says "
+    "where real weights come from."
+)
+FRAMES_PER_SECOND = 10  # of an overlay whose source does not say
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written of a video: `masks` as png files, or only as `rle`; `fps` of the overlay.
+
+    `fps` None takes that of the video.
+    """
+
+    video: str
+    masks: str
+    fps: float | None
+
+    def __post_init__(self) -> None:
+        if not self.video:
+            raise InputError("video: expected a file or a folder of frames; expression: a sentence")
+        require(
+            self,
+            "",
+            video=words(),
+            masks=one_of("png", "rle"),
+            fps=optional(real(above=0)),
+        )
+
+    def write(self, folder: Path, split: Split, nouns: Mapping[str, str], *, note: str) -> Path:
+        """Overlays, masks and the page of what `folder` holds in refined/; returns the page."""
+        (video,) = split.videos
+        frames = split.open_frames(video)
+        fps = self.fps or frames.fps or FRAMES_PER_SECOND
+        refined = read_json(folder / "refined" / f"{video.name}.json.gz")
+        for expression_id, track in progress(refined.items(), "Drawing", total=len(refined)):
+            write_overlays(folder / "overlay" / f"{expression_id}.mp4", frames, track, fps)
+            if self.masks == "png":
+                write_masks(folder / "masks" / expression_id, frames, track)
+        write_page(folder / "index.html", video, dict(nouns), note=note)
+        if note:
+            log.warning(note)
+        return folder / "index.html"
+
+
+def read_sentences(expression: str | None, path: str | None) -> list[str]:
+    """The sentences of `expression=`, or of the lines of the file `expressions=`.
+
+    Raises InputError unless exactly one of them is given.
+    """
+    if bool(expression) == bool(path):
+        raise InputError("expected either expression=SENTENCE or expressions=FILE")
+    if not path:
+        return [str(expression)]
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"expressions: {path}: cannot be read as text: {error}") from None
+    if sentences := [line.strip() for line in lines if line.strip()]:
+        return sentences
+    raise InputError(f"expressions: {path}: expected a sentence per line, the file is empty")
+
+
+def inputs_of(cfg: DictConfig, split: Split) -> dict[str, Any]:
+    """What the results depend on beside the settings: contents, not paths."""
+    (video,) = split.videos
+    given = {
+        key: cfg[group].get(name)
+        for key, group, name in (
+            ("coarse.checkpoint", "coarse", "checkpoint"),
+            ("coarse.path", "coarse", "path"),
+            ("masklets.path", "masklets", "path"),
+            ("masklets.nouns", "masklets", "nouns"),
+        )
+    }
+    files = {
+        key: fingerprint(Path(path)) for key, path in given.items() if path and Path(path).exists()
+    }
+    sentences = [expression.text for expression in video.expressions]
+    return {"video": fingerprint(Path(cfg.video)), "sentences": sentences} | files
+
+
+def device_of(device: str, *, uses_gpu: bool) -> str:
+    """`auto` as the GPU if there is one and a stage uses it, else the CPU.
+
+    Raises InputError for a device that is not there.
+    """
+    if not uses_gpu:
+        return "cpu"
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"device: expected auto or a device that is here, got {device!r}: {reason}"
+        ) from None
+    return device
+
+
+def note_of(cfg: DictConfig) -> str:
+    """What the page says of weights that know coloured shapes only; empty for others."""
+    checkpoint = cfg.coarse.get("checkpoint")
+    return DEMO_NOTE if checkpoint and cfg.model.tokenizer == "words" else ""

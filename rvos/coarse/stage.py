@@ -1,0 +1,157 @@
+"""A split -> the coarse store, by MUTR: `coarse=mutr`. Or masks that exist: `coarse=files`.
+
+Per video two files are written, each atomically: `<stores>/coarse_scores/<store>/<video>.json.gz`
+with the scores of the queries and the protocol, then `<stores>/coarse/<store>/<video>.json.gz` with
+the masks, which says that the video is done. The files depend on the video alone (expressions are
+batched within it), not on devices, order or interruptions.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+
+from rvos import InputError
+from rvos.coarse.clips import plan_clips
+from rvos.coarse.network_frames import NetworkFrames
+from rvos.coarse.segment import CoarseSettings, Segmentation, encoder, scores_file, segment_clips
+from rvos.data.frames import Frames
+from rvos.data.split import Split, Video
+from rvos.masks import TrackFiles, file_sha256
+from rvos.mutr import MUTR
+from rvos.mutr.checkpoint import load_weights
+from rvos.stages.devices import Devices, Place
+from rvos.stages.run_folder import has_no_effect
+from rvos.stages.runner import Advance, Stage, run_stage
+from rvos.stages.sharding import cost
+from rvos.stages.store import Store, Stores
+
+
+@dataclass(frozen=True)
+class Mutr(CoarseSettings):
+    """`coarse=mutr`. `model` builds the network: `functools.partial(build_mutr, ...)`."""
+
+    model: partial
+
+    uses_gpu: ClassVar[bool] = True
+    needs_truth: ClassVar[bool] = False
+
+    def check(self, split: Split) -> None:
+        """Raises InputError without a checkpoint."""
+        self.checkpoint_file()
+
+    def tracks(self, split: Split, stores: Stores, devices: Devices) -> TrackFiles:
+        """The files of the split's coarse masks, made where they are missing."""
+        store = open_coarse_store(
+            stores, split, self, model=self.model.keywords, precision=devices.precision
+        )
+        run_stage(CoarseStage(split, store, self, self.model), split, devices)
+        return TrackFiles(store.path)
+
+
+def open_coarse_store(
+    stores: Stores,
+    split: Split,
+    settings: CoarseSettings,
+    *,
+    model: dict[str, Any],
+    precision: str,
+) -> Store:
+    """The store of exactly this split, model (keys of conf/model), checkpoint, `precision`
+    (`trainer.precision`) and protocol.
+
+    Raises InputError when the checkpoint is missing or the folder was made under other settings.
+    """
+    answers = {k: v for k, v in model.items() if not has_no_effect(k, on="answers")}
+    protocol = settings.protocol() | {"precision": precision, "model": answers}
+    if settings.clip_plan == "released_script":  # the clip lengths depend on all videos of a run
+        order = [f"{v.name} {len(v.frames)} {len(v.expressions)}" for v in split.videos]
+        text = "\n".join(sorted(order))
+        protocol["videos_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    digest = file_sha256(settings.checkpoint_file())
+    return stores.open("coarse", split, settings=protocol, checkpoint_sha256=digest)
+
+
+class CoarseStage(Stage):
+    """The masks of all expressions of a video. The model is built only if something is missing."""
+
+    name = "coarse masks"
+    unit = "expression-frames"
+
+    def __init__(
+        self,
+        split: Split,
+        store: Store,
+        settings: CoarseSettings,
+        build_model: Callable[[], MUTR],
+    ):
+        self.store, self.scores = store, store.beside("coarse_scores")
+        self.settings, self.build_model = settings, build_model
+        self.plans = plan_clips(
+            split.videos,
+            clip_plan=settings.clip_plan,
+            clip_length=settings.clip_length,
+            sampling=settings.sampling,
+            processes=settings.script_processes,
+        )
+
+    def missing(self, video: Video) -> bool:
+        return not (self.store.has(video.name) and self.scores.has(video.name))
+
+    def cost(self, video: Video) -> int:
+        return cost(video)
+
+    def problems(self, video: Video) -> list[str]:
+        return [
+            f"video {video.name}, expression {expression.expression_id}: the text is empty"
+            for expression in video.expressions
+            if not expression.text.strip()
+        ]
+
+    def prepare(self, place: Place) -> None:
+        """Raises InputError if the checkpoint does not fit, or is not that of the store."""
+        file = self.settings.checkpoint_file()
+        model = self.build_model()
+        load_weights(model, file)
+        if file_sha256(file) != self.store.provenance["checkpoint_sha256"]:
+            raise InputError(f"coarse.checkpoint: {file} has changed since the start; start again")
+        self.model: MUTR = place.convert(model)
+        self.place = place
+
+    def open(self, frames: Frames) -> NetworkFrames:
+        return NetworkFrames(frames, self.settings.short_side).fill()
+
+    def make(self, video: Video, frames: NetworkFrames, advance: Advance) -> Sequence[Segmentation]:
+        texts = [expression.text for expression in video.expressions]
+        plans = self.plans[video.name]
+        try:
+            with self.place.answering():
+                return segment_clips(
+                    self.model,
+                    frames,
+                    encoder(self.model, texts),
+                    plans,
+                    self.settings,
+                    report=advance,
+                )
+        except torch.OutOfMemoryError:
+            raise InputError(
+                f"{max(len(clip) for clip in plans[0])} frames of {frames.size[0]} x "
+                f"{frames.size[1]} pixels do not fit into the device's memory; lower "
+                "coarse.expression_batch, or choose trainer.precision=bf16-mixed. What is finished "
+                "stays valid."
+            ) from None
+
+    def write(self, video: Video, made: Sequence[Segmentation]) -> None:
+        ids = [expression.expression_id for expression in video.expressions]
+        protocol = {
+            **self.store.provenance["settings"],
+            "checkpoint_sha256": self.store.provenance["checkpoint_sha256"],
+            "expression_batch": self.settings.expression_batch,
+        }
+        self.scores.write(video.name, scores_file(ids, made, protocol))
+        tracks = [segmentation.track for segmentation in made]
+        self.store.write(video.name, dict(zip(ids, tracks, strict=True)))

@@ -1,0 +1,334 @@
+"""Video -> frames: the one place that decodes and resizes pixels.
+
+A video is a folder of JPEGs in the order of given frame names, or a file that PyAV reads. Frames
+are (H, W, 3) uint8 RGB arrays, streamed: memory does not grow with the length of the video.
+`FrameCache` gives random access on top, at any size, and decodes every frame only once.
+"""
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rvos import InputError, list_problems
+from rvos.masks import file_sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Frame = NDArray[np.uint8]  # (H, W, 3) RGB
+
+Size = tuple[int, int]  # height, width in pixels
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB of 0..1, as the backbones and SAM 2 were trained
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class FrameError(InputError):
+    """A video or frame that is missing or cannot be decoded; the message names file and frame."""
+
+
+class Frames(Protocol):
+    """What every source of frames offers. Iterating decodes each frame once, in order."""
+
+    source: str  # what to name in messages
+    names: tuple[str, ...]  # frame names in their order; names are not numbers
+    size: Size
+    fps: float | None  # frames per second, where the source says
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+def open_frames(path: Path | str, names: Sequence[str] | None = None) -> Frames:
+    """A folder of images (`FrameFolder`) or a video file (`VideoFile`).
+
+    Raises FrameError when nothing of the kind is there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return FrameFolder(path, names)
+    if path.is_file():
+        return VideoFile(path)
+    raise FrameError(f"{path}: no such video file or folder of frames")
+
+
+class FrameFolder:
+    """`<folder>/<name>.jpg` for each of `names`; without names all images, sorted by file name.
+
+    Pixels are those of Pillow's decoder, as the official MUTR and MeViS loaders see them; like
+    there an EXIF orientation is not applied. Raises FrameError listing all files that are missing.
+    """
+
+    fps: float | None = None
+
+    def __init__(self, folder: Path | str, names: Sequence[str] | None = None):
+        self.folder = Path(folder)
+        self.source = str(self.folder)
+        if not self.folder.is_dir():
+            raise FrameError(f"{self.folder}: no such folder of frames")
+        if names is None:
+            self._files = sorted(
+                p for p in self.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES
+            )
+        else:
+            self._files = [self.folder / f"{name}.jpg" for name in names]
+            missing = [file.name for file in self._files if not file.is_file()]
+            if missing:
+                raise FrameError(list_problems(f"{self.folder}: missing frames", missing))
+        if not self._files:
+            raise FrameError(f"{self.folder}: no frames; expected {' or '.join(IMAGE_SUFFIXES)}")
+        self.names = tuple(file.stem for file in self._files) if names is None else tuple(names)
+        with _open_image(self._files[0]) as image:
+            self.size: Size = (image.height, image.width)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for file in self._files:
+            frame = read_image(file)
+            _check_size(frame, self.size, str(file))
+            yield frame
+
+
+class VideoFile:
+    """The first video stream of a file, decoded by PyAV; frame names are 00000, 00001, ...
+
+    The display rotation that phones record is applied. Frames are counted by reading the packets,
+    not trusted from the header. Raises FrameError when the file is no video or breaks off.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self.source = str(self.path)
+        with _open_video(self.path) as container:
+            stream = container.streams.video[0]
+            self.fps = float(stream.average_rate) if stream.average_rate else None
+            num_frames = sum(
+                1 for packet in container.demux(stream) if packet.size and not packet.is_discard
+            )
+        self.names = tuple(f"{frame_idx:05d}" for frame_idx in range(num_frames))
+        self.size = next(self._decode(), np.zeros((0, 0, 3), np.uint8)).shape[:2]
+        if not num_frames or not all(self.size):
+            raise FrameError(f"{self.path}: no frame can be decoded")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Frame]:
+        count = 0
+        for frame in self._decode():
+            _check_size(frame, self.size, f"{self.path}, frame {count}")
+            if count == len(self):
+                break
+            yield frame
+            count += 1
+        if count < len(self):
+            raise FrameError(
+                f"{self.path}: frame {count} cannot be decoded; the file announces "
+                f"{len(self)} frames and may be cut off"
+            )
+
+    def _decode(self) -> Iterator[Frame]:
+        import av
+
+        with _open_video(self.path) as container:
+            container.streams.video[0].thread_type = "AUTO"
+            try:
+                for frame in container.decode(video=0):
+                    pixels = frame.to_ndarray(format="rgb24")
+                    quarter_turns = round(getattr(frame, "rotation", 0) / 90)
+                    yield np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+            except av.error.FFmpegError as error:
+                raise FrameError(f"{self.path}: cannot be decoded: {error}") from None
+
+
+class FrameCache:
+    """Random access to a source's frames at constant memory, each decoded and resized once.
+
+    Asking for a frame decodes the source up to it. Raw pixels are kept in an unnamed temporary file
+    in $TMPDIR (3 bytes per pixel: 200 frames of 1080p are 1.2 GB), which the context manager or
+    `close` removes. `size` (height, width) is what frames are resized to; None leaves them.
+
+        with FrameCache(open_frames(path)) as frames:
+            frames[7]  # (H, W, 3) uint8 RGB
+
+    Raises FrameError as the source does, also for a video without frames, and InputError when the
+    disk is full.
+    """
+
+    def __init__(self, source: Frames, size: Size | None = None):
+        if not len(source):
+            raise FrameError(f"{source.source}: the video has no frames")
+        self.frames = source
+        self.source, self.names, self.fps = source.source, source.names, source.fps
+        self.original_size = source.size
+        self.size = source.size if size is None else size
+        # Unbuffered: what a full disk did not take is not tried again by `close`.
+        self._file = tempfile.TemporaryFile(prefix="rvos-frames-", buffering=0)  # noqa: SIM115
+        self._reader = iter(source)
+        self._num_kept = 0
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, frame_idx: int) -> Frame:
+        """Frame `frame_idx`, 0 <= frame_idx < len, a fresh array. Raises IndexError, FrameError."""
+        if not 0 <= frame_idx < len(self):
+            raise IndexError(f"{self.source}: frame {frame_idx} of {len(self)}")
+        return self.read(range(frame_idx, frame_idx + 1))[0]
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self[frame_idx] for frame_idx in range(len(self)))
+
+    def read(self, frame_idx: Sequence[int]) -> Frame:
+        """The frames at these positions: (T, h, w, 3) uint8."""
+        self.fill(max(frame_idx) + 1)
+        frames = np.empty((len(frame_idx), *self.size, 3), np.uint8)
+        for t, frame in zip(frame_idx, frames, strict=True):
+            # Read, not mapped: mapped pages of all frames would count as memory of the process.
+            read = os.preadv(self._file.fileno(), [frame.data.cast("B")], t * frame.nbytes)
+            assert read == frame.nbytes, f"short read of frame {t}"
+        return frames
+
+    def fill(self, count: int | None = None) -> "FrameCache":
+        """Decode the first `count` frames (None: all) where this is still to do; returns itself."""
+        count = len(self) if count is None else count
+        try:
+            while self._num_kept < count:
+                frame = resize_frame(next(self._reader), self.size)
+                pixels = np.ascontiguousarray(frame).data.cast("B")
+                while pixels:
+                    pixels = pixels[self._file.write(pixels) :]
+                self._num_kept += 1
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise InputError(
+                f"{self.source}: {os.strerror(error.errno)} while keeping {len(self)} frames of "
+                f"{self.size[0]} x {self.size[1]} pixels in {tempfile.gettempdir()}; set TMPDIR to "
+                "a larger disk"
+            ) from None
+        return self
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._file.close()
+
+    def __enter__(self) -> "FrameCache":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+# ------------------------------------------------------------------------ size and network input
+
+
+def fit(size: Size, short_side: int, max_long_side: int | None = None) -> Size:
+    """Size (height, width) whose short side is `short_side`, or less if the long side has a limit.
+
+    The long side is truncated to whole pixels, and a limited short side is rounded half to even, as
+    in the method's training and inference scripts (transforms_video.py, inference_mevis.py).
+    """
+    short, long = min(size), max(size)
+    if max_long_side is not None and long / short * short_side > max_long_side:
+        short_side = round(max_long_side * short / long)
+    if short == short_side:
+        return size
+    scaled = int(short_side * long / short)
+    return (short_side, scaled) if size[0] <= size[1] else (scaled, short_side)
+
+
+def resize_frame(frame: Frame, size: Size) -> Frame:
+    """(H, W, 3) uint8 -> (h, w, 3) uint8, bilinear with Pillow's antialiasing."""
+    if frame.shape[:2] == size:
+        return frame
+    return np.asarray(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def normalise(frames: "Tensor") -> "Tensor":
+    """(..., 3, h, w) uint8 -> (..., 3, h, w) float32, ImageNet-normalised, on the same device."""
+    frames = frames.float() / 255
+    mean, std = frames.new_tensor(IMAGENET_MEAN), frames.new_tensor(IMAGENET_STD)  # (3,)
+    return (frames - mean[:, None, None]) / std[:, None, None]
+
+
+# ------------------------------------------------------------------------------------ decoding
+
+
+def read_image(file: Path, *, at_least: Size | None = None) -> Frame:
+    """(H, W, 3) uint8 RGB of an image file.
+
+    `at_least` (height, width): a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size where that is
+    still as large. Raises FrameError.
+    """
+    with _open_image(file) as image:
+        try:
+            if at_least is not None:
+                image.draft("RGB", at_least[::-1])
+            return np.array(image.convert("RGB"))  # (H, W, 3)
+        except (OSError, SyntaxError) as error:
+            raise FrameError(f"{file}: cannot be decoded: {error}") from None
+
+
+def image_size(file: Path) -> Size:
+    """(height, width) in pixels of an image file, from its header. Raises FrameError."""
+    with _open_image(file) as image:
+        return image.height, image.width
+
+
+def _open_image(file: Path) -> Image.Image:
+    try:
+        return Image.open(file)
+    except (OSError, SyntaxError) as error:
+        raise FrameError(f"{file}: cannot be read as an image: {error}") from None
+
+
+def _open_video(path: Path) -> Any:
+    try:
+        import av
+    except ImportError:
+        raise InputError(
+            f"{path}: reading a video file needs PyAV: pip install 'rvos[models]'"
+        ) from None
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise FrameError(f"{path}: cannot be opened as a video: {error}") from None
+    if not container.streams.video:
+        container.close()
+        raise FrameError(f"{path}: has no video stream")
+    return container
+
+
+def _check_size(frame: Frame, size: Size, where: str) -> None:
+    if frame.shape[:2] != size:
+        raise FrameError(
+            f"{where}: expected {size[0]} x {size[1]} pixels (height x width) as in "
+            f"the first frame, got {frame.shape[0]} x {frame.shape[1]}"
+        )
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 that tells two videos apart: of a file's bytes, of a folder's names and sizes."""
+    if path.is_file():
+        return file_sha256(path)
+    lines = [f"{p.name} {p.stat().st_size}" for p in sorted(path.iterdir())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,245 @@
+"""A split: its videos with their frames and expressions. The types that every dataset is read to.
+
+A dataset gives `parse_meta` its file of expressions and how ids are written there; one's own video
+with its sentences is a split too (`own_split`).
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rvos import InputError, list_problems
+from rvos.data.frames import FrameFolder, Frames, fingerprint, open_frames
+from rvos.masks import (
+    FileError,
+    Mask,
+    MaskError,
+    Track,
+    canonical,
+    canonical_track,
+    file_sha256,
+    find_json,
+    read_json,
+    union,
+)
+
+Ids = tuple[tuple[str, ...], tuple[str, ...]]  # annotation ids, object ids
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One sentence about one video. Its identity is (video, expression_id), never the text."""
+
+    video: str
+    expression_id: str
+    text: str
+    annotation_ids: tuple[str, ...]  # keys of mask_dict; empty where there is no target or no truth
+    object_ids: tuple[str, ...] = ()  # the dataset's numbers of the objects within the video
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video and what is said about it."""
+
+    name: str
+    frames: tuple[str, ...]  # names in their order in the video; names are not numbers
+    expressions: tuple[Expression, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a dataset. `meta_sha256` identifies its expressions."""
+
+    folder: Path
+    name: str
+    videos: tuple[Video, ...]
+    meta_sha256: str
+
+    def frame_path(self, video: str, frame: str) -> Path:
+        """The image file of one frame."""
+        return self.folder / "JPEGImages" / video / f"{frame}.jpg"
+
+    def open_frames(self, video: Video) -> Frames:
+        """The video's frames, in its order. Raises FrameError listing all that are missing."""
+        return FrameFolder(self.folder / "JPEGImages" / video.name, video.frames)
+
+
+@dataclass(frozen=True)
+class OwnSplit(Split):
+    """One's own video, a file or a folder of images, as a split of one video."""
+
+    path: Path = Path()
+
+    def open_frames(self, video: Video) -> Frames:
+        return open_frames(self.path)
+
+
+def own_split(path: Path | str, sentences: Sequence[str]) -> OwnSplit:
+    """One's own video and what is to be segmented in it; expression ids are 0, 1, ...
+
+    Raises FrameError when the video cannot be read, InputError for an empty sentence.
+    """
+    path = Path(path)
+    if empty := [str(i) for i, text in enumerate(sentences) if not text.strip()]:
+        raise InputError(list_problems("sentences without words; number", empty))
+    frames, name = open_frames(path), path.resolve().stem
+    expressions = [Expression(name, str(i), text, ()) for i, text in enumerate(sentences)]
+    video = Video(name, tuple(frames.names), tuple(expressions))
+    identity = json.dumps([fingerprint(path), *sentences])
+    digest = hashlib.sha256(identity.encode()).hexdigest()
+    return OwnSplit(path.parent, name, (video,), digest, path)
+
+
+class NoTruth(InputError):
+    """A split has no ground truth."""
+
+
+class Truth(ABC):
+    """The ground-truth tracks of a split, by annotation id. `path` is what messages name."""
+
+    path: Path
+
+    @abstractmethod
+    def __contains__(self, annotation_id: str) -> bool: ...
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[str]: ...
+
+    @abstractmethod
+    def track(self, annotation_id: str) -> Any:
+        """One annotation's masks per frame as in the file, unchecked."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hex SHA-256 that changes with the masks."""
+
+    def mask(self, annotation_id: str, frame_idx: int) -> Mask:
+        """One annotation's mask in one frame, unchecked."""
+        return self.track(annotation_id)[frame_idx]
+
+    def problems(
+        self, annotation_id: str, video: Video, size: Sequence[int] | None
+    ) -> Iterator[str]:
+        """What is wrong with one annotation; `size` (h, w) is that of the video's frames."""
+        found: list[str] = []
+        where = f"annotation {annotation_id}"
+        check_track(self.track(annotation_id), len(video.frames), size, where, found)
+        yield from found
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a video, or with one of its expressions, in a sentence."""
+
+    video: str
+    expression_id: str | None  # None: the whole video cannot be used
+    text: str
+
+    def __str__(self) -> str:
+        where = f"video {self.video}"
+        if self.expression_id is not None:
+            where += f", expression {self.expression_id}"
+        return f"{where}: {self.text}"
+
+
+def parse_meta(
+    folder: Path,
+    meta: Path,
+    split: str,
+    ids_of: Callable[[str, dict[str, Any]], Ids],
+    bad: list[Problem] | None,
+) -> Split:
+    """A split from its meta_expressions.json[.gz].
+
+    `ids_of` (video, expression entry) gives annotation ids and object ids. Raises as `read_split`.
+    """
+    path = find_json(meta)
+    if path is None:
+        raise InputError(f"{meta}: no such file (nor .json.gz)")
+    try:
+        content = read_json(path)
+    except FileError as error:
+        raise InputError(str(error)) from None
+    if not isinstance(content, dict) or not isinstance(content.get("videos"), dict):
+        raise InputError(f'{path}: expected {{"videos": {{video: ...}}}}')
+    found: list[Problem] = []
+    parsed = [_video(name, entry, ids_of, found) for name, entry in content["videos"].items()]
+    videos = tuple(video for video in parsed if video is not None)
+    if found and bad is None:
+        problems = [str(problem) for problem in found]
+        raise InputError(list_problems(f"{path}: malformed entries", problems, shown=len(problems)))
+    if bad is not None:
+        bad.extend(found)
+    if not any(video.expressions for video in videos):
+        raise InputError(f"{path}: the split is empty; expected at least one expression")
+    return Split(folder, split, videos, file_sha256(path))
+
+
+def _video(
+    name: str, entry: Any, ids_of: Callable[[str, dict[str, Any]], Ids], problems: list[Problem]
+) -> Video | None:
+    """The video without its malformed expressions; None if the video itself is malformed."""
+
+    def wrong(text: str, expression_id: str | None = None) -> None:
+        problems.append(Problem(name, expression_id, text))
+
+    if not isinstance(entry, dict) or not {"expressions", "frames"} <= entry.keys():
+        wrong('expected "expressions" and "frames"')
+        return None
+    frames, expressions = entry["frames"], entry["expressions"]
+    if not isinstance(frames, list) or not frames or not all(isinstance(f, str) for f in frames):
+        wrong('"frames": expected a non-empty list of frame names')
+        return None
+    if len(set(frames)) < len(frames):
+        twice = [frame for frame, count in Counter(frames).items() if count > 1]
+        wrong(f'"frames": listed twice: {", ".join(twice)}')
+        return None
+    if not isinstance(expressions, dict):
+        wrong('"expressions": expected {expression_id: ...}')
+        return None
+    parsed = []
+    for expression_id, item in expressions.items():
+        if not isinstance(item, dict) or not isinstance(item.get("exp"), str):
+            wrong('expected a text "exp"', expression_id)
+            continue
+        parsed.append(Expression(name, expression_id, item["exp"], *ids_of(name, item)))
+    return Video(name, tuple(frames), tuple(parsed))
+
+
+def as_ids(value: Any) -> tuple[str, ...]:
+    """One id or a list of ids, numbers or strings -> strings."""
+    return tuple(str(i) for i in (value if isinstance(value, list) else [value]))
+
+
+def check_track(
+    track: Any, num_frames: int, size: Sequence[int] | None, where: str, problems: list[str]
+) -> Track:
+    """A track with every mask in canonical form; problems are appended, naming the frame index.
+
+    `size` (h, w) is what the masks must have; None accepts any one size.
+    """
+    if not isinstance(track, list) or len(track) != num_frames:
+        got = len(track) if isinstance(track, list) else type(track).__name__
+        problems.append(f"{where}: expected {num_frames} masks (one per frame), got {got}")
+        return []
+    checked = canonical_track(track, size)
+    if checked is not None:
+        return checked
+    result: Track = []
+    for frame_idx, mask in enumerate(track):
+        try:
+            result.append(canonical(mask, size))
+        except MaskError as error:
+            problems.append(f"{where}, frame {frame_idx}: {error}")
+            result.append(None)
+    return result
+
+
+def merge_tracks(tracks: Sequence[Track], num_frames: int) -> Track:
+    """The union of several objects' tracks, frame by frame; all None where there are none."""
+    return [union(track[t] for track in tracks) for t in range(num_frames)]

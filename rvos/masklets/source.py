@@ -1,0 +1,79 @@
+"""What a source of masklets is, and what travels between it and the stage."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rvos.data.frames import Frames
+from rvos.data.split import Split, Truth, Video
+from rvos.masklets.noun import NounFinder, Nouns
+from rvos.masks import Track, TrackFiles
+from rvos.stages.devices import Place
+
+Masklets = dict[str, list[Track]]  # {noun: [track per instance]}, of one video
+
+
+@dataclass(frozen=True)
+class VideoTask:
+    """What is to be made for one video."""
+
+    video: Video
+    wanted: tuple[str, ...]  # single nouns to make masklets of, sorted
+    nouns: Mapping[str, str]  # {expression_id: noun} of the whole video
+
+
+@dataclass(frozen=True)
+class MaskletFiles:
+    """What the refinement reads."""
+
+    path: Path  # of {video: {noun: [track per instance]}}: our store, or files made elsewhere
+    nouns: Nouns
+    origin: str  # the store's folder, or "unknown origin" for given files
+
+    @property
+    def tracks(self) -> TrackFiles:
+        """Opened when asked: other processes may still be writing before that."""
+        return TrackFiles(self.path)
+
+
+@dataclass(kw_only=True)
+class MaskletSource(ABC):
+    """How masklets are made; a choice of conf/masklets, whose keys are its fields.
+
+    `noun` finds the noun of each expression; `nouns`, a file {video: {expression_id: noun}}, gives
+    them instead.
+    """
+
+    noun: NounFinder
+    nouns: str | None
+
+    name: ClassVar[str]  # in the names of stores
+    uses_gpu: ClassVar[bool] = False
+    needs_truth: ClassVar[bool] = False
+    reads_frames: ClassVar[bool] = True
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the masks besides the data and the weights, as JSON values."""
+
+    @abstractmethod
+    def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
+        """A list of tracks, possibly empty, for each wanted noun."""
+
+    def checkpoint_sha256(self) -> str | None:
+        """Hash of the weights; None for a source without. Raises InputError where they are not."""
+        return None
+
+    def bind(  # noqa: B027
+        self, split: Split, truth: Truth | None, nouns: Nouns
+    ) -> None:
+        """What a source of ground truth needs to know before it is asked for its settings."""
+
+    def prepare(self, place: Place) -> None:  # noqa: B027
+        """Load the networks. Called once in every process that has something to do."""
+
+    def open(self, frames: Frames) -> Frames:
+        """The frames as `make` wants them. Runs in a thread while the video before is made."""
+        return frames

@@ -1,0 +1,204 @@
+"""Files of masks and settings: JSON and PNG trees read, everything written whole or not at all."""
+
+import gzip
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import ijson
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rvos.masks.rle import MISSING_FRAME, encode
+
+
+class FileError(ValueError):
+    """A file or folder that is missing, unreadable or not of the expected form."""
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """A .json or .json.gz file. A key that occurs twice in an object is an error."""
+    try:
+        with open_json(path) as file:
+            return json.load(file, object_pairs_hook=_dict_without_duplicates)
+    except (json.JSONDecodeError, UnicodeDecodeError, _DuplicateKey, EOFError, zlib.error) as error:
+        raise FileError(f"{path}: not valid JSON: {error}") from None
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
+    """(key, value) of the top-level object of a .json or .json.gz file, one value in memory."""
+    try:
+        with open_json(path) as file:
+            seen: set[str] = set()
+            for key, value in ijson.kvitems(file, "", use_float=True, map_type=_StrictDict):
+                if key in seen:
+                    raise _DuplicateKey(key)
+                seen.add(key)
+                yield key, value
+    except (ijson.JSONError, _DuplicateKey, EOFError, zlib.error) as error:
+        raise FileError(f"{path}: not valid JSON: {error}") from None
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def open_json(path: Path):
+    """Binary reader of a .json or .json.gz file."""
+    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+
+
+def find_json(path: Path) -> Path | None:
+    """`path`, a name ending in .json, or the .json.gz beside it; None if neither exists."""
+    for candidate in (path, path.with_name(path.name + ".gz")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write .json or .json.gz atomically; the same value always gives the same bytes.
+
+    An object is written item by item: memory holds the text of one.
+    """
+    with whole_or_not_at_all(path) as file:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", 6, file, mtime=0) as zipped:
+                zipped.writelines(_json_pieces(value))
+        else:
+            file.writelines(_json_pieces(value))
+
+
+def _json_pieces(value: Any) -> Iterator[bytes]:
+    encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        yield encode_json(value).encode()
+        return
+    yield b"{"
+    for i, (key, item) in enumerate(value.items()):
+        yield f"{',' if i else ''}{encode_json(key)}:{encode_json(item)}".encode()
+    yield b"}"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that it exists whole or not at all."""
+    with whole_or_not_at_all(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+class TrackFiles:
+    """Per-video values of one stage: `coarse`, `masklets` or `nouns` files.
+
+    `path` is one JSON file `{video: value}` (.json or .json.gz, read as a stream), a folder with
+    one `<video>.json[.gz]` each, or (coarse only) a PNG tree `<video>/<expression_id>/<frame>.png`
+    where any non-zero pixel is foreground. Folders are read video by video when asked.
+    Raises FileError naming the file; the masks themselves are not checked here.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self._in_memory: dict[str, Any] | None = None
+        self._files: dict[str, Path] = {}
+        if self.path.is_dir():
+            names = sorted(p for p in self.path.iterdir() if not p.name.startswith("."))
+            for p in names:
+                if p.is_dir():
+                    self._files[p.name] = p
+                elif p.name.endswith((".json", ".json.gz")) and p.name != "provenance.json":
+                    self._files[p.name.removesuffix(".gz").removesuffix(".json")] = p
+            if not self._files:
+                raise FileError(
+                    f"{self.path}: expected <video>.json[.gz] files or <video> folders "
+                    "of PNG masks, found none"
+                )
+        elif self.path.is_file():
+            self._in_memory = dict(stream_json(self.path))
+        else:
+            raise FileError(f"{self.path}: no such file or folder")
+
+    def videos(self) -> list[str]:
+        return list(self._files if self._in_memory is None else self._in_memory)
+
+    def __contains__(self, video: str) -> bool:
+        return video in (self._files if self._in_memory is None else self._in_memory)
+
+    def source(self, video: str) -> str:
+        """What to name in an error about this video."""
+        return str(self._files.get(video, self.path))
+
+    def read(self, video: str, frames: Sequence[str] | None = None) -> Any:
+        """The value of one video; `frames` are the frame names, needed for a PNG tree."""
+        if self._in_memory is not None:
+            return self._in_memory[video]
+        path = self._files[video]
+        if path.is_file():
+            return read_json(path)
+        if frames is None:
+            raise ValueError("a PNG tree is read with the frame names of the video")
+        folders = sorted(p for p in path.iterdir() if p.is_dir())
+        return {p.name: [_read_png(p / f"{frame}.png") for frame in frames] for p in folders}
+
+
+def read_pixels(path: Path) -> NDArray[np.bool_]:
+    """(H, W) bool of a mask image: any non-zero pixel (palette index, grey or colour)."""
+    try:
+        with Image.open(path) as image:
+            has_alpha = image.mode in ("LA", "RGBA")
+            pixels = np.asarray(image.convert("RGB") if has_alpha else image)
+    except (OSError, SyntaxError) as error:
+        raise FileError(f"{path}: cannot be read as an image: {error}") from None
+    return np.asarray(pixels.any(-1) if pixels.ndim == 3 else pixels != 0)
+
+
+def _read_png(path: Path) -> Any:
+    """A mask, also where it is empty (its size is to be checked); "missing" without the file."""
+    return encode(read_pixels(path)) if path.is_file() else MISSING_FRAME
+
+
+class _DuplicateKey(ValueError):
+    def __init__(self, key: str):
+        super().__init__(f"key {key!r} occurs twice in one object")
+
+
+class _StrictDict(dict):
+    def __setitem__(self, key, value):
+        if key in self:
+            raise _DuplicateKey(key)
+        super().__setitem__(key, value)
+
+
+def _dict_without_duplicates(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DuplicateKey(next(key for key in keys if keys.count(key) > 1))
+    return result

@@ -1,0 +1,136 @@
+"""Other rules than the paper's, each with its source."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rvos import real, require
+from rvos.masks import Mask, Track, bounding_box, decode, encode, union
+from rvos.refine.candidates import Candidates, Combination, Refinement, apply_spans
+from rvos.refine.vote import Vote, WindowRule
+
+
+class InstanceVote(WindowRule):
+    """A vote for each instance by itself instead of for sets of instances.
+
+    C_sel holds the instances that belong to C_t in more than half of the window's frames; it can be
+    a set that no single frame had. Source: the paper's vote per label instead of per set (majority
+    voting with binary relevance, Tsoumakas and Katakis 2007).
+    """
+
+    def select(self, candidates: Candidates, start: int, stop: int) -> Combination:
+        combinations = candidates.combinations(self.tau)[start:stop]
+        counts = Counter(i for combination in combinations for i in combination)
+        return tuple(sorted(i for i, n in counts.items() if 2 * n > stop - start))
+
+
+class WeightedVote(WindowRule):
+    """A weighted vote, in which a clear frame counts more than an ambiguous one.
+
+    A frame's vote for its C_t weighs the mean of f_i^t over i in C_t; its vote for the empty set
+    weighs 1 - max_i f_i^t (1 without instances). The largest sum wins, ties go to the combination
+    that occurs first. Source: weighted voting (Dietterich 2000, section 2), weights from the
+    paper's f.
+    """
+
+    def select(self, candidates: Candidates, start: int, stop: int) -> Combination:
+        sums: dict[Combination, float] = {}
+        for t in range(start, stop):
+            combination, f = candidates.combinations(self.tau)[t], candidates.fractions[t]
+            weight = f[list(combination)].mean() if combination else 1 - f.max(initial=0)
+            sums[combination] = sums.get(combination, 0.0) + float(weight)
+        return max(sums, key=sums.__getitem__)
+
+
+@dataclass(frozen=True)
+class WholeVideo:
+    """The paper's vote with one window as long as the video."""
+
+    tau: float  # 0 <= tau < 1
+
+    def __post_init__(self) -> None:
+        require(self, "refine", tau=real(least=0, below=1))
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        return Vote(window=max(1, len(candidates.coarse)), tau=self.tau)(candidates)
+
+
+class SlidingVote(Vote):
+    """The vote in overlapping windows: each frame follows the window of which it is the middle.
+
+    Frame t takes the most frequent C of frames t - (W - 1) // 2 .. t + W // 2, cut at the ends of
+    the video; ties go to the one that occurs first. Neighbouring frames with the same C_sel are
+    one span of `Refinement.windows`. Source: a mode filter over time, stride 1.
+    """
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        num_frames = len(candidates.coarse)
+        spans: list[tuple[int, int, Combination]] = []
+        for t in range(num_frames):
+            first = max(0, t - (self.window - 1) // 2)
+            last = min(num_frames, t + self.window // 2 + 1)
+            selected = self.select(candidates, first, last)
+            start = spans.pop()[0] if spans and spans[-1][2] == selected else t
+            spans.append((start, t + 1, selected))
+        return apply_spans(candidates, self.tau, spans)
+
+
+class PixelMajority(Vote):
+    """Pixels on which at least two of three masks agree.
+
+    The three are the coarse mask u^t, the union of the frame's own C_t, and the union of its
+    window's C_sel (the paper's vote). A window with an empty C_sel keeps its coarse masks. Source:
+    vote-rule decision fusion per pixel (Heckemann et al. 2006, NeuroImage 33), with these voters.
+    """
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        voted = super().__call__(candidates)
+        track: Track = []
+        for window in voted.windows:
+            for t in range(window.start, window.stop):
+                own = candidates.masklets.union(t, voted.combinations[t])
+                voters = (candidates.coarse[t], own, voted.track[t])
+                track.append(candidates.coarse[t] if window.kept_coarse else _majority(voters))
+        return Refinement(track, voted.combinations, voted.windows)
+
+
+@dataclass(frozen=True)
+class ConditionalFusion(Vote):
+    """The voted masks s alone, or s united with the coarse masks u where s looks incomplete.
+
+    If in more than half of the video's frames the box of s^t has less than `box_ratio` of the area
+    of the box of u^t, every frame becomes the union of both; frames that the vote left coarse have
+    equal boxes. Source: conditional mask fusion of ReferDINO-Plus (arXiv 2503.23509, there between
+    SAM 2's and ReferDINO's masks).
+    """
+
+    box_ratio: float  # 0 < box_ratio <= 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "refine", box_ratio=real(above=0, most=1))
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        voted = super().__call__(candidates)
+        pairs = list(zip(voted.track, candidates.coarse, strict=True))
+        small = sum(_box_area(s) < self.box_ratio * _box_area(u) for s, u in pairs)
+        if 2 * small <= len(pairs):
+            return voted
+        return Refinement([union(pair) for pair in pairs], voted.combinations, voted.windows)
+
+
+def _majority(masks: Sequence[Mask]) -> Mask:
+    """Pixels that are in more than half of the masks."""
+    present = [decode(mask) for mask in masks if mask is not None]
+    if 2 * len(present) <= len(masks):
+        return None
+    pixels = 2 * np.sum(present, axis=0) > len(masks)  # (H, W)
+    return encode(pixels) if pixels.any() else None
+
+
+def _box_area(mask: Mask) -> int:
+    """Pixels of a mask's bounding box; 0 for an empty mask."""
+    box = bounding_box(mask)
+    return (box[2] - box[0]) * (box[3] - box[1]) if box else 0

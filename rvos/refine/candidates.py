@@ -1,0 +1,105 @@
+"""What a rule chooses from, and what it returns.
+
+A rule is a callable `rule(candidates) -> Refinement`, a frozen dataclass whose fields are its
+settings. `vote.py` has the paper's; `alternatives.py` has others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rvos.masks import Mask, Track, overlap_fractions, union
+
+Combination = tuple[int, ...]  # positions of masklets in their list, ascending
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a rule decided for the frames start .. stop - 1."""
+
+    start: int
+    stop: int
+    selected: Combination  # C_sel
+    kept_coarse: bool
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """The refined masks of one expression, and the decisions that led to them."""
+
+    track: Track  # one mask per frame
+    combinations: tuple[Combination, ...]  # C_t per frame
+    windows: tuple[Window, ...]
+
+    @property
+    def frames_kept_coarse(self) -> int:
+        """Frames of windows whose C_sel was empty."""
+        return sum(w.stop - w.start for w in self.windows if w.kept_coarse)
+
+
+class Masklets:
+    """The instances of one (video, noun). Each union of them is computed once and kept."""
+
+    def __init__(self, tracks: Sequence[Track]):
+        self.tracks = list(tracks)  # O tracks of T masks
+        self._unions: dict[tuple[int, Combination], Mask] = {}
+
+    def union(self, frame_idx: int, selected: Combination) -> Mask:
+        """Pixels of any of the selected instances in one frame."""
+        key = (frame_idx, selected)
+        if key not in self._unions:
+            self._unions[key] = union(self.tracks[i][frame_idx] for i in selected)
+        return self._unions[key]
+
+
+class Candidates:
+    """What a rule chooses from for one expression: its coarse track, the masklets of its noun."""
+
+    def __init__(self, coarse: Track, masklets: Masklets):
+        self.coarse = coarse
+        self.masklets = masklets
+        self._combinations: dict[float, tuple[Combination, ...]] = {}
+
+    @cached_property
+    def fractions(self) -> NDArray[np.float64]:
+        """f_i^t = |v_i and u| / |v_i|, (T, O) in 0..1; 0 where the instance is absent."""
+        tracks = self.masklets.tracks
+        return np.array(
+            [overlap_fractions([v[t] for v in tracks], u) for t, u in enumerate(self.coarse)]
+        ).reshape(len(self.coarse), len(tracks))
+
+    def combinations(self, tau: float) -> tuple[Combination, ...]:
+        """C_t = {i : f_i^t > tau} for each frame."""
+        if tau not in self._combinations:
+            self._combinations[tau] = tuple(
+                tuple(np.flatnonzero(above).tolist()) for above in self.fractions > tau
+            )
+        return self._combinations[tau]
+
+
+class Rule(Protocol):
+    """A refinement rule: the candidates of one expression -> its refined masks."""
+
+    def __call__(self, candidates: Candidates) -> Refinement: ...
+
+
+def apply_spans(
+    candidates: Candidates, tau: float, spans: Sequence[tuple[int, int, Combination]]
+) -> Refinement:
+    """Apply spans (start, stop, C_sel) as the paper applies its windows.
+
+    Where C_sel is empty, the coarse masks stay; elsewhere every frame becomes the union of its masklets,
+    even where that is empty.
+    """
+    track: Track = []
+    for start, stop, selected in spans:
+        if selected:
+            track += [candidates.masklets.union(t, selected) for t in range(start, stop)]
+        else:
+            track += candidates.coarse[start:stop]
+    windows = tuple(Window(*span, kept_coarse=not span[2]) for span in spans)
+    return Refinement(track, candidates.combinations(tau), windows)

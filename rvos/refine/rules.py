@@ -1,0 +1,30 @@
+"""The name of a rule, or the settings of one -> the rule."""
+
+from dataclasses import fields
+from importlib import import_module
+from typing import Any
+
+from rvos import InputError, preset
+from rvos.refine.candidates import Rule
+
+
+def make_rule(name: str, **settings: Any) -> Rule:
+    """The rule of conf/refine/<name>.yaml; `settings` replace those of the file.
+
+        make_rule("sliding_vote", window=5)
+
+    `window` and `tau` are keys of every file, and are left out for a rule without them. Raises
+    InputError for a name or a key that is not there, SettingsError for values out of range.
+    """
+    given = settings if "_target_" in settings else preset("refine", name) | settings
+    module, _, cls = str(given["_target_"]).rpartition(".")
+    rule = getattr(import_module(module), cls)
+    known = {field.name for field in fields(rule)}
+    arguments = {
+        key: value for key, value in given.items() if key not in {"_target_", "name"} - known
+    }
+    for key in {"window", "tau"} - known:
+        arguments.pop(key, None)
+    if unknown := sorted(arguments.keys() - known):
+        raise InputError(f"refine={name}: no such key: {', '.join(unknown)}")
+    return rule(**arguments)

@@ -1,0 +1,59 @@
+"""Coarse masks + masklets -> refined masks, by the paper's rule."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass
+
+from rvos import real, require, whole
+from rvos.refine.candidates import Candidates, Combination, Refinement, Window, apply_spans
+
+
+@dataclass(frozen=True)
+class WindowRule(ABC):
+    """Cuts a video into windows of `window` frames from frame 0 and selects masklets for each.
+
+    The last window may be shorter. A window whose selection is empty keeps its coarse masks, in
+    any other every frame becomes the union of the selected masklets. Raises SettingsError.
+    """
+
+    window: int  # frames, >= 1
+    tau: float  # share of a masklet inside the coarse mask, 0 <= tau < 1, strict: f > tau
+
+    def __post_init__(self) -> None:
+        require(self, "refine", window=whole(1), tau=real(least=0, below=1))
+
+    @abstractmethod
+    def select(self, candidates: Candidates, start: int, stop: int) -> Combination:
+        """C_sel of the frames start .. stop - 1."""
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        num_frames = len(candidates.coarse)
+        cuts = [*range(0, num_frames, self.window), num_frames]
+        spans = [
+            (start, stop, self.select(candidates, start, stop))
+            for start, stop in zip(cuts, cuts[1:], strict=False)
+        ]
+        return apply_spans(candidates, self.tau, spans)
+
+
+class Vote(WindowRule):
+    """The paper's rule: C_sel is the combination C_t that most frames of the window have.
+
+    Instance i belongs to C_t if f_i^t > tau. The empty set counts like any other combination, ties
+    go to the one that occurs first.
+    """
+
+    def select(self, candidates: Candidates, start: int, stop: int) -> Combination:
+        # Counter keeps the order of first occurrence, and max takes the first of equals.
+        counts = Counter(candidates.combinations(self.tau)[start:stop])
+        return max(counts, key=counts.__getitem__)
+
+
+@dataclass(frozen=True)
+class KeepCoarse:
+    """`refine=none`: the coarse masks as they are."""
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        num_frames = len(candidates.coarse)
+        whole_video = Window(0, num_frames, selected=(), kept_coarse=True)
+        return Refinement(candidates.coarse, ((),) * num_frames, (whole_video,))

@@ -1,0 +1,151 @@
+"""Many refinement rules over one video in one pass: the whole W x tau grid, or a single run.
+
+Overlap fractions are computed once per expression, unions once per (noun, frame, combination),
+J and F once per distinct pair of masks of a frame. Rule by rule the numbers are those of running
+each rule alone. Rules have labels; what is said of a rule is found under its label.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from rvos import Expected, InputError, SettingsError, real, whole
+from rvos.masks import Track
+from rvos.refine import Candidates, KeepCoarse, Refinement, Rule, Vote
+from rvos.score.measures import FrameScores, Scores
+
+COARSE = "coarse"  # the label of the coarse masks as they are
+REFINED = "refined"  # the label of the run's own rule
+
+
+def grid(windows: Sequence[int], taus: Sequence[float]) -> dict[str, Vote]:
+    """The cells of an ablation by label ("window=15 tau=0.8"), window by window.
+
+    Raises SettingsError that names every wrong value of `ablation.windows` and `ablation.taus`.
+    """
+    problems = _problems("ablation.windows", windows, whole(1))
+    problems += _problems("ablation.taus", taus, real(least=0, below=1))
+    if not problems and bool(windows) != bool(taus):
+        problems.append(
+            "ablation: expected both ablation.windows and ablation.taus, or neither; got "
+            f"windows={list(windows)}, taus={list(taus)}"
+        )
+    if problems:
+        raise SettingsError(problems)
+    return {
+        f"window={window} tau={tau}": Vote(window=window, tau=tau)
+        for window, tau in product(windows, taus)
+    }
+
+
+def _problems(key: str, values: Any, expected: Expected) -> list[str]:
+    """One line for each value that is wrong or stands there twice."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        return [f"{key}: expected a list, got {values!r}"]
+    wrong = [value for value in values if not expected.accepts(value)]
+    problems = [f"{key}: expected {expected.text}, got {value!r}" for value in wrong]
+    twice = {value for i, value in enumerate(values) if value in values[:i]}
+    return problems + [f"{key}: {value!r} is listed more than once" for value in twice]
+
+
+def labelled(rule: Rule, *others: Mapping[str, Rule]) -> dict[str, Rule]:
+    """All rules of a run by label: the coarse masks, the run's own rule, the cells and the rules
+    that it is compared with.
+
+    Raises InputError when two of them have the same label.
+    """
+    rules: dict[str, Rule] = {COARSE: KeepCoarse(), REFINED: rule}
+    for mapping in others:
+        if taken := sorted(rules.keys() & mapping.keys()):
+            raise InputError(f"ablation.rules: another rule has this name: {', '.join(taken)}")
+        rules.update(mapping)
+    return rules
+
+
+@dataclass(frozen=True)
+class Expression:
+    """What is to be refined and scored: one expression's ground truth, coarse track, masklets."""
+
+    expression_id: str
+    noun: str
+    truth: Track
+    candidates: Candidates
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One rule's masks of one expression, and their scores per frame, each (T,) in 0..1."""
+
+    refinement: Refinement
+    J: Scores
+    F: Scores
+
+
+def score_rules(
+    expressions: Sequence[Expression], rules: Mapping[str, Rule]
+) -> list[dict[str, Scored]]:
+    """Refine and score all expressions of one video: for each of them, {label: what a rule gave}."""
+    refined = [[rule(e.candidates) for rule in rules.values()] for e in expressions]
+    num_frames = len(expressions[0].truth) if expressions else 0
+    J = np.empty((len(expressions), len(rules), num_frames))
+    F = np.empty_like(J)
+    for t in range(num_frames):
+        scores = FrameScores()  # forgets the frame's contours when the frame is done
+        for e, expression in enumerate(expressions):
+            for r, refinement in enumerate(refined[e]):
+                J[e, r, t], F[e, r, t] = scores(expression.truth[t], refinement.track[t])
+    return [
+        {
+            label: Scored(refinement, J[e, r], F[e, r])
+            for r, (label, refinement) in enumerate(zip(rules, row, strict=True))
+        }
+        for e, row in enumerate(refined)
+    ]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The masks of several rules for one expression as lines of text, equal lines stored once.
+
+    The lines of a label are `lines[i] for i in index[label]`: `video/expression_id/frame:counts`,
+    one per frame, `-` for an empty mask.
+    """
+
+    lines: list[bytes]
+    index: dict[str, list[int]]
+
+    @classmethod
+    def of(cls, prefix: str, frames: Sequence[str], tracks: Mapping[str, Track]) -> "Fingerprint":
+        positions: dict[tuple[str, str], int] = {}
+        lines: list[bytes] = []
+        index = {}
+        for label, track in tracks.items():
+            row = []
+            for frame, mask in zip(frames, track, strict=True):
+                counts = "-" if mask is None else mask["counts"]
+                if (frame, counts) not in positions:
+                    positions[frame, counts] = len(lines)
+                    lines.append(f"{prefix}/{frame}:{counts}\n".encode())
+                row.append(positions[frame, counts])
+            index[label] = row
+        return cls(lines, index)
+
+
+class Hashes:
+    """SHA-256 of each label's masks over a split, fed expression by expression in split order."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[str, Any] = defaultdict(hashlib.sha256)
+
+    def update(self, fingerprint: Fingerprint) -> None:
+        for label, row in fingerprint.index.items():
+            self._hashes[label].update(b"".join([fingerprint.lines[i] for i in row]))
+
+    def hexdigests(self) -> dict[str, str]:
+        """{label: hex SHA-256}."""
+        return {label: digest.hexdigest() for label, digest in self._hashes.items()}

@@ -1,0 +1,253 @@
+"""Files of coarse masks, masklets, nouns and ground truth -> checked inputs of every video.
+
+Everything is read and checked before the first mask is refined, and all that is wrong with it is
+reported at once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+from rich.progress import track as progress
+
+from rvos import InputError, list_problems, one_of, optional, require, whole
+from rvos.data.split import Split, Truth, Video, merge_tracks
+from rvos.masks import (
+    FileError,
+    MaskError,
+    Track,
+    TrackFiles,
+    canonical,
+    canonical_track,
+    read_json,
+)
+
+
+@dataclass(frozen=True)
+class VideoInputs:
+    """All that the refinement and scoring of one video needs, checked and in canonical form."""
+
+    video: Video
+    truths: dict[str, Track] | None  # by expression_id; None: the video is not to be scored
+    coarse: dict[str, Track]  # by expression_id
+    masklets: dict[str, list[Track]]  # by noun
+    nouns: dict[str, str]  # by expression_id
+
+
+class Inputs:
+    """Reads a split's masks and ground truth and collects everything that is wrong with them."""
+
+    def __init__(
+        self,
+        split: Split,
+        annotations: Truth | None,
+        coarse: TrackFiles,
+        masklets: TrackFiles | None,
+        nouns: dict[str, dict[str, str]],
+        *,
+        missing: Literal["error", "empty"] = "error",
+    ):
+        check_missing(missing)
+        self.split = split
+        self.annotations = annotations
+        self.coarse = coarse
+        self.masklets = masklets  # None where the rule needs none
+        self.nouns = nouns
+        self.missing = missing
+        self.num_scored_as_empty = 0  # expression-frames without a usable coarse mask
+        self._problems: dict[str, list[str]] = defaultdict(list)
+
+    def read(self) -> list[VideoInputs]:
+        """The inputs of every video. Raises InputError with all problems, by kind."""
+        videos = self.split.videos
+        inputs = [self._video(v) for v in progress(videos, "Reading masks", transient=True)]
+        if self._problems:
+            raise InputError(
+                "\n".join(list_problems(kind, found) for kind, found in self._problems.items())
+            )
+        return inputs
+
+    def _video(self, video: Video) -> VideoInputs:
+        by_annotation, size = self._annotations_of(video)
+        raw_coarse = self._read(self.coarse, video, "Coarse masks")
+        raw_masklets = self._read(self.masklets, video, "Masklets") if self.masklets else {}
+        lists = [m for m in raw_masklets.values() if isinstance(m, list)]
+        size = size or _size_of(raw_coarse.values()) or _size_of(t for m in lists for t in m)
+        coarse = {
+            e.expression_id: self._coarse_track(raw_coarse, video, e.expression_id, size)
+            for e in video.expressions
+        }
+        nouns = {e.expression_id: self._noun(video, e.expression_id) for e in video.expressions}
+        masklets = {
+            noun: self._masklets(raw_masklets, video, noun, size)
+            for noun in dict.fromkeys(nouns.values())
+            if noun
+        }
+        truths = None if self.annotations is None else _merged(video, by_annotation)
+        return VideoInputs(video, truths, coarse, masklets, nouns)
+
+    def _annotations_of(self, video: Video) -> tuple[dict[str, Track], Any]:
+        """The video's ground-truth tracks, and the size of their masks if there are any."""
+        by_annotation: dict[str, Track] = {}
+        size: Any = None
+        if self.annotations is None:
+            return by_annotation, size
+        for expression in video.expressions:
+            for annotation_id in expression.annotation_ids:
+                where = f"{self.annotations.path}: annotation {annotation_id} (video {video.name})"
+                if annotation_id not in self.annotations:
+                    self._problem(
+                        "Ground truth missing",
+                        f"{where}, expression {expression.expression_id}: no such annotation",
+                    )
+                elif annotation_id not in by_annotation:
+                    raw = self.annotations.track(annotation_id)
+                    size = size or _size_of([raw])
+                    by_annotation[annotation_id] = self._track(raw, video, size, where)
+        return by_annotation, size
+
+    def _read(self, files: TrackFiles, video: Video, what: str) -> dict[str, Any]:
+        if video.name not in files:
+            if not (files is self.coarse and self.missing == "empty"):
+                self._problem(f"{what} missing", f"{files.path}: video {video.name} is not there")
+            return {}
+        try:
+            value = files.read(video.name, video.frames)
+        except FileError as error:
+            self._problem(f"{what} unreadable", str(error))
+            return {}
+        if not isinstance(value, dict):
+            where = f"{files.source(video.name)}: video {video.name}"
+            self._problem(f"{what} malformed", f"{where}: expected an object, got {value!r:.60}")
+            return {}
+        return value
+
+    def _coarse_track(
+        self, raw: dict[str, Any], video: Video, expression_id: str, size: Any
+    ) -> Track:
+        where = f"{self.coarse.source(video.name)}: video {video.name}, expression {expression_id}"
+        num_frames = len(video.frames)
+        if expression_id not in raw:
+            if self.missing == "empty":
+                self.num_scored_as_empty += num_frames
+            elif video.name in self.coarse:
+                self._problem("Coarse masks missing", f"{where}: not there")
+            return [None] * num_frames
+        track = raw[expression_id]
+        if self.missing == "empty" and isinstance(track, list) and len(track) <= num_frames:
+            usable = [_of_size(mask, size) for mask in track] + [False] * (num_frames - len(track))
+            self.num_scored_as_empty += usable.count(False)
+            track = [track[t] if usable[t] else None for t in range(num_frames)]
+        return self._track(track, video, size, where)
+
+    def _noun(self, video: Video, expression_id: str) -> str:
+        if self.masklets is None:
+            return self.nouns.get(video.name, {}).get(expression_id, "")
+        try:
+            return self.nouns[video.name][expression_id]
+        except KeyError:
+            self._problem("Nouns missing", f"video {video.name}, expression {expression_id}")
+            return ""
+
+    def _masklets(self, raw: dict[str, Any], video: Video, noun: str, size: Any) -> list[Track]:
+        if self.masklets is None or video.name not in self.masklets:
+            return []
+        where = f"{self.masklets.source(video.name)}: video {video.name}, noun {noun}"
+        if noun not in raw:
+            known = ", ".join(sorted(raw)) or "none"
+            self._problem("Unknown nouns", f"{where}: no masklets of that noun; there are: {known}")
+            return []
+        instances = raw[noun]
+        if not isinstance(instances, list):
+            self._problem("Masklets malformed", f"{where}: expected a list of tracks")
+            return []
+        return [
+            self._track(instance, video, size, f"{where}, instance {i}")
+            for i, instance in enumerate(instances)
+        ]
+
+    def _track(self, raw: Any, video: Video, size: Any, where: str) -> Track:
+        """A checked track of the video's length; all masks of one (height, width)."""
+        frames = video.frames
+        if not isinstance(raw, list) or len(raw) != len(frames):
+            got = len(raw) if isinstance(raw, list) else type(raw).__name__
+            expected = f"expected {len(frames)} masks (one per frame), got {got}"
+            self._problem("Tracks of the wrong length", f"{where}: {expected}")
+            return [None] * len(frames)
+        track = canonical_track(raw, size)
+        if track is not None:
+            return track
+        for frame, mask in zip(frames, raw, strict=True):
+            try:
+                canonical(mask, size)
+            except MaskError as error:
+                self._problem("Bad masks", f"{where}, frame {frame}: {error}")
+        return [None] * len(frames)
+
+    def _problem(self, kind: str, text: str) -> None:
+        self._problems[kind].append(text)
+
+
+def check_missing(missing: str) -> None:
+    """Raises SettingsError unless `score.missing` is one of its two values."""
+    require(SimpleNamespace(missing=missing), "score", missing=one_of("error", "empty"))
+
+
+def first_videos(split: Split, max_videos: int | None) -> Split:
+    """The split with its first `score.max_videos` videos only; all for None."""
+    settings = SimpleNamespace(max_videos=max_videos)
+    require(settings, "score", max_videos=optional(whole(1)))
+    return replace(split, videos=split.videos[:max_videos])
+
+
+def open_tracks(key: str, path: str | None) -> TrackFiles:
+    """The files that config key `key` names; raises InputError naming the key or the file."""
+    if not path:
+        raise InputError(f"{key}: expected a file or folder of masks, got nothing")
+    try:
+        return TrackFiles(path)
+    except FileError as error:
+        raise InputError(f"{key}: {error}") from None
+
+
+def read_nouns(key: str, path: str | None) -> dict[str, dict[str, str]]:
+    """`{video: {expression_id: noun}}`; raises InputError if the file is not of that form."""
+    if not path:
+        raise InputError(f"{key}: expected a file {{video: {{expression_id: noun}}}}, got nothing")
+    try:
+        nouns = read_json(Path(path))
+    except FileError as error:
+        raise InputError(f"{key}: {error}") from None
+    if not isinstance(nouns, dict) or not all(
+        isinstance(entry, dict) and all(isinstance(noun, str) for noun in entry.values())
+        for entry in nouns.values()
+    ):
+        raise InputError(f"{key}: {path}: expected {{video: {{expression_id: noun}}}}")
+    return nouns
+
+
+def _merged(video: Video, by_annotation: dict[str, Track]) -> dict[str, Track]:
+    """Ground truth by expression_id; expressions of the same annotations share one track."""
+    merged = {
+        ids: merge_tracks(
+            [by_annotation[i] for i in ids if by_annotation.get(i)], len(video.frames)
+        )
+        for ids in {e.annotation_ids for e in video.expressions}
+    }
+    return {e.expression_id: merged[e.annotation_ids] for e in video.expressions}
+
+
+def _size_of(tracks: Iterable[Any]) -> list[int] | None:
+    """The [h, w] of the first mask that has one."""
+    for track in tracks:
+        for mask in track if isinstance(track, list) else []:
+            if isinstance(mask, dict) and isinstance(mask.get("size"), list):
+                return mask["size"]
+    return None
+
+
+def _of_size(mask: Any, size: Any) -> bool:
+    return mask is None or (isinstance(mask, dict) and mask.get("size") == size)

@@ -1,0 +1,217 @@
+"""Masks + ground truth -> J, F, J&F, exactly as MeViS scores them. No torch.
+
+Conventions (henghuiding/MeViS, tools/eval_mevis.py and tools/metrics.py):
+- All frames of a video count, the first and the last included.
+- Both masks empty: J = 1. Neither has a boundary pixel: F = 1; only one has: F = 0. A mask that
+  fills the frame has no boundary.
+- Boundary pixels match within ceil(0.008 * frame diagonal) pixels (`contour.py`).
+- The ground truth of an expression is the union of its annotations.
+- Scores are averaged over the frames of an expression, then over expressions; J&F = (J + F) / 2.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rvos import InputError, all_checked, one_of, require
+from rvos.masks import Mask, Track, area, iou
+from rvos.score.contour import Contour, contour_of, matches
+
+Scores = NDArray[np.float64]
+
+
+class FrameScores:
+    """J and F of masks of one frame; each distinct mask's contour and each pair is done once.
+
+    Masks are in canonical form (`masks.canonical`), so that equal masks have equal counts.
+    """
+
+    def __init__(self) -> None:
+        self._contours: dict[str, Contour | None] = {}
+        self._pairs: dict[tuple[str, str], tuple[float, float]] = {}
+
+    def __call__(self, truth: Mask, prediction: Mask) -> tuple[float, float]:
+        """(J, F), each in 0..1."""
+        key = (_counts(truth), _counts(prediction))
+        if key not in self._pairs:
+            self._pairs[key] = iou(truth, prediction), self._f(truth, prediction)
+        return self._pairs[key]
+
+    def _f(self, truth: Mask, prediction: Mask) -> float:
+        g, p = self._contour(truth), self._contour(prediction)
+        if g is None or p is None:
+            return float(g is p)
+        precision = matches(p, g) / p.num_pixels
+        recall = matches(g, p) / g.num_pixels
+        total = precision + recall
+        return 2 * precision * recall / total if total else 0.0
+
+    def _contour(self, mask: Mask) -> Contour | None:
+        if mask is None:
+            return None
+        counts = mask["counts"]
+        if counts not in self._contours:
+            self._contours[counts] = contour_of(mask)
+        return self._contours[counts]
+
+
+def _counts(mask: Mask) -> str:
+    return "" if mask is None else mask["counts"]
+
+
+def score_track(truth: Track, prediction: Track) -> tuple[Scores, Scores]:
+    """J and F of every frame, each (T,) in 0..1; tracks are canonical and of equal length."""
+    pairs = [FrameScores()(g, p) for g, p in zip(truth, prediction, strict=True)]
+    return np.array([j for j, _ in pairs]), np.array([f for _, f in pairs])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means over expressions, in 0..1."""
+
+    J: float
+    F: float
+
+    @property
+    def JF(self) -> float:
+        return (self.J + self.F) / 2
+
+    @classmethod
+    def of(cls, J: Sequence[float], F: Sequence[float]) -> "Summary":
+        """From the per-expression means."""
+        return cls(float(np.mean(J)), float(np.mean(F)))
+
+    def as_dict(self) -> dict[str, float]:
+        return {"J": self.J, "F": self.F, "J&F": self.JF}
+
+
+# ---------------------------------------------------------------------------- further metrics
+
+
+class Metric(Protocol):
+    """A number for one expression; metrics.json has its mean over all expressions.
+
+    `truth` and `prediction` are the T ground-truth and refined masks, `J` and `F` their scores per
+    frame, each (T,) in 0..1.
+    """
+
+    def __call__(self, truth: Track, prediction: Track, J: Scores, F: Scores) -> float: ...
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Share of frames whose score, J or F, is above 0.5 (DAVIS); 0..1."""
+
+    of: str
+
+    def __post_init__(self) -> None:
+        require(self, "", of=one_of("J", "F"))
+
+    def __call__(self, truth: Track, prediction: Track, J: Scores, F: Scores) -> float:
+        return recall(J if self.of == "J" else F)
+
+
+@dataclass(frozen=True)
+class Decay:
+    """How much J or F falls from the first quarter of the frames to the last (DAVIS); -1..1."""
+
+    of: str
+
+    def __post_init__(self) -> None:
+        require(self, "", of=one_of("J", "F"))
+
+    def __call__(self, truth: Track, prediction: Track, J: Scores, F: Scores) -> float:
+        return decay(J if self.of == "J" else F)
+
+
+def tIoU(truth: Track, prediction: Track, J: Scores, F: Scores) -> float:
+    """Overlap in time of truth and prediction, 0..1: see `temporal_ious`."""
+    return temporal_ious(truth, prediction, J)[0]
+
+
+def vIoU(truth: Track, prediction: Track, J: Scores, F: Scores) -> float:
+    """Overlap in time of truth and prediction, weighed by J, 0..1: see `temporal_ious`."""
+    return temporal_ious(truth, prediction, J)[1]
+
+
+def recall(values: Scores) -> float:
+    """Share of frames whose value is above 0.5 (DAVIS)."""
+    return float(np.mean(values > 0.5))
+
+
+def decay(values: Scores) -> float:
+    """Mean of the first quarter of the frames minus mean of the last; 0 below four frames.
+
+    Quarters as DAVIS cuts them (davis2017-evaluation, davis2017/utils.py), with indices wide
+    enough for more than 256 frames.
+    """
+    if len(values) < 4:
+        return 0.0
+    ids = (np.round(np.linspace(1, len(values), 5) + 1e-10) - 1).astype(np.int64)
+    return float(values[ids[0] : ids[1] + 1].mean() - values[ids[3] : ids[4] + 1].mean())
+
+
+def temporal_ious(truth: Track, prediction: Track, J: Scores) -> tuple[float, float]:
+    """(tIoU, vIoU): overlap of the frames with truth and with prediction, alone and times J.
+
+    With g, p the frames where truth and prediction are non-empty: tIoU = |g and p| / |g or p|,
+    vIoU = sum of J over g and p / |g or p|; 1 where the union is empty.
+    """
+    g = np.array([area(mask) > 0 for mask in truth])
+    p = np.array([area(mask) > 0 for mask in prediction])
+    either = int((g | p).sum())
+    if either == 0:
+        return 1.0, 1.0
+    return float((g & p).sum() / either), float(J[g & p].sum() / either)
+
+
+# Entries that metrics.json's "extra" has in any case.
+COUNTS = ("frames_kept_coarse", "frames_scored_as_empty")
+
+
+def make_metrics(extra: Mapping[str, Any]) -> dict[str, Metric]:
+    """The metrics that `score.extra` names, by label; a label set to null is left out.
+
+        make_metrics({"tIoU": "rvos.score.measures.tIoU",
+                      "J_recall": {"_target_": "rvos.score.measures.Recall", "of": "J"}})
+
+    A target is the dotted name of a function, which gets the entry's other keys as keyword
+    arguments, or of a class, which is built with them. Raises SettingsError for all entries that
+    cannot be made.
+    """
+    entries = {label: entry for label, entry in extra.items() if entry is not None}
+    makes = [partial(_make_metric, str(label), entry) for label, entry in entries.items()]
+    return dict(zip(map(str, entries), all_checked(*makes), strict=True))
+
+
+def _make_metric(label: str, entry: Any) -> Metric:
+    key = f"score.extra.{label}"
+    if label in COUNTS:
+        raise InputError(f"{key}: metrics.json has another number of that name")
+    arguments = dict(entry) if isinstance(entry, Mapping) else {"_target_": entry}
+    target = arguments.pop("_target_", None)
+    if not isinstance(target, str) or "." not in target:
+        raise InputError(
+            f"{key}: expected the dotted name of a function or class (_target_), got {target!r}"
+        )
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{key}: cannot import {target}: {error}") from None
+    if not callable(found):
+        raise InputError(f"{key}: {target} is neither a function nor a class")
+    if not isinstance(found, type):
+        return partial(found, **arguments) if arguments else found
+    try:
+        metric = found(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{key}: {target}: {error}") from None
+    if not callable(metric):
+        raise InputError(f"{key}: objects of {target} cannot be called")
+    return metric

@@ -1,0 +1,102 @@
+"""Where a stage runs: this process alone, or one process on each device of a Lightning trainer.
+
+Importing this module needs no torch; only a trainer needs it.
+"""
+
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
+
+from rvos import InputError
+
+T = TypeVar("T")
+
+
+class Place:
+    """One process of a run: its rank, its device, and how it communicates with the others.
+
+    This class is for a single process; `TrainerPlace` is for one of several.
+    """
+
+    rank, world_size = 0, 1
+
+    def __init__(self, device: str = "cpu"):
+        self.device = device
+
+    def convert(self, network: Any) -> Any:
+        """The network on the device, in the run's precision."""
+        return network.to(self.device)
+
+    def answering(self) -> AbstractContextManager[Any]:
+        """The context in which a network predicts in the run's precision."""
+        return nullcontext()
+
+    def from_first(self, value: T) -> T:
+        """Broadcast: returns in every process the value that the first process passes."""
+        return value
+
+    def gather(self, messages: list[str]) -> list[str]:
+        """Return the messages of all processes in every process, once all have called this."""
+        return messages
+
+
+class Devices(Protocol):
+    """The devices on which a stage runs, one process each."""
+
+    precision: str  # as `trainer.precision`
+    is_first: bool  # whether this process is the first of its run
+
+    def run(self, work: Callable[[Place], T]) -> T:
+        """Call `work` once in every process; returns its result in this process.
+
+        An InputError of any process is raised in all processes, once all have finished.
+        """
+
+
+class OneDevice:
+    """Only this process, on a device such as `cpu` or `cuda:1`."""
+
+    precision, is_first = "32-true", True
+
+    def __init__(self, device: str = "cpu"):
+        self.device = device
+
+    def run(self, work: Callable[[Place], T]) -> T:
+        return work(Place(self.device))
+
+
+class TrainerDevices:
+    """The devices of a Lightning trainer, which starts its processes at the first `run`."""
+
+    def __init__(self, trainer: Any):
+        self.trainer = trainer
+        self.precision, self.is_first = str(trainer.precision), bool(trainer.is_global_zero)
+
+    def run(self, work: Callable[[Place], T]) -> T:
+        from rvos.stages.lightning import TrainerPlace, run_in_predict
+
+        if self.trainer.world_size > 1:
+            return run_in_predict(self.trainer, work)
+        end_on_sigterm()
+        return work(TrainerPlace(self.trainer))
+
+
+def end_on_sigterm(kill_others: Callable[[int], None] | None = None) -> None:
+    """Make SIGTERM end this process and those it started at once; finished files stay valid.
+
+    Lightning itself only notes the signal and acts on it while it trains.
+    """
+
+    def end(number: int, frame: Any) -> None:
+        if kill_others is not None:
+            kill_others(number)
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def raise_together(place: Place, problems: list[str]) -> None:
+    """Raise one InputError with the problems of all processes in every process, if there are any."""
+    if found := place.gather(problems):
+        raise InputError("\n".join(dict.fromkeys(found)))

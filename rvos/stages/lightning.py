@@ -1,0 +1,119 @@
+"""A Lightning trainer, and work on its devices: a function called once in every process."""
+
+import atexit
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from torch import distributed
+
+from rvos import InputError
+from rvos.stages.devices import Place, end_on_sigterm, raise_together
+
+T = TypeVar("T")
+
+
+def make_trainer(settings: Any, **arguments: Any) -> pl.Trainer:
+    """The trainer of the group conf/trainer. Raises InputError for devices that are not there."""
+    check_devices(settings.accelerator, settings.devices)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its hints are for training
+    try:
+        return instantiate(settings, **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        raise InputError(f"trainer: {' '.join(str(cause).split())}") from None
+
+
+def check_devices(accelerator: str, devices: int | str | Sequence[int]) -> None:
+    """Raise InputError where `auto` would silently use fewer or other devices than asked for."""
+    several = isinstance(devices, int) and devices > 1
+    if accelerator == "auto" and several and not torch.cuda.is_available():
+        raise InputError(
+            f"trainer.devices={devices}: this machine has no GPU. Use trainer.devices=1, or say "
+            f"trainer.accelerator=cpu to work in {devices} processes on the CPU"
+        )
+    if accelerator in ("auto", "gpu", "cuda") and several:
+        there = torch.cuda.device_count()
+        if int(str(devices)) > there:
+            raise InputError(f"trainer.devices={devices}: this machine has {there} GPU(s)")
+
+
+class TrainerPlace(Place):
+    """One of the processes of a trainer, on that process' device."""
+
+    def __init__(self, trainer: pl.Trainer):
+        super().__init__(str(trainer.strategy.root_device))
+        self.trainer = trainer
+        self.rank, self.world_size = trainer.global_rank, trainer.world_size
+
+    def convert(self, network: Any) -> Any:
+        network = self.trainer.precision_plugin.convert_module(network)
+        return super().convert(network)
+
+    def answering(self) -> AbstractContextManager[Any]:
+        return self.trainer.precision_plugin.predict_step_context()
+
+    def from_first(self, value: T) -> T:
+        return self.trainer.strategy.broadcast(value)
+
+    def gather(self, messages: list[str]) -> list[str]:
+        if not distributed.is_initialized():
+            return messages
+        of_all: list[list[str]] = [[] for _ in range(distributed.get_world_size())]
+        distributed.all_gather_object(of_all, messages)
+        return [message for of_one in of_all for message in of_one]
+
+
+class _Work(pl.LightningModule):
+    """Module that works when the predict loop starts, outside the loop's precision context."""
+
+    def __init__(self, work: Callable[[Place], Any]):
+        super().__init__()
+        self.work = work
+
+    def on_predict_start(self) -> None:
+        launcher = self.trainer.strategy.launcher
+        end_on_sigterm(None if launcher is None else launcher.kill)
+        if distributed.is_initialized():
+            close_group_at_exit()
+        place, errors = TrainerPlace(self.trainer), []
+        try:
+            self.result = self.work(place)
+        except InputError as error:  # the others do their share before all report it
+            errors.append(str(error))
+        raise_together(place, errors)
+
+    def predict_dataloader(self) -> list[int]:
+        return [0]  # one step per process: without any the loop would not start
+
+    def predict_step(self, batch: Any) -> bool:
+        return True  # Lightning warns of None
+
+
+def run_in_predict(trainer: pl.Trainer, work: Callable[[Place], T]) -> T:
+    """Call `work` once in every process of the trainer; returns its result in this process."""
+    if trainer.progress_bar_callback is not None:
+        trainer.progress_bar_callback.disable()  # the work shows its own
+    module = _Work(work)
+    with torch.inference_mode(False):
+        trainer.predict(module, return_predictions=False)
+    return module.result
+
+
+def close_group_at_exit() -> None:
+    """Close the process group before Python ends; Lightning does so for NCCL only.
+
+    Otherwise Gloo's threads may still hold tensors then, and abort the process (pytorch/pytorch
+    #179291).
+    """
+
+    def close() -> None:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+    atexit.register(close)

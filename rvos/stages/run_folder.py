@@ -1,0 +1,108 @@
+"""Run folders: the settings of the results in a folder, and whether a new run may write there."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rvos import InputError, list_problems
+from rvos.masks import write_bytes
+from rvos.stages.store import differences
+
+SETTINGS_FILE = "config.yaml"  # {"config": settings, "inputs": hashes of the data}
+
+# Settings that change nothing, by what it is that they do not change: a whole group, or one key.
+NO_EFFECT: Mapping[str, frozenset[str]] = {
+    # the results in a run folder: they may differ between two runs into it
+    "results": frozenset(
+        {
+            "output_dir",
+            "paths",
+            "trainer",
+            "callbacks",
+            "logger",
+            "report",
+            "ckpt_path",
+            "device",
+            "score.workers",
+            "data.num_workers",
+            "coarse.expression_batch",
+        }
+    ),
+    # the scores of a split: a comparison of two runs does not list them
+    "scores": frozenset({"output_dir", "name", "paths", "task", "ablation", "report"}),
+    # what given weights answer: keys of conf/model that matter in training alone
+    "answers": frozenset(
+        {
+            "_target_",
+            "_partial_",
+            "weights",
+            "freeze_text_encoder",
+            "dropout",
+            "mti_dropout",
+            "checkpoint_backbone",
+            "checkpoint_encoder",
+        }
+    ),
+}
+
+
+def has_no_effect(key: str, on: str) -> bool:
+    """Whether a dotted key has no effect on what `on` names (a key of NO_EFFECT)."""
+    return key in NO_EFFECT[on] or key.partition(".")[0] in NO_EFFECT[on]
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The content of a run's config.yaml; empty where there is none."""
+    path = folder / SETTINGS_FILE
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
+
+
+def check_folder(
+    folder: Path, settings: dict[str, Any], *, inputs: dict[str, Any], results: Sequence[str]
+) -> None:
+    """Raise InputError that names each difference if `folder` holds `results` of other settings.
+
+    `settings` is the resolved config, `inputs` identifies the data (hashes), `results` are names
+    of what a run writes. Results of unknown settings are refused too.
+    """
+    found = [name for name in results if (folder / name).exists()]
+    if not found:
+        return
+    if not (folder / SETTINGS_FILE).is_file():
+        raise InputError(
+            f"output_dir {folder} holds results of unknown settings ({', '.join(found)} without "
+            f"{SETTINGS_FILE}); choose another folder"
+        )
+    rows = differences(read_settings(folder), {"config": settings, "inputs": inputs})
+    lines = [
+        f"{key.removeprefix('config.')}: was {before!r}, now {now!r}"
+        for key, before, now in rows
+        if not has_no_effect(key.removeprefix("config."), on="results")
+    ]
+    if lines:
+        title = f"output_dir {folder} holds results of other settings; choose another folder"
+        raise InputError(list_problems(title, lines))
+
+
+def claim_folder(
+    folder: Path, settings: dict[str, Any], *, inputs: dict[str, Any], results: Sequence[str]
+) -> None:
+    """Make `folder` this run's: record its settings; the same settings may run there again.
+
+    The first of `results` is the file that says a run finished, and is removed. Raises InputError
+    as `check_folder`, and where the folder cannot be written.
+    """
+    check_folder(folder, settings, inputs=inputs, results=results)
+    # Not through OmegaConf, which would look for interpolations in the user's sentences.
+    content = {"config": settings, "inputs": inputs}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    try:
+        (folder / results[0]).unlink(missing_ok=True)
+        write_bytes(folder / SETTINGS_FILE, text.encode())
+    except OSError as error:
+        raise InputError(
+            f"output_dir: cannot write to {error.filename or folder}: {error.strerror}"
+        ) from None

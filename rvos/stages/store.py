@@ -1,0 +1,155 @@
+"""Stores: folders in which a stage keeps its results, one file per video.
+
+`<root>/<stage>/<data name>-<split>-<settings hash>/<video>.json.gz`, with a `provenance.json` that
+says what the files were made from. All runs share the stores, so that nothing is computed twice.
+Files of different settings never mix: another setting, checkpoint or data file has another folder.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rvos import InputError, __version__
+from rvos.data.split import Split
+from rvos.masks import FileError, TrackFiles, read_json, write_json
+
+
+def flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Nested settings -> {dotted key: value}."""
+    if not isinstance(value, dict):
+        return {key: value}
+    result: dict[str, Any] = {}
+    for name, item in value.items():
+        result |= flat(item, f"{key}.{name}" if key else str(name))
+    return result
+
+
+def differences(before: Any, now: Any) -> list[tuple[str, Any, Any]]:
+    """(dotted key, value before, value now) of two nested settings, where they differ."""
+    old, new = flat(before), flat(now)
+    pairs = [(key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys())]
+    return [row for row in pairs if row[1] != row[2]]
+
+
+@dataclass(frozen=True)
+class Store:
+    """One stage's files for one split. `Stores.open` makes it; the rest reads and writes it."""
+
+    path: Path
+    provenance: dict[str, Any]
+
+    def beside(self, stage: str) -> "Store":
+        """The store for a second kind of result that the stage computes from the same settings."""
+        folder = self.path.parent.with_name(stage) / self.path.name
+        store = Store(folder, {**self.provenance, "stage": stage})
+        store.claim()
+        return store
+
+    def claim(self) -> None:
+        """Check the folder's provenance, or make the folder with ours.
+
+        Raises InputError naming each setting in which the folder's files differ from ours, or
+        where the folder cannot be written.
+        """
+        file = self.path / "provenance.json"
+        if not file.is_file():
+            try:
+                write_json(file, {**self.provenance, "rvos_version": __version__})
+            except OSError as error:
+                raise InputError(
+                    f"paths.stores: cannot write to {self.path}: {error.strerror}"
+                ) from None
+            return
+        found = read_json(file)
+        if found != self.provenance:
+            found.pop("rvos_version", None)  # another version may have made the same
+        if wrong := differences(found, self.provenance):
+            lines = "; ".join(f"{key}: expected {now!r}, found {was!r}" for key, was, now in wrong)
+            raise InputError(
+                f"{self.path}: made under other settings: {lines}. Delete the folder or choose "
+                "the settings it was made with."
+            )
+
+    def has(self, video: str) -> bool:
+        """Whether the video's file is there."""
+        return self._file(video).is_file()
+
+    def missing(self, videos: Iterable[str]) -> list[str]:
+        """Those of `videos` without a file."""
+        return [video for video in videos if not self.has(video)]
+
+    def read(self, video: str) -> Any:
+        """One video's value. Raises FileError."""
+        return read_json(self._file(video))
+
+    def write(self, video: str, value: Any) -> None:
+        """Write one video's value, atomically."""
+        write_json(self._file(video), value)
+
+    def _file(self, video: str) -> Path:
+        return self.path / f"{video}.json.gz"
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where the stores of a dataset lie: `root`, and the `data_name` that their folders carry."""
+
+    root: Path
+    data_name: str
+
+    def open(
+        self,
+        stage: str,
+        split: Split,
+        *,
+        settings: dict[str, Any],
+        checkpoint_sha256: str | None = None,
+    ) -> Store:
+        """The store of a stage for exactly these settings (plain JSON values), made if needed.
+
+        Raises InputError when the folder holds files made under other settings or cannot be
+        written.
+        """
+        provenance = {
+            "stage": stage,
+            "settings": settings,
+            "checkpoint_sha256": checkpoint_sha256,
+            "meta_expressions_sha256": split.meta_sha256,
+        }
+        digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:12]
+        folder = Path(self.root) / stage / f"{self.data_name}-{split.name}-{digest}"
+        store = Store(folder, json.loads(json.dumps(provenance)))
+        store.claim()
+        return store
+
+
+def given_files(key: str, path: str | None) -> TrackFiles:
+    """Files of another origin that config key `key` names. InputError names the key or the file."""
+    if not path:
+        raise InputError(f"{key}: expected a file or folder of masks, got nothing")
+    try:
+        return TrackFiles(path)
+    except FileError as error:
+        raise InputError(f"{key}: {error}") from None
+
+
+def given_nouns(key: str, path: str | None) -> dict[str, dict[str, str]]:
+    """The file that config key `key` names; which expressions it lacks is not checked here.
+
+    Raises InputError, naming the key, if it is not `{video: {expression_id: noun}}`.
+    """
+    if not path:
+        raise InputError(f"{key}: expected a file {{video: {{expression_id: noun}}}}, got nothing")
+    try:
+        nouns = read_json(Path(path))
+    except FileError as error:
+        raise InputError(f"{key}: {error}") from None
+    if not isinstance(nouns, dict) or not all(
+        isinstance(entry, dict) and all(isinstance(noun, str) for noun in entry.values())
+        for entry in nouns.values()
+    ):
+        raise InputError(f"{key}: {path}: expected {{video: {{expression_id: noun}}}}")
+    return nouns

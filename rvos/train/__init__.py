@@ -1,0 +1,1 @@
+"""Fine-tuning: clips, augmentation, losses over devices, checkpoints, validation."""

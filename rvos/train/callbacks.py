@@ -1,0 +1,173 @@
+"""Checkpoints that survive every kind of end, and how fast training goes."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from rvos import require, whole
+from rvos.masks import write_json
+from rvos.train.clips import Clip
+from rvos.train.segmenter import NotFinite
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames, so that a checkpoint is whole or not there.
+
+    (Lightning's own goes by the system's temporary folder, from where a move is a copy.)
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part{os.getpid()}")
+        with open(part, "wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+
+class LastCheckpoint(Checkpoint):
+    """`dirpath/last.ckpt`: every few optimizer steps, at the end, and when told to stop.
+
+    On SIGTERM (and SLURM's SIGUSR1) the current optimizer step is finished, the checkpoint is
+    written and the process ends with status 128 + signal; after SIGUSR1 the SLURM job is requeued.
+    A checkpoint is only ever written between two optimizer steps, so nothing is done twice or left
+    out when it is resumed. A NaN loss writes `not_finite_rank<r>.json` and stops.
+    """
+
+    def __init__(self, *, dirpath: str | Path, every_n_steps: int):
+        self.path = Path(dirpath) / "last.ckpt"
+        self.every_n_steps = every_n_steps
+        require(self, "callbacks.last", every_n_steps=whole(1))
+        self.signal: int | None = None
+        self._stop = False
+        self._saved_step = -1
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning's handlers, registered before, would stop in the middle of an optimizer step.
+        signals = [signal.SIGTERM] + [signal.SIGUSR1] * ("SLURM_JOB_ID" in os.environ)
+        for number in signals:
+            signal.signal(number, self._remember)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Clip,
+        batch_idx: int,
+    ) -> None:
+        passes = trainer.accumulate_grad_batches
+        if (batch_idx + 1) % passes and batch_idx + 1 < trainer.num_training_batches:
+            return
+        stop = trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
+        if stop or trainer.global_step % self.every_n_steps == 0:
+            self._save(trainer)
+        self._stop = stop
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Clip, batch_idx: int
+    ) -> None:
+        if self._stop:  # only now: the last step has been logged
+            self._end(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        if self._saved_step != trainer.global_step:
+            trainer.save_checkpoint(self.path, weights_only=False)  # the optimizer's state too
+            self._saved_step = trainer.global_step
+
+    def _end(self, trainer: pl.Trainer) -> None:
+        if self.signal == signal.SIGUSR1 and trainer.is_global_zero:
+            subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+        raise SystemExit(128 + (self.signal or signal.SIGTERM))
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        if isinstance(exception, NotFinite):
+            file = self.path.parent.parent / f"not_finite_rank{trainer.global_rank}.json"
+            clips = [
+                {
+                    "clips": list(clip["identities"]),
+                    "frame_idx": clip["frame_idx"].tolist(),
+                    "loss": str(float(clip["loss"])),
+                }
+                for clip in exception.clips
+            ]
+            write_json(
+                file,
+                {
+                    "epoch": trainer.current_epoch,
+                    "step": trainer.global_step,
+                    "forward_passes": clips,
+                },
+            )
+
+
+class Speed(Callback):
+    """Logs how fast training goes: clips per second of all devices, and peak GPU memory in GiB.
+
+    Also the share of the time, 0..1, spent waiting for the loader and for everything else between
+    two batches: an upper bound.
+    """
+
+    def __init__(self, *, every_n_steps: int):
+        self.every_n_steps = every_n_steps
+        require(self, "callbacks.speed", every_n_steps=whole(1))
+        self._restart()
+
+    def _restart(self) -> None:
+        self._started = self._left = time.perf_counter()
+        self._waited, self._clips = 0.0, 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restart()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Clip, batch_idx: int
+    ) -> None:
+        self._waited += time.perf_counter() - self._left
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Clip,
+        batch_idx: int,
+    ) -> None:
+        self._clips += len(batch) * trainer.world_size
+        self._left = time.perf_counter()
+        step_done = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if step_done and trainer.global_step % self.every_n_steps == 0:
+            elapsed = self._left - self._started
+            values = {
+                "train/clips_per_second": self._clips / elapsed,
+                "train/loader_wait_share": self._waited / elapsed,
+            }
+            if pl_module.device.type == "cuda":
+                peak = torch.cuda.max_memory_allocated(pl_module.device)
+                values["train/gpu_memory_gib"] = peak / 2**30
+            pl_module.log_dict(values)
+            self._restart()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restart()

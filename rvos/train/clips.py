@@ -1,0 +1,320 @@
+"""Videos, expressions and masks -> training clips.
+
+One clip per (expression, anchor frame), anchors every `num_frames` frames. Every clip is a pure
+function of (seed, epoch, index): the same whatever the number of workers and ranks. The rules
+follow the fine-tuning code of MUTR for MeViS; docs/data.md lists its defects and our switches.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rvos import Expected, InputError, flag, one_of, require, whole
+from rvos.data.frames import FrameError, fit, image_size, normalise
+from rvos.data.split import Expression, Split, Truth, Video
+from rvos.masks import FileError, decode
+from rvos.train import augment
+from rvos.train.augment import Geometry, Photometric, Resizing, least_and_most
+
+log = logging.getLogger(__name__)
+
+Identity = tuple[str, str]  # video, expression_id
+
+_frame_size = lru_cache(maxsize=4096)(image_size)  # of the first frame of each video
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip. Boxes are divided by w, h; where `valid` is False box and mask are empty."""
+
+    frames: Tensor  # (T, 3, h, w) float32, ImageNet-normalised
+    boxes_cxcywh_norm: Tensor  # (T, 4) float32 of 0..1
+    masks: Tensor  # (T, h, w) bool, the union of the expression's objects
+    valid: Tensor  # (T,) bool: the target is in the frame
+    expression: str  # the text, as the model reads it
+    identity: Identity
+    frame_idx: Tensor  # (T,) int64, positions in Video.frames
+
+
+@dataclass  # not frozen: Lightning assigns the fields of a copy when it casts to a precision
+class Clip:
+    """A batch of clips, padded at the bottom and right to one size."""
+
+    frames: Tensor  # (B, T, 3, H, W) float32, zero in the padding
+    padding: Tensor  # (B, H, W) bool, True on padded pixels
+    sizes: Tensor  # (B, 2) int64: h, w of each clip without padding
+    boxes_cxcywh_norm: Tensor  # (B, T, 4) float32, divided by each clip's own w, h
+    masks: Tensor  # (B, T, H, W) bool
+    valid: Tensor  # (B, T) bool
+    expressions: tuple[str, ...]  # B texts
+    identities: tuple[Identity, ...]
+    frame_idx: Tensor  # (B, T) int64
+
+    def __len__(self) -> int:
+        return len(self.expressions)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Clip":
+        """The same on another device."""
+        moved: Any = {k: v.to(device, non_blocking=non_blocking) for k, v in self._tensors()}
+        return replace(self, **moved)
+
+    def pin_memory(self) -> "Clip":
+        pinned: Any = {k: v.pin_memory() for k, v in self._tensors()}
+        return replace(self, **pinned)
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), Tensor):
+                yield field.name, value
+
+
+def collate(samples: Sequence[Sample], pad_to: int = 32) -> Clip:
+    """B clips of T frames each, padded to the largest height and width among them.
+
+    Both are rounded up to multiples of `pad_to` pixels.
+    """
+    sizes = torch.tensor([s.frames.shape[-2:] for s in samples])  # (B, 2)
+    height, width = ((sizes.amax(0) + pad_to - 1) // pad_to * pad_to).tolist()
+    count, num_frames = len(samples), len(samples[0].frames)
+    frames = torch.zeros(count, num_frames, 3, height, width)
+    masks = torch.zeros(count, num_frames, height, width, dtype=torch.bool)
+    padding = torch.ones(count, height, width, dtype=torch.bool)
+    for b, (sample, (h, w)) in enumerate(zip(samples, sizes.tolist(), strict=True)):
+        frames[b, ..., :h, :w] = sample.frames
+        masks[b, ..., :h, :w] = sample.masks
+        padding[b, :h, :w] = False
+    return Clip(
+        frames=frames,
+        padding=padding,
+        sizes=sizes,
+        boxes_cxcywh_norm=torch.stack([s.boxes_cxcywh_norm for s in samples]),
+        masks=masks,
+        valid=torch.stack([s.valid for s in samples]),
+        expressions=tuple(s.expression for s in samples),
+        identities=tuple(s.identity for s in samples),
+        frame_idx=torch.stack([s.frame_idx for s in samples]),
+    )
+
+
+def draw_frames(
+    rng: Generator, anchor: int, video_length: int, num_frames: int, local_offsets: Sequence[int]
+) -> list[int]:
+    """Sorted frame positions of a clip (datasets/mevis.py of the track solution).
+
+    The anchor; one frame at most `local_offsets[1]` before and one after it, clamped to the video;
+    the rest drawn without replacement from all frames before the first and from the last on (which
+    may so occur twice), or from the whole video where these are too few. A clip of one frame is
+    the anchor; a video with fewer frames than are still to be drawn gives some of them twice.
+    """
+    if num_frames == 1:
+        return [anchor]
+    least, most = local_offsets
+    before, after = rng.integers(least, most + 1, 2).tolist()
+    chosen = [anchor, max(0, anchor - before), min(video_length - 1, anchor + after)][:num_frames]
+    wanted = num_frames - len(chosen)
+    candidates = [*range(min(chosen)), *range(max(chosen), video_length)]
+    if len(candidates) <= wanted:
+        candidates = list(range(video_length))
+    if wanted > 0:
+        few = len(candidates) < wanted
+        chosen += rng.choice(candidates, wanted, replace=few).tolist()
+    return sorted(chosen)
+
+
+def mirror_words(text: str, how: Literal["whole", "substring"]) -> str:
+    """Swap left and right: whole words (any case), or everywhere as upstream ("brightly")."""
+    pattern = r"\b(left|right)\b" if how == "whole" else r"(left|right)"
+    flags = re.IGNORECASE if how == "whole" else 0
+    return re.sub(pattern, lambda found: _opposite(found[0]), text, flags=flags)
+
+
+def _opposite(word: str) -> str:
+    other = "right" if word.lower() == "left" else "left"
+    if word.isupper():
+        return other.upper()
+    return other.capitalize() if word[0].isupper() else other
+
+
+@dataclass(frozen=True)
+class ClipRecipe:
+    """How clips are drawn: the keys `data.clip` of conf/data.
+
+    `recipe`: `upstream`, or `plain` for the same frames without any augmentation, at
+    `plain_short_side`. Raises SettingsError listing every value that makes no sense.
+    """
+
+    recipe: Literal["upstream", "plain"]
+    num_frames: int
+    local_offsets: Sequence[int]  # frames: least and most distance of the local frames
+    no_target: Literal["resample", "keep"]  # clips without any frame with the target
+    boxes: Literal["tight", "inclusive"]  # around the mask, or upstream's, one pixel narrower
+    flip_words: Literal["whole", "substring"]
+    lower_case: bool  # of expressions, in training alone as upstream
+    reduced_decode: bool
+    resizing: Resizing
+    photometric: Photometric
+    plain_short_side: int  # pixels, with resizing.max_long_side
+    pad_to: int  # heights and widths of batches are multiples of this
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            "data.clip",
+            recipe=one_of("upstream", "plain"),
+            num_frames=whole(1),
+            local_offsets=least_and_most(whole(0)),
+            no_target=one_of("resample", "keep"),
+            boxes=one_of("tight", "inclusive"),
+            flip_words=one_of("whole", "substring"),
+            lower_case=flag(),
+            reduced_decode=flag(),
+            resizing=Expected("the keys of Resizing", lambda v: isinstance(v, Resizing)),
+            photometric=Expected("the keys of Photometric", lambda v: isinstance(v, Photometric)),
+            plain_short_side=whole(1),
+            pad_to=whole(1),
+        )
+
+    def anchors(self, video_length: int) -> range:
+        """The anchor frames of a video of so many frames, one clip each."""
+        return range(0, video_length, self.num_frames)
+
+    def geometry(self, rng: Generator, original: tuple[int, int]) -> Geometry:
+        """The geometry of one clip; `original`: height, width of its frames in pixels."""
+        if self.recipe == "upstream":
+            return self.resizing.draw(rng, original)
+        size = fit(original, self.plain_short_side, self.resizing.max_long_side)
+        return Geometry((0, 0, *original), size, flip=False)
+
+    def expression(self, text: str, flip: bool) -> str:
+        """The text as the model reads it; `flip`: its clip is mirrored."""
+        text = " ".join(text.lower().split() if self.lower_case else text.split())
+        return mirror_words(text, self.flip_words) if flip else text
+
+
+class ClipDataset(Dataset[Sample]):
+    """Clips of a split by (epoch, index); an index alone means epoch 0.
+
+    Clips without target are replaced by others, drawn from (seed, epoch, index) too, or kept. A
+    file that was damaged since the split was checked is an InputError; with `skip_bad` its clip is
+    replaced and the file named in the log.
+    """
+
+    def __init__(
+        self, split: Split, truth: Truth, recipe: ClipRecipe, *, seed: int, skip_bad: bool
+    ):
+        self.split, self.truth, self.recipe = split, truth, recipe
+        self.seed, self.skip_bad = seed, skip_bad
+        # The clips themselves are not listed: MeViS has some 370,000, and every worker has its own.
+        self._pairs = [(video, e) for video in split.videos for e in video.expressions]
+        self._ends = np.cumsum([len(recipe.anchors(len(v.frames))) for v, _ in self._pairs])
+        if recipe.no_target == "resample" and not any(e.annotation_ids for _, e in self._pairs):
+            raise InputError(
+                f"{split.folder}: no expression names an object to train on; expected "
+                '"anno_id" (the splits train and valid_u have them)'
+            )
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def clip(self, index: int) -> tuple[Video, Expression, int]:
+        """What clip `index` of an epoch is about: video, expression, anchor frame."""
+        pair = int(np.searchsorted(self._ends, index, side="right"))
+        video, expression = self._pairs[pair]
+        anchors = self.recipe.anchors(len(video.frames))
+        return video, expression, anchors[index - int(self._ends[pair])]
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        rng = np.random.default_rng([self.seed, epoch, index])
+        for _ in range(10_000):
+            try:
+                sample = self._sample(rng, *self.clip(index))
+            except (FileError, FrameError) as error:
+                if not self.skip_bad:
+                    advice = "mend it, or leave bad clips out with data.skip_bad=true"
+                    raise InputError(f"{error}; {advice}") from None
+                log.warning("%s; another clip takes its place", error)
+                sample = None
+            if sample is not None:
+                return sample
+            index = int(rng.integers(len(self)))
+        raise InputError(
+            f"{self.split.folder}: 10,000 clips in a row show no target; "
+            "check the annotations or set data.clip.no_target=keep"
+        )
+
+    def _sample(
+        self, rng: Generator, video: Video, expression: Expression, anchor: int
+    ) -> Sample | None:
+        """The clip, or None if it shows no target and is to be replaced."""
+        recipe = self.recipe
+        length = len(video.frames)
+        frame_idx = draw_frames(rng, anchor, length, recipe.num_frames, recipe.local_offsets)
+        paths = [self.split.frame_path(video.name, video.frames[t]) for t in frame_idx]
+        original = _frame_size(paths[0].parent / f"{video.frames[0]}.jpg")
+        geometry = recipe.geometry(rng, original)
+        whole = self._masks(expression, frame_idx, original)  # (T, H, W)
+        masks = augment.place_masks(whole, geometry)  # (T, h, w)
+        if recipe.boxes == "tight":
+            boxes_xyxy = tight_boxes(masks)
+        else:
+            boxes_xyxy = augment.place_boxes(inclusive_boxes(whole), geometry)
+        valid = (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1)
+        if recipe.no_target == "resample" and not valid.any():
+            return None
+        frames = augment.read_frames(paths, geometry, original, recipe.reduced_decode)
+        if recipe.recipe == "upstream":
+            frames = recipe.photometric(rng, frames)
+        return Sample(
+            frames=normalise(frames),
+            boxes_cxcywh_norm=normalised(boxes_xyxy * valid[:, None], geometry.size),
+            masks=masks,
+            valid=valid,
+            expression=recipe.expression(expression.text, geometry.flip),
+            identity=(video.name, expression.expression_id),
+            frame_idx=torch.tensor(frame_idx),
+        )
+
+    def _masks(self, expression: Expression, frame_idx: list[int], size: tuple[int, int]) -> Tensor:
+        """(T, H, W) uint8: the union of the expression's objects."""
+        merged = np.zeros((len(frame_idx), *size), np.uint8)
+        for annotation_id in expression.annotation_ids:
+            for t, idx in enumerate(frame_idx):
+                mask = self.truth.mask(annotation_id, idx)
+                if mask is not None:
+                    np.bitwise_or(merged[t], decode(mask), out=merged[t])
+        return torch.from_numpy(merged)
+
+
+def tight_boxes(masks: Tensor) -> Tensor:
+    """(T, h, w) bool -> (T, 4) float32 x0, y0, x1, y1 in pixels, x1 and y1 exclusive; 0: empty."""
+    boxes = torch.zeros(len(masks), 4)
+    columns, rows = masks.any(1), masks.any(2)  # (T, w), (T, h)
+    for t in range(len(masks)):
+        if columns[t].any():
+            x, y = columns[t].nonzero(), rows[t].nonzero()
+            boxes[t] = torch.stack([x[0, 0], y[0, 0], x[-1, 0] + 1, y[-1, 0] + 1])
+    return boxes
+
+
+def inclusive_boxes(masks: Tensor) -> Tensor:
+    """(T, H, W) -> (T, 4): as `tight_boxes`, but to the last column and row, as upstream."""
+    boxes = tight_boxes(masks > 0)
+    boxes[:, 2:] -= (boxes[:, 2:] > 0).float()
+    return boxes
+
+
+def normalised(boxes_xyxy: Tensor, size: tuple[int, int]) -> Tensor:
+    """(..., 4) pixels -> centre x, y, width, height divided by the image's width and height."""
+    low, high = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
+    scale = torch.tensor([size[1], size[0]])
+    return torch.cat([(low + high) / 2 / scale, (high - low) / scale], dim=-1)

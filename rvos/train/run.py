@@ -1,0 +1,250 @@
+"""A training from its parts: what is checked before the first step, the fit, what it leaves."""
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import get_class
+from pytorch_lightning.loggers import WandbLogger
+
+from rvos import InputError, SettingsError, __version__, list_problems
+from rvos.coarse.segment import CoarseSettings
+from rvos.data.split import Split
+from rvos.masks import write_json
+from rvos.mutr import MUTR
+from rvos.mutr.checkpoint import load_weights, read_state, save_official
+from rvos.mutr.losses import MutrLoss
+from rvos.train.datamodule import DataModule
+from rvos.train.optim import Optim
+from rvos.train.segmenter import Segmenter
+from rvos.train.validation import Validation, VideoScores
+
+log = logging.getLogger(__name__)
+CHECKPOINTS = "checkpoints"  # in the run folder
+WEIGHTS = "mutr.pth"  # the best weights, in the official format
+METRICS = "metrics.json"  # is written last: it says that the run finished
+RESULTS = (METRICS, CHECKPOINTS)
+
+# Warnings of libraries that a user can do nothing about: category, start of the message (a regular
+# expression). Hints of Lightning's log are off with its level (stages.lightning.make_trainer).
+NOISE: tuple[tuple[type[Warning], str], ...] = (
+    # Lightning 2.6 uses what torch's pytree has deprecated.
+    (FutureWarning, r"`isinstance\(treespec, LeafSpec\)` is deprecated"),
+    # Lightning: what we log over an epoch is the same on all ranks already.
+    (UserWarning, r"It is recommended to use `self\.log\(.*sync_dist=True\)`"),
+    # Lightning: the folder of a resumed run; resume_from guards all others.
+    (UserWarning, r"Checkpoint directory .* exists and is not empty"),
+    # Lightning: data.num_workers is documented, and a small machine has no more cores.
+    (UserWarning, r"The '\w+_dataloader' does not have many workers"),
+)
+
+
+def quiet() -> None:
+    """Leave the warnings of NOISE out, from now on and in this process."""
+    for category, message in NOISE:
+        warnings.filterwarnings("ignore", message, category)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a training consists of."""
+
+    trainer: pl.Trainer
+    data: DataModule
+    model: MUTR
+    loss: MutrLoss
+    optim: Optim
+    coarse: CoarseSettings
+    validation: Validation
+
+
+def check_nested(settings: Any) -> None:
+    """Raise one SettingsError for a node of the config and for all nodes inside of it.
+
+    (Hydra makes the inner objects first and stops at the first that fails.)
+    """
+    if problems := _problems(settings):
+        raise SettingsError(problems)
+
+
+def _problems(settings: Mapping[str, Any]) -> list[str]:
+    problems: list[str] = []
+    arguments: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            problems += _problems(value)
+            made = get_class(value["_target_"])
+            arguments[key] = made.__new__(made)  # stands in for one that may be wrong
+        elif key not in ("_target_", "_convert_"):
+            arguments[key] = value
+    try:
+        get_class(settings["_target_"])(**arguments)
+    except SettingsError as error:
+        problems = [*error.problems, *problems]
+    except TypeError:
+        pass  # a missing or an unknown key: Hydra's message names it
+    return problems
+
+
+def open_data(parts: Parts) -> Split:
+    """Open the clips and return the training split, whose words the model learns to read.
+
+    Raises InputError for bad data and for a global batch that the devices cannot share.
+    """
+    trainer, data = parts.trainer, parts.data
+    trainer.accumulate_grad_batches = data.accumulate_grad_batches(trainer.world_size)
+    data.prepare_data()
+    data.setup("fit")
+    assert data.train_data is not None
+    split = data.train_data.split
+    parts.model.add_words([e.text for video in split.videos for e in video.expressions])
+    return split
+
+
+def make_segmenter(
+    parts: Parts, *, seed: int, compile: bool, max_videos: int | None, overlays: Path
+) -> Segmenter:
+    """What Lightning trains. It scores the first `max_videos` videos of `data.split`, None: all.
+
+    `overlays` is the folder for pictures of them.
+    """
+    split, truth = parts.data.open(parts.data.split)
+    scores = VideoScores(
+        split,
+        truth,
+        parts.coarse,
+        max_videos=max_videos,
+        num_overlays=parts.validation.num_overlays,
+        folder=overlays,
+    )
+    return Segmenter(
+        parts.model, parts.loss, parts.optim, seed=seed, compile=compile, score_videos=scores
+    )
+
+
+def plan(parts: Parts) -> str:
+    """What is going to be trained on what, in words."""
+    trainer, data = parts.trainer, parts.data
+    assert data.train_data is not None
+    return (
+        f"rvos {__version__}: {len(data.train_data)} clips, {trainer.world_size} device(s) x "
+        f"{data.batch_size} clip(s) x {trainer.accumulate_grad_batches} passes a step"
+    )
+
+
+def fit(parts: Parts, segmenter: Segmenter, folder: Path, *, resume: Path | None) -> float | None:
+    """Train, and write what the run leaves; returns the last J&F (0..1), None without any."""
+    trainer, data = parts.trainer, parts.data
+    if parts.validation.at_start and resume is None:
+        trainer.validate(segmenter, data, verbose=False)
+    trainer.fit(segmenter, data, ckpt_path=resume, weights_only=True)
+    score = trainer.callback_metrics.get("val/JF")
+    if trainer.is_global_zero and not trainer.fast_dev_run:
+        metrics = finish(trainer, segmenter.model, folder)
+        log.info(
+            "finished after %d steps%s; %s holds the weights of %s",
+            metrics["steps"],
+            "" if score is None else f", last J&F {100 * float(score):.2f}",
+            folder / WEIGHTS,
+            metrics["weights_of"],
+        )
+    return None if score is None else float(score)
+
+
+def resume_from(ckpt_path: str | None, folder: Path, runs: Path) -> Path | None:
+    """The checkpoint to go on with. `last`: that of `folder`, else of the newest run in `runs`.
+
+    A job that SLURM has requeued goes on by itself. Raises InputError when there is none, and when
+    `folder` holds a checkpoint that a new start would overwrite.
+    """
+    own = folder / CHECKPOINTS / "last.ckpt"
+    if ckpt_path is None and own.is_file():
+        if int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0:
+            return own
+        raise InputError(
+            f"output_dir {folder} holds checkpoints; go on with ckpt_path=last, or "
+            "choose another folder"
+        )
+    if ckpt_path != "last":
+        if ckpt_path is not None and not Path(ckpt_path).is_file():
+            raise InputError(f"ckpt_path: {ckpt_path}: no such file")
+        return None if ckpt_path is None else Path(ckpt_path)
+    if own.is_file():
+        return own
+    found = sorted(runs.glob(f"*/{CHECKPOINTS}/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise InputError(f"ckpt_path=last: no {CHECKPOINTS}/last.ckpt in {folder} nor in {runs}/*")
+    return found[-1]
+
+
+def check_fits(path: Path, segmenter: Segmenter) -> None:
+    """Raises InputError if the checkpoint is of another model (read without its contents)."""
+    there = {name: tuple(value.shape) for name, value in read_state(path).items()}
+    expected = {name: tuple(value.shape) for name, value in segmenter.model.state_dict().items()}
+    problems = [
+        f"{name}: {there.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
+        for name in sorted(there.keys() | expected.keys())
+        if there.get(name) != expected.get(name)
+    ]
+    if problems:
+        raise InputError(
+            list_problems(f"ckpt_path {path}: a checkpoint of another model; tensors", problems)
+        )
+
+
+def start_loggers(trainer: pl.Trainer, settings: dict[str, Any]) -> None:
+    """Log the settings; W&B starts here, where it is used.
+
+    Raises InputError for W&B without account and network.
+    """
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            _start_wandb(logger)
+        logger.log_hyperparams(settings)
+
+
+def _start_wandb(logger: WandbLogger) -> None:
+    # Images of tables stay in the run folder until they are synchronised.
+    os.environ.setdefault("WANDB_DATA_DIR", str(Path(logger.save_dir or ".") / "wandb"))
+    from wandb.errors import CommError, UsageError
+
+    try:
+        _ = logger.experiment
+    except (CommError, UsageError) as error:
+        raise InputError(
+            f"logger=wandb: {error}\nLog in with `wandb login`, or set "
+            "WANDB_MODE=offline and `wandb sync` later"
+        ) from None
+
+
+def finish_loggers(trainer: pl.Trainer) -> None:
+    """End W&B's run, where there is one, also after an error."""
+    if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
+        import wandb
+
+        wandb.finish()
+
+
+def finish(trainer: pl.Trainer, model: MUTR, folder: Path) -> dict[str, Any]:
+    """Write the best weights in the official format, and the last metrics, which are returned.
+
+    The last weights are taken where nothing was validated. To be called on rank zero.
+    """
+    best = folder / CHECKPOINTS / "best.ckpt"
+    source = best if best.is_file() else folder / CHECKPOINTS / "last.ckpt"
+    load_weights(model.cpu(), source)
+    save_official(model, folder / WEIGHTS)
+    values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+    metrics = {
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "weights_of": source.name,
+        "last": values,
+    }
+    write_json(folder / METRICS, metrics)
+    return metrics

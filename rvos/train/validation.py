@@ -1,0 +1,161 @@
+"""Coarse masks of whole videos during training -> J, F, J&F by eval.py's scoring, and overlays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch.distributed
+from numpy.typing import NDArray
+from pytorch_lightning.loggers import WandbLogger
+
+from rvos import InputError, flag, list_problems, optional, require, whole
+from rvos.coarse.segment import CoarseSettings, segment_video
+from rvos.data.split import Expression, Split, Truth, Video, check_track, merge_tracks
+from rvos.masks import Track, overlay
+from rvos.mutr import MUTR
+from rvos.score.measures import Summary, score_track
+from rvos.stages.sharding import balance, cost
+
+COLOR = (255, 60, 0)  # RGB of masks in overlays
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The keys of `validation` in conf/train.yaml.
+
+    Raises SettingsError listing every value that makes no sense.
+    """
+
+    at_start: bool
+    num_overlays: int
+
+    def __post_init__(self) -> None:
+        require(self, "validation", at_start=flag(), num_overlays=whole(0))
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One frame of one expression: three images (H, W, 3) uint8 RGB side by side."""
+
+    expression: Expression
+    frame_name: str
+    image: NDArray[np.uint8]  # frame, frame with target, frame with prediction
+    JF: float  # of the expression, 0..1
+
+
+class VideoScores:
+    """Scores the first `max_videos` videos of a split (None: all), shared out over the ranks.
+
+    Of the first `num_overlays` videos one expression each is drawn: a file in `folder` and, with
+    W&B, a row of a table. Raises SettingsError for counts that make no sense.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        truth: Truth,
+        coarse: CoarseSettings,
+        *,
+        max_videos: int | None,
+        num_overlays: int,
+        folder: Path,
+    ):
+        self.split, self.truth, self.coarse = split, truth, coarse
+        self.max_videos, self.num_overlays, self.folder = max_videos, num_overlays, folder
+        require(self, "score", max_videos=optional(whole(1)))
+        require(self, "validation", num_overlays=whole(0))
+        self.videos = split.videos[:max_videos]
+
+    def __call__(self, model: MUTR, trainer: pl.Trainer) -> dict[str, float]:
+        """J, F, JF: means over the expressions of all ranks, in 0..1."""
+        mine = balance([cost(video) for video in self.videos], trainer.world_size)
+        training = model.training
+        scores, overlays = [], []
+        for idx in mine[trainer.global_rank]:
+            found, drawn = self._video(model, idx)
+            scores += found
+            overlays += drawn
+        model.train(training)
+        if trainer.world_size > 1:
+            parts: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, (scores, overlays))
+            scores = [row for part in parts for row in part[0]]
+            overlays = [row for part in parts for row in part[1]]
+        if trainer.is_global_zero and overlays:
+            self._show(overlays, trainer)
+        summary = Summary.of([j for j, _ in scores], [f for _, f in scores])
+        return {"J": summary.J, "F": summary.F, "JF": summary.JF}
+
+    def _video(self, model: MUTR, idx: int) -> tuple[list[tuple[float, float]], list[Overlay]]:
+        """(J, F) of every expression, means over the frames; and the overlay of one of them."""
+        video = self.videos[idx]
+        frames = self.split.open_frames(video)
+        texts = [expression.text for expression in video.expressions]
+        found = segment_video(model, frames, texts, self.coarse)
+        scores, overlays = [], []
+        for number, (expression, one) in enumerate(zip(video.expressions, found, strict=True)):
+            target = self._target(video, expression, frames.size)
+            J, F = score_track(target, one.track)
+            scores.append((float(np.mean(J)), float(np.mean(F))))
+            if idx < self.num_overlays and number == idx % len(found):
+                t = len(video.frames) // 2
+                image = next(islice(frames, t, None))
+                panels = [image, *(overlay(image, m[t], COLOR) for m in (target, one.track))]
+                JF = sum(scores[-1]) / 2
+                overlays.append(Overlay(expression, video.frames[t], np.hstack(panels), JF))
+        return scores, overlays
+
+    def _target(self, video: Video, expression: Expression, size: tuple[int, int]) -> Track:
+        problems: list[str] = []
+        tracks = [
+            check_track(
+                self.truth.track(i),
+                len(video.frames),
+                size,
+                f"video {video.name}, annotation {i}",
+                problems,
+            )
+            for i in expression.annotation_ids
+        ]
+        if problems:
+            raise InputError(list_problems(f"{self.split.folder}: bad masks", problems))
+        return merge_tracks(tracks, len(video.frames))
+
+    def _show(self, overlays: Sequence[Overlay], trainer: pl.Trainer) -> None:
+        step = trainer.global_step
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for drawn in overlays:
+            name = f"{step:06d}_{drawn.expression.video}_{drawn.expression.expression_id}.png"
+            cv2.imwrite(str(self.folder / name), drawn.image[..., ::-1])  # OpenCV writes BGR
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                _log_table(logger, overlays, step)
+
+
+def _log_table(logger: WandbLogger, overlays: Sequence[Overlay], step: int) -> None:
+    import wandb
+
+    rows = []
+    for drawn in overlays:
+        frame, target, prediction = np.hsplit(drawn.image, 3)
+        images = [wandb.Image(panel) for panel in (frame, target, prediction)]
+        expression = drawn.expression
+        rows.append(
+            [step, expression.video, expression.expression_id, expression.text, *images, drawn.JF]
+        )
+    columns = [
+        "step",
+        "video",
+        "expression_id",
+        "expression",
+        "frame",
+        "target",
+        "prediction",
+        "JF",
+    ]
+    logger.log_table("val/overlays", columns=columns, data=rows)

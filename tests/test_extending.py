@@ -1,0 +1,138 @@
+"""docs/extending.md: its files in a temporary folder, and eval.py with all of them."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from made_data import REPOSITORY
+from PIL import Image
+
+from rvos.masks import read_json
+
+PAGE = REPOSITORY / "docs" / "extending.md"
+MODEL = ["model=convolutions", "model.num_queries=1", "coarse.short_side=64"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The page's files, and a dataset in the layout of its reader: a square moves right."""
+    folder = tmp_path_factory.mktemp("extending")
+    blocks = re.findall(r"```\w+\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    for name, text in blocks:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    video = folder / "data" / "test" / "square"
+    (video / "masks" / "0").mkdir(parents=True)
+    (video / "frames").mkdir()
+    (video / "sentences.txt").write_text("the red square\n")
+    for t in range(4):
+        mask = np.zeros((64, 96), np.uint8)
+        mask[:32, :32] = 255  # exactly the first of 2 x 3 tiles
+        Image.fromarray(mask).save(video / "masks" / "0" / f"{t}.png")
+        Image.fromarray(np.stack([mask, mask // 2, mask // 2], -1)).save(
+            video / "frames" / f"{t}.jpg"
+        )
+    return folder
+
+
+def python(folder, *arguments):
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_one_of_each(folder):
+    """Coarse masks are given by a network with the new backbone and random weights; the vote and
+    the new rule are scored side by side."""
+    python(
+        folder,
+        "-c",
+        "import torch\n"
+        "from my_rvos.backbones import Convolutions\n"
+        "from rvos.mutr import load_model\n"
+        "torch.manual_seed(0)\n"
+        "model = load_model('mutr_tiny', num_queries=1,\n"
+        "                   backbone='my_rvos.backbones.Convolutions')\n"
+        "model.add_words(['the red square'])\n"
+        "assert isinstance(model.backbone, Convolutions)\n"
+        f"torch.save({{'model': model.state_dict()}}, r'{folder}/mutr.pth')\n",
+    )
+    out = folder / "out"
+    python(
+        folder,
+        "eval.py",
+        "--config-dir",
+        folder / "my_conf",
+        "data=mine",
+        f"data.root={folder / 'data'}",
+        "coarse=mutr_tiny",
+        f"coarse.checkpoint={folder / 'mutr.pth'}",
+        *MODEL,
+        "masklets=tiles",
+        "refine=first_frame",
+        "refine.tau=0.3",
+        "ablation.rules=[vote,first_frame]",
+        "score=mine",
+        "trainer.accelerator=cpu",
+        f"paths.stores={folder / 'stores'}",
+        f"output_dir={out}",
+    )
+    metrics = read_json(out / "metrics.json")
+    assert metrics["refine"]["name"] == "first_frame" and metrics["refine"]["least"] == 1
+    assert 0 <= metrics["extra"]["area_error"] <= 1 and "tIoU" in metrics["extra"]
+    with open(out / "rules.csv", newline="") as file:
+        rows = {row["rule"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"vote", "first_frame"}
+    assert float(rows["first_frame"]["J&F"]) == pytest.approx(metrics["J&F"])
+    (store,) = (folder / "stores" / "masklets").iterdir()
+    assert store.name.startswith("mine-test-")
+    (tracks,) = read_json(store / "square.json.gz").values()
+    assert len(tracks) == 6
+    assert (out / "report" / "index.html").is_file()
+
+
+@pytest.mark.slow
+def test_the_dataset_and_the_metric_by_hand(folder):
+    """The truth is the first tile. A coarse mask of its left half has half its area: the rule takes
+    the tile (f = 1/2 > tau), J = F = 1 and the area is right; without refinement it is off by half.
+    """
+    mask = np.zeros((64, 96), np.uint8)
+    mask[:32, :16] = 255
+    for t in range(4):
+        path = folder / "coarse" / "square" / "0" / f"{t}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(path)
+    for rule, j, error in (("first_frame", 1.0, 0.0), ("none", 0.5, 0.5)):
+        python(
+            folder,
+            "eval.py",
+            "--config-dir",
+            folder / "my_conf",
+            "data=mine",
+            f"data.root={folder / 'data'}",
+            "coarse=files",
+            f"coarse.path={folder / 'coarse'}",
+            "masklets=tiles",
+            f"refine={rule}",
+            "refine.tau=0.3",
+            "score=mine",
+            "report=none",
+            f"paths.stores={folder / 'stores'}",
+            f"output_dir={folder / rule}",
+        )
+        metrics = read_json(folder / rule / "metrics.json")
+        assert metrics["J"] == j
+        assert metrics["extra"]["area_error"] == pytest.approx(error)
