@@ -53,7 +53,7 @@ train: $(READY) ## python train.py: make train ARGS="experiment=paper trainer.de
 	$(BIN)/python train.py $(ARGS)
 
 sweep: $(READY) ## a sweep without W&B: make sweep SWEEP=refine_window ARGS="data.root=..."
-	$(BIN)/python -m rvos.app.sweep sweeps/$(SWEEP).yaml $(ARGS)
+	$(BIN)/python -m rvos sweep sweeps/$(SWEEP).yaml $(ARGS)
 
 bench: $(READY) ## speed of scoring against the official functions: make bench MEVIS=<checkout>
 	$(BIN)/python -m pip install --quiet -c constraints.txt --editable '.[bench]'

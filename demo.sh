@@ -42,4 +42,4 @@ evaluate valid refined masklets=flow $best report.oracle="$runs/oracle" \
 # 5. The paper's setting (A) beside the chosen one (B).
 $python -m rvos compare "$runs/paper" "$runs/refined" --top 0
 echo "A: the paper's window and tau. B: those chosen on valid_u: $best"
-echo "report: $PWD/$runs/refined/report/index.html"
+echo "report: $(realpath "$runs/refined/report/index.html")"

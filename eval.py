@@ -39,7 +39,9 @@ def main(cfg: DictConfig) -> float | None:
     if not devices.is_first:
         return None  # the other processes' work is done
 
-    inputs = Inputs(split, truth, coarse, masklets.tracks, masklets.nouns, missing=cfg.score.missing)
+    inputs = Inputs(
+        split, truth, coarse, masklets.tracks, masklets.nouns, missing=cfg.score.missing
+    )
     videos = inputs.read()
     claim_folder(folder, settings, **record)
     log.info("rvos %s: %d videos, seed %d -> %s", __version__, len(videos), cfg.seed, folder)

@@ -28,11 +28,12 @@ from pycocotools import mask as coco  # noqa: E402
 from rich.progress import track as progress  # noqa: E402
 
 from rvos.data.mevis import Annotations, read_split  # noqa: E402
-from rvos.masks import TrackFiles, resize  # noqa: E402
+from rvos.masks import TrackFiles, decode, encode  # noqa: E402
 from rvos.refine import Candidates, Masklets  # noqa: E402
 from rvos.score import FrameScores  # noqa: E402
 from rvos.score.ablation import Expression, grid, score_rules  # noqa: E402
-from rvos.score.inputs import Inputs, read_nouns  # noqa: E402
+from rvos.score.inputs import Inputs  # noqa: E402
+from rvos.stages.store import given_nouns  # noqa: E402
 
 WINDOWS, TAUS = [1, 5, 10, 15, 20, 30, 60], [round(0.1 * i, 1) for i in range(1, 10)]
 
@@ -66,8 +67,8 @@ def main() -> None:
 def load_jobs():
     split = read_split(DAVIS.parent, DAVIS.name)
     tracks = [TrackFiles(DAVIS / f"{name}.json.gz") for name in ("coarse", "masklets")]
-    nouns = read_nouns("nouns", str(DAVIS / "nouns.json"))
-    return Inputs(split, Annotations(split), *tracks, nouns).jobs()
+    nouns = given_nouns("nouns", str(DAVIS / "nouns.json"))
+    return Inputs(split, Annotations(split), *tracks, nouns).read()
 
 
 def distinct_pairs(jobs, count, size):
@@ -75,12 +76,17 @@ def distinct_pairs(jobs, count, size):
     pairs = {}
     for job in jobs:
         for expression in job.video.expressions:
-            truth, coarse = job.truths[expression.annotation_ids], job.coarse
-            for g, p in zip(truth, coarse[expression.expression_id], strict=True):
+            key = expression.expression_id
+            for g, p in zip(job.truths[key], job.coarse[key], strict=True):
                 if g and p:
                     pairs[g["counts"], p["counts"]] = g, p
     chosen = list(pairs.values())[:: max(1, len(pairs) // count)][:count]
-    return [(resize(g, size), resize(p, size)) if size else (g, p) for g, p in chosen]
+    return [(resized(g, size), resized(p, size)) if size else (g, p) for g, p in chosen]
+
+
+def resized(mask, size):
+    """The mask at another (height, width), by nearest neighbour."""
+    return encode(cv2.resize(decode(mask), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
 
 
 def compare_pairs(pairs, official):
@@ -116,7 +122,9 @@ def compare_grid(jobs, num_cells, official):
         for i, scores in zip(
             picked, official_cells(job, expression, cells, picked, official), strict=True
         ):
-            mean = np.mean([row[i].J, row[i].F], axis=1)
+            window, tau = cells[i]
+            found = row[f"window={window} tau={tau}"]
+            mean = np.mean([found.J, found.F], axis=1)
             difference = max(difference, float(np.abs(mean - scores).max()))
     theirs_s = time.perf_counter() - start
     scale = len(cells) / len(picked)
@@ -137,7 +145,7 @@ def our_task(job):
     for e in job.video.expressions:
         noun = job.nouns[e.expression_id]
         candidates = Candidates(job.coarse[e.expression_id], masklets[noun])
-        truth = job.truths[e.annotation_ids]
+        truth = job.truths[e.expression_id]
         expressions.append(Expression(e.expression_id, noun, truth, candidates))
     return expressions, grid(WINDOWS, TAUS)
 
@@ -145,7 +153,7 @@ def our_task(job):
 def official_cells(job, expression, cells, picked, official):
     """Mean J and F of the picked cells: refined on decoded arrays, scored by MeViS' functions."""
     key = expression.expression_id
-    tracks = [job.truths[expression.annotation_ids], job.coarse[key]]
+    tracks = [job.truths[key], job.coarse[key]]
     tracks += job.masklets[job.nouns[key]]
     size = next(mask["size"] for track in tracks for mask in track if mask)
     empty = np.zeros(size, np.uint8)

@@ -144,7 +144,8 @@ def require(settings: object, group: str, /, **expected: Expected) -> None:
 
 def all_checked(*makes: Callable[[], Any]) -> list[Any]:
     """What the calls return. Raises one SettingsError with the problems of all that fail."""
-    results, problems = [], []
+    results: list[Any] = []
+    problems: list[str] = []
     for make in makes:
         try:
             results.append(make())
@@ -183,7 +184,8 @@ def preset(group: str, name: str, *overrides: str) -> dict[str, Any]:
                 "eval",
                 [f"{add}{group}={name}", *(f"{group}.{o}" for o in overrides), "output_dir=."],
             )
-            return OmegaConf.to_container(cfg[group], resolve=True)
+            settings: Any = OmegaConf.to_container(cfg[group], resolve=True)
+            return settings
     except MissingConfigException as error:
         found = ", ".join(error.options or ())
         raise InputError(f"{group}={name}: no such preset; there are: {found}") from None

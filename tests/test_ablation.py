@@ -5,11 +5,20 @@ import hashlib
 import numpy as np
 import pytest
 
-from rvos import InputError
+from rvos import InputError, SettingsError
 from rvos.masks import canonical_track
 from rvos.refine import Candidates, KeepCoarse, Masklets, Vote
 from rvos.score import score_track
-from rvos.score.ablation import Expression, Fingerprint, Hashes, grid, score_rules
+from rvos.score.ablation import (
+    COARSE,
+    REFINED,
+    Expression,
+    Fingerprint,
+    Hashes,
+    grid,
+    labelled,
+    score_rules,
+)
 
 
 def expressions(made_data, video="long"):
@@ -22,48 +31,81 @@ def expressions(made_data, video="long"):
 
 
 def test_every_cell_equals_the_cell_alone(made_data):
-    cells = grid([1, 3, 7, 20], [0.0, 0.3, 0.99])
-    together = score_rules(expressions(made_data), [KeepCoarse(), *cells])
-    for i, cell in enumerate([KeepCoarse(), *cells]):
+    rules = {COARSE: KeepCoarse(), **grid([1, 3, 7, 20], [0.0, 0.3, 0.99])}
+    assert len(rules) == 13
+    together = score_rules(expressions(made_data), rules)
+    for label, rule in rules.items():
         for e, expression in enumerate(expressions(made_data)):
-            alone = cell(expression.candidates)
+            alone = rule(expression.candidates)
             J, F = score_track(expression.truth, alone.track)
-            scored = together[e][i]
+            scored = together[e][label]
             assert scored.refinement == alone
             assert (scored.J == J).all() and (scored.F == F).all()
 
 
 def test_the_vote_repairs_the_jump(made_data):
-    coarse, refined = score_rules(expressions(made_data), [KeepCoarse(), Vote(window=7, tau=0.8)])[
-        0
-    ]
+    rules = {COARSE: KeepCoarse(), REFINED: Vote(window=7, tau=0.8)}
+    first = score_rules(expressions(made_data), rules)[0]
+    coarse, refined = first[COARSE], first[REFINED]
     assert coarse.J.tolist() == [1, 1, 1, 0, 0, 1, 1] and refined.J.tolist() == [1] * 7
 
 
-def test_grid_order_and_errors():
-    assert grid([1, 2], [0.1, 0.2]) == [Vote(w, t) for w in (1, 2) for t in (0.1, 0.2)]
-    assert grid([], []) == []
+def test_cells_have_labels_in_the_order_of_the_grid():
+    assert list(grid([1, 2], [0.1, 0.25]).items()) == [
+        ("window=1 tau=0.1", Vote(1, 0.1)),
+        ("window=1 tau=0.25", Vote(1, 0.25)),
+        ("window=2 tau=0.1", Vote(2, 0.1)),
+        ("window=2 tau=0.25", Vote(2, 0.25)),
+    ]
+    assert grid([], []) == {}
+
+
+def test_all_wrong_values_of_a_grid_are_named_at_once():
     for windows, taus in (([1], []), ([], [0.5])):
         with pytest.raises(InputError, match="both ablation.windows and ablation.taus"):
             grid(windows, taus)
-    with pytest.raises(InputError, match="refine.tau"):
-        grid([1], [0.1, 1.0])
+    with pytest.raises(SettingsError) as error:
+        grid([1, 0, 2.5, True, 1], [0.1, 1.0, float("nan")])
+    windows = [p for p in error.value.problems if p.startswith("ablation.windows: ")]
+    taus = [p for p in error.value.problems if p.startswith("ablation.taus: ")]
+    assert len(windows) + len(taus) == len(error.value.problems)
+    for problem, value in zip(windows[:3], ("0", "2.5", "True"), strict=True):
+        assert problem.endswith(f"expected a whole number >= 1, got {value}")
+    assert "listed more than once" in windows[3]
+    assert [p.rpartition(" ")[2] for p in taus] == ["1.0", "nan"]
+    with pytest.raises(SettingsError) as error:
+        grid([0], [])
+    assert len(error.value.problems) == 2
+    with pytest.raises(SettingsError, match="ablation.windows: expected a list, got 5"):
+        grid(5, [0.5])
+
+
+def test_labels_do_not_clash():
+    rule, cells = Vote(3, 0.5), grid([1], [0.5])
+    assert list(labelled(rule, cells, {"vote": rule})) == [COARSE, REFINED, *cells, "vote"]
+    with pytest.raises(InputError, match="ablation.rules: another rule has this name: refined"):
+        labelled(rule, cells, {"refined": rule})
 
 
 def test_hashes_are_of_the_text_of_all_lines():
     mask = {"size": [1, 2], "counts": "02"}
-    tracks = {"a/0": ([mask, None], [None, None]), "b/1": ([mask], [mask])}
+    tracks = {
+        "a/0": {"x": [mask, None], "y": [None, None]},
+        "b/1": {"y": [mask], "x": [mask]},  # the order of labels does not matter
+    }
     frames = {"a/0": ["00", "01"], "b/1": ["x"]}
-    hashes = Hashes(2)
+    hashes = Hashes()
     for prefix, both in tracks.items():
         hashes.update(Fingerprint.of(prefix, frames[prefix], both))
-    texts = ("a/0/00:02\na/0/01:-\nb/1/x:02\n", "a/0/00:-\na/0/01:-\nb/1/x:02\n")
-    assert hashes.hexdigests() == [hashlib.sha256(t.encode()).hexdigest() for t in texts]
+    texts = {"x": "a/0/00:02\na/0/01:-\nb/1/x:02\n", "y": "a/0/00:-\na/0/01:-\nb/1/x:02\n"}
+    assert hashes.hexdigests() == {
+        label: hashlib.sha256(text.encode()).hexdigest() for label, text in texts.items()
+    }
 
 
 def test_means_do_not_depend_on_company(made_data):
     """The mean of a cell is taken over the same floats in the same order as alone."""
-    rules = [KeepCoarse(), Vote(3, 0.5)]
+    rules = {COARSE: KeepCoarse(), REFINED: Vote(3, 0.5)}
     pair = score_rules(expressions(made_data), rules)
-    single = score_rules(expressions(made_data)[:1], rules[1:])
-    assert float(np.mean(pair[0][1].F)) == float(np.mean(single[0][0].F))
+    single = score_rules(expressions(made_data)[:1], {"alone": Vote(3, 0.5)})
+    assert float(np.mean(pair[0][REFINED].F)) == float(np.mean(single[0]["alone"].F))

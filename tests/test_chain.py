@@ -156,7 +156,8 @@ def test_the_chain(undisturbed):
         [
             sys.executable,
             "-m",
-            "rvos.report.submission",
+            "rvos",
+            "submission",
             "check",
             archive,
             "--root",
@@ -179,5 +180,5 @@ def test_killed_once_in_every_stage(undisturbed, data):
     run(killed.evaluate("trainer.devices=1"))
     assert killed.files() == undisturbed.files()
     runs = [chain.folder / "run" for chain in (undisturbed, killed)]
-    printed = run([sys.executable, "-m", "rvos.report.compare", *runs])
+    printed = run([sys.executable, "-m", "rvos", "compare", *runs])
     assert "J&F is higher in B for 0 expressions, lower for 0" in printed

@@ -182,7 +182,9 @@ def test_a_file_damaged_after_the_check_is_named_or_replaced(dataset, tmp_path, 
         break_huffman_table(tmp_path / "train" / "JPEGImages" / "cat" / f"{name}.jpg")
     sample = whole[0, 0]
     assert sample.identity[0] == "dog" and "cat" in caplog.text
-    with pytest.raises(InputError, match=r"cat/000\d\d.jpg: cannot be decoded: .*data.skip_bad=true"):
+    with pytest.raises(
+        InputError, match=r"cat/000\d\d.jpg: cannot be decoded: .*data.skip_bad=true"
+    ):
         dataset()[0, 0]
 
 

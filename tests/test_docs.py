@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from made_data import DAVIS, REPOSITORY
-from rvos.report.overlay import write_video
 
-from rvos.app.entry import CONFIG_DIR
+from rvos import CONFIG_DIR
 from rvos.data.frames import FrameFolder
 from rvos.data.synthetic import synthesize
+from rvos.masks import write_video
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 STARTS = ("python ", "make ", "torchrun ", "srun ", "wandb ", "pip ", "WANDB_MODE=offline python ")
@@ -136,20 +136,20 @@ def as_written(command: str, *more: str, **stand_ins: str) -> str:
 def small_demo(command: str, folder: Path) -> None:
     """The target itself: fewer and smaller videos, two steps of training."""
     variables = {
-        "DEMO": folder / "demo",
-        "DEMO_DATA": folder / "data",
+        "DEMO_RUNS": str(folder / "demo"),
+        "DEMO_DATA": str(folder / "data"),
         "DEMO_SIZE": "num_videos.train=2 num_videos.valid_u=2 num_videos.valid=2 num_frames=8 "
         "size=[96,144]",
         "DEMO_STEPS": "trainer.max_steps=2 score.max_videos=1 trainer.val_check_interval=2",
     }
-    words = [*MAKE, command.split()[1], *(f"{k}={v}" for k, v in variables.items())]
-    stores = str(folder / "stores")
-    printed = run(*words, RVOS_STORES=stores)
+    variables["RVOS_STORES"] = str(folder / "stores")
+    words = [*MAKE, command.split()[1]]
+    printed = run(*words, **variables)
     assert f"report: {folder}/demo/refined/report/index.html" in printed
     assert (folder / "demo/refined/report/index.html").is_file()
     last = max((folder / "demo").glob("*/metrics.json"), key=lambda path: path.stat().st_mtime_ns)
     assert last.parent.name == "refined"
-    again = run(*words, RVOS_STORES=stores)
+    again = run(*words, **variables)
     assert "Refining" not in again and "report: " in again
 
 
@@ -215,8 +215,8 @@ RUN = {
     "python eval.py data.root=D data.split=valid_u coarse=files coarse.path=C masklets=files "
     "masklets.path=M masklets.nouns=N refine.window=15 refine.tau=0.8": given_masks,
     'python predict.py video=my.mp4 expression="the cat walking left"': own_video,
-    "python -m rvos.data synthesize out=/data/synthetic": new_data,
-    "python -m rvos.masklets.noun --tsv tests/masklets/expressions.tsv": plainly,
+    "python -m rvos data synthesize out=/data/synthetic": new_data,
+    "python -m rvos noun --tsv tests/masklets/expressions.tsv": plainly,
     "python eval.py --cfg job": plainly,
     "python eval.py --cfg job --package refine": plainly,
     "python eval.py --help": plainly,

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from made_data import REPOSITORY
 from PIL import Image
-from rvos.report.overlay import write_video
 
 from rvos.data.frames import FrameFolder, VideoFile
 from rvos.data.synthetic import synthesize
-from rvos.masks import decode, read_json
+from rvos.masks import decode, read_json, write_video
 
 pytestmark = pytest.mark.slow
 CPU = ["trainer.accelerator=cpu"]

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
-from rvos.masks import canonical, encode
-from rvos.score import decay, recall, score_track, temporal_ious
+from rvos import SettingsError, preset
+from rvos.data.split import Expression, Video
+from rvos.masks import area, canonical, encode, read_json
+from rvos.refine import KeepCoarse, Vote
+from rvos.score import COARSE, REFINED, VideoInputs, evaluate, make_metrics, score_track
 from rvos.score.contour import contour_of, matches, tolerance_radius
+from rvos.score.measures import decay, recall, temporal_ious
 
 
 def square(x, y, side, size=(100, 120)):
@@ -129,3 +133,110 @@ def test_temporal_ious():
     tiou, viou = temporal_ious(truth, prediction, J)
     assert tiou == 2 / 4 and viou == pytest.approx((1 / 3 + 1) / 4)
     assert temporal_ious([None], [None], np.array([1.0])) == (1, 1)
+
+
+# ----------------------------------------------------------------------------------- metrics
+
+
+def area_error(truth, prediction, J, F, *, power=1):
+    """An own metric: how much too big or too small the prediction is, of all frames together."""
+    g, p = (sum(map(area, track)) for track in (truth, prediction))
+    return (abs(g - p) / max(g, p, 1)) ** power
+
+
+def test_the_metrics_of_the_presets_are_the_six_of_the_papers():
+    """Of the same tracks as above, by the functions that are tested there."""
+    metrics = make_metrics(preset("score", "default")["extra"])
+    a, b = square(0, 0, 10), square(5, 0, 10)
+    truth, prediction = [a, a, None, None, a], [None, b, b, None, a]
+    J, F = score_track(truth, prediction)
+    tiou, viou = temporal_ious(truth, prediction, J)
+    assert {label: metric(truth, prediction, J, F) for label, metric in metrics.items()} == {
+        "J_recall": recall(J),
+        "J_decay": decay(J),
+        "F_recall": recall(F),
+        "F_decay": decay(F),
+        "tIoU": tiou,
+        "vIoU": viou,
+    }
+
+
+def test_own_metrics_with_and_without_arguments_and_left_out_ones():
+    """Prediction of half the truth's area: an error of 1/2, squared 1/4."""
+    target = f"{__name__}.area_error"
+    entries = {"plain": target, "squared": {"_target_": target, "power": 2}, "tIoU": None}
+    metrics = make_metrics(entries)
+    assert list(metrics) == ["plain", "squared"]
+    truth, J = [square(0, 0, 10)] * 2, np.zeros(2)
+    values = [metric(truth, [truth[0], None], J, J) for metric in metrics.values()]
+    assert values == [0.5, 0.25]
+
+
+def test_metrics_that_cannot_be_made_are_all_named():
+    with pytest.raises(SettingsError) as error:
+        make_metrics(
+            {
+                "a": "nowhere.metric",
+                "b": "rvos.score.measures.nothing",
+                "c": "rvos.score.measures.COUNTS",
+                "d": {"_target_": "rvos.score.measures.Recall", "of": "K"},
+                "e": {"_target_": "rvos.score.measures.Recall"},
+                "f": {"of": "J"},
+                "g": 3,
+                "h": "rvos.score.measures.Summary",
+                "frames_kept_coarse": "rvos.score.measures.tIoU",
+                "fine": "rvos.score.measures.tIoU",
+            }
+        )
+    keys = [problem.partition(": ")[0] for problem in error.value.problems]
+    assert keys == [f"score.extra.{key}" for key in "abcdefgh"] + ["score.extra.frames_kept_coarse"]
+    assert "cannot import nowhere.metric" in error.value.problems[0]
+    assert "expected J or F, got 'K'" in error.value.problems[3]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_metrics_and_rules_travel_to_the_workers_by_label(tmp_path, workers):
+    """Two videos; the masklet is the truth, twice as large as the coarse mask that lies in it."""
+    truth, coarse = square(0, 0, 10), canonical(encode(half(10)))
+    videos = [
+        VideoInputs(
+            Video(name, ("0", "1"), (Expression(name, "7", "the square", ("0",)),)),
+            {"7": [truth] * 2},
+            {"7": [coarse] * 2},
+            {"square": [[truth] * 2]},
+            {"7": "square"},
+        )
+        for name in ("a", "b")
+    ]
+    rules = {COARSE: KeepCoarse(), REFINED: Vote(2, 0.4), "strict": Vote(2, 0.5)}
+    metrics = make_metrics({"error": f"{__name__}.area_error"})
+    found = [r for v in evaluate(videos, rules, metrics, tmp_path, workers=workers) for r in v]
+    assert [(r.video, r.expression_id, r.expression) for r in found] == [
+        ("a", "7", "the square"),
+        ("b", "7", "the square"),
+    ]
+    for result in found:
+        assert {label: s.J for label, s in result.scores.items()} == {
+            COARSE: 0.5,
+            REFINED: 1.0,
+            "strict": 0.5,
+        }
+        assert result.scores["strict"].frames_kept_coarse == 2
+        assert result.extra == {"error": 0.0} and result.refined.JF == 1.0
+    inputs = read_json(tmp_path / "inputs" / "a.json.gz")
+    assert inputs == {
+        "frames": ["0", "1"],
+        "tracks": [[coarse] * 2, [truth] * 2],
+        "coarse": {"7": 0},
+        "truth": {"7": 1},
+    }
+    scores = read_json(tmp_path / "scores" / "a.json.gz")["7"]
+    assert scores["refined"] == {"J": [1.0, 1.0], "F": [1.0, 1.0]}
+    assert scores["coarse"]["J"] == [0.5, 0.5] and set(scores) == {"coarse", "refined"}
+
+
+def half(side, size=(100, 120)):
+    """The left half of `square(0, 0, side)`."""
+    pixels = np.zeros(size)
+    pixels[:side, : side // 2] = 1
+    return pixels

@@ -148,6 +148,6 @@ def test_trainings_are_listed_by_their_metric(tmp_path, goal, first):
 
 
 def test_command_line_refuses_what_is_no_override():
-    command = [sys.executable, "-m", "rvos.app.sweep", str(SWEEPS[0]), "logger"]
+    command = [sys.executable, "-m", "rvos", "sweep", str(SWEEPS[0]), "logger"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=CONFIG_DIR.parent)
     assert done.returncode == 1 and "expected key=value, got 'logger'" in done.stderr

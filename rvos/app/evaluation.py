@@ -1,6 +1,6 @@
 """What eval.py does around its stages: settings checked, data opened, results written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track as progress
 
-from rvos import all_checked, one_of, optional, require, whole
+from rvos import all_checked, one_of, optional, preset, require, whole
 from rvos.app.entry import build, plain
 from rvos.data.formats import find_truth, open_split, open_truth
 from rvos.data.split import Split, Truth
@@ -17,8 +17,16 @@ from rvos.masklets.source import MaskletFiles
 from rvos.refine import KeepCoarse, Rule, make_rule
 from rvos.report.plots import write_heat_map
 from rvos.report.submission import check, pack
-from rvos.score.ablation import COARSE, REFINED, Hashes, grid
-from rvos.score.evaluate import evaluate, num_workers
+from rvos.report.tables import (
+    make_rows,
+    metrics,
+    print_ablation,
+    print_metrics,
+    print_rules,
+    write_tables,
+)
+from rvos.score.ablation import COARSE, Hashes, grid, labelled
+from rvos.score.evaluate import ExpressionResult, evaluate, num_workers
 from rvos.score.inputs import Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
 from rvos.stages.devices import Devices
@@ -71,29 +79,133 @@ class Evaluation:
     masklets: Any
     page: Any
 
-    RESULTS: ClassVar = ("metrics.json", "per_expression.csv", "refined", "decisions")
+    RESULTS: ClassVar = (
+        "metrics.json",
+        "per_expression.csv",
+        "refined",
+        "decisions",
+        "inputs",
+        "scores",
+    )
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "Evaluation":
         """Raises SettingsError with all that is wrong with the settings."""
         settings = plain(cfg)
-        score = dict(settings["score"])
-        extra = score.pop("extra")
-        window_and_tau = {
-            key: settings["refine"][key]
-            for key in ("window", "tau")
-            if settings["refine"][key] is not None
-        }
-        rule, cells, named, metrics, checked, coarse, page = all_checked(
+        score = settings["score"]
+        ablation = settings["ablation"]
+        rule, cells, named, extra, checked, coarse, page = all_checked(
             lambda: make_rule(**settings["refine"]),
-            lambda: grid(cfg.ablation.windows, cfg.ablation.taus),
-            lambda: {name: make_rule(name, **window_and_tau) for name in cfg.ablation.rules},
-            lambda: make_metrics(extra),
-            lambda: ScoreSettings(**score),
+            lambda: grid(ablation["windows"], ablation["taus"]),
+            lambda: {name: named_rule(name, settings["refine"]) for name in ablation["rules"]},
+            lambda: make_metrics(score["extra"]),
+            lambda: ScoreSettings(
+                **{key: score[key] for key in ("workers", "missing", "max_videos")}
+            ),
             lambda: build(cfg.coarse),
             lambda: build(cfg.report),
         )
-        rules = {COARSE: KeepCoarse(), REFINED: rule} | cells | named
+        rules = labelled(rule, cells, named)
         idle = all(isinstance(rule, KeepCoarse) for rule in rules.values())
         masklets = NoMasklets() if idle else build(cfg.masklets)
-        return cls(rules, list(cells), list(named), metrics, checked, coarse, masklets, page)
+        return cls(rules, list(cells), list(named), extra, checked, coarse, masklets, page)
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether a stage runs networks."""
+        return self.coarse.uses_gpu or self.masklets.uses_gpu
+
+    def check(self, split: Split, stores: Stores, truth: Truth | None, *, first: bool) -> None:
+        """Look at files, weights and other runs before hours of work; all problems at once."""
+        all_checked(
+            lambda: self.coarse.check(split),
+            lambda: self.masklets.check(split, stores, truth, write=first),
+            self.page.check,
+        )
+
+
+def named_rule(name: str, refine: Mapping[str, Any]) -> Rule:
+    """A rule of `ablation.rules` as its file describes it.
+
+    It gets the run's window and tau where both rules have them.
+    """
+    own = preset("refine", name)
+    given = {
+        key: refine[key]
+        for key in ("window", "tau")
+        if refine[key] is not None and own[key] is not None
+    }
+    return make_rule(**own | given)
+
+
+def open_data(cfg: DictConfig) -> tuple[Split, Truth | None]:
+    """The split, and its ground truth; None for a submission of a split that has none."""
+    split = open_split(cfg.data.format, cfg.data.root, cfg.data.split)
+    split = first_videos(split, cfg.score.max_videos)
+    return split, (find_truth if cfg.submission else open_truth)(cfg.data.format, split)
+
+
+def write_results(
+    console: Console,
+    folder: Path,
+    cfg: DictConfig,
+    todo: Evaluation,
+    inputs: Inputs,
+    videos: Sequence[VideoInputs],
+) -> float | None:
+    """Refine and score all videos; tables, page, dashboard, submission. Returns J&F, if scored."""
+    results, hashes = [], Hashes()
+    workers = num_workers(todo.score.workers)
+    found = evaluate(videos, todo.rules, todo.metrics, folder, workers=workers)
+    for video in progress(found, "Refining and scoring", total=len(videos)):
+        for result in video:
+            hashes.update(result.fingerprint)
+            results.append(result)
+    score = None
+    if inputs.annotations is not None:
+        score = _report(console, folder, cfg, todo, inputs, results, hashes)
+    if cfg.submission:
+        path = folder / "submission.zip"
+        count = pack(folder / "refined", path, inputs.split)
+        check(path, inputs.split)
+        console.print(f"submission: {path} ({count} images)", soft_wrap=True)
+    return score
+
+
+def _report(
+    console: Console,
+    folder: Path,
+    cfg: DictConfig,
+    todo: Evaluation,
+    inputs: Inputs,
+    results: Sequence[ExpressionResult],
+    hashes: Hashes,
+) -> float:
+    """Tables as files and on the console, the page, the dashboard; returns J&F."""
+    rows = make_rows(results, todo.rules, hashes.hexdigests())
+    ablation = [rows[label] for label in (COARSE, *todo.cells)] if todo.cells else []
+    named = [rows[label] for label in todo.named]
+    content = metrics(
+        results,
+        split=inputs.split.name,
+        refine=plain(cfg)["refine"],
+        num_scored_as_empty=inputs.num_scored_as_empty,
+    )
+    if ablation:
+        title = f"{cfg.data.name} {inputs.split.name}: J&F"
+        write_heat_map(folder / "ablation.png", ablation, title)
+    write_tables(folder, content, results, ablation=ablation, rules=named)
+    if named:
+        print_rules(console, named)
+    if ablation:
+        print_ablation(console, ablation)
+    print_metrics(console, content, results, **todo.page.bootstrap)
+    page = todo.page.write(folder)
+    if page is not None:
+        console.print(f"report: {page}", soft_wrap=True)
+    if cfg.logger.wandb is not None:
+        from rvos.report.dashboard import log_evaluation
+
+        keys = ("project", "group", "name", "id", "save_dir")
+        log_evaluation(folder, todo.page, **{key: cfg.logger.wandb[key] for key in keys})
+    return content["J&F"]

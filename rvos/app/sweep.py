@@ -159,7 +159,7 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
 
 
 def print_results(sweep: Sweep, folders: Sequence[Path], console: Console) -> None:
-    """Print the scores of the runs that wrote metrics.json, the best by the sweep's metric first."""
+    """Print the scores of the runs that wrote metrics.json, best first by the sweep's metric."""
     found = {
         folder.name: read_json(folder / "metrics.json")
         for folder in folders

@@ -60,8 +60,9 @@ def open_coarse_store(
     model: dict[str, Any],
     precision: str,
 ) -> Store:
-    """The store of exactly this split, model (keys of conf/model), checkpoint, `precision`
-    (`trainer.precision`) and protocol.
+    """The store of exactly this split, model, checkpoint, precision and protocol.
+
+    `model` has the keys of conf/model, `precision` is `trainer.precision`.
 
     Raises InputError when the checkpoint is missing or the folder was made under other settings.
     """
@@ -122,9 +123,12 @@ class CoarseStage(Stage):
         self.place = place
 
     def open(self, frames: Frames) -> NetworkFrames:
-        return NetworkFrames(frames, self.settings.short_side).fill()
+        network_frames = NetworkFrames(frames, self.settings.short_side)
+        network_frames.fill()
+        return network_frames
 
-    def make(self, video: Video, frames: NetworkFrames, advance: Advance) -> Sequence[Segmentation]:
+    def make(self, video: Video, frames: Frames | None, advance: Advance) -> Sequence[Segmentation]:
+        assert isinstance(frames, NetworkFrames)
         texts = [expression.text for expression in video.expressions]
         plans = self.plans[video.name]
         try:

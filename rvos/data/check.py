@@ -1,7 +1,7 @@
 """Split -> everything that is wrong with its frames, masks and expressions.
 
 `find_problems` is what every training run does at its start: it reads the first and last bytes of
-each frame, and keeps what it saw beside the data. `python -m rvos.data verify` decodes all frames.
+each frame, and keeps what it saw beside the data. `python -m rvos data verify` decodes all frames.
 """
 
 import hashlib

@@ -81,7 +81,7 @@ def open_checked(
         raise InputError(list_problems(f"{opened.folder}: nothing is left without bad data", lines))
     log.warning(
         "%s: left out %d of %d videos and %d more expressions with bad data; "
-        "`python -m rvos.data verify` lists them",
+        "`python -m rvos data verify` lists them",
         opened.folder,
         *_left_out(opened, kept, bad or []),
     )

@@ -290,7 +290,8 @@ def _cast(rng: Generator, count: int) -> list[tuple[str, str, str]]:
 
 
 def _thing(rng: Generator, recipe: Recipe, category: str, color: str, motion: str) -> Thing:
-    diameter = rng.uniform(*recipe.object_size) * min(recipe.size)
+    least, most = recipe.object_size
+    diameter = rng.uniform(least, most) * min(recipe.size)
     return Thing(category, color, motion, diameter, _path(rng, recipe, motion, diameter))
 
 

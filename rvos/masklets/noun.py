@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from rvos import InputError, list_problems, one_of, optional, require, words
 from rvos.data.split import Split
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read_table(path: Path) -> list[dict[str, Any]]:
+def _read_table(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     with open(path, newline="", encoding="utf-8") as file:

@@ -271,7 +271,7 @@ class _NoSpacy:
     """Import finder that makes `import spacy` fail."""
 
     @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
         if name == "spacy":
             raise ImportError(name)
 

@@ -28,14 +28,14 @@ class VideoTask:
 class MaskletFiles:
     """What the refinement reads."""
 
-    path: Path  # of {video: {noun: [track per instance]}}: our store, or files made elsewhere
+    path: Path | None  # of {video: {noun: [track per instance]}}; None where none are needed
     nouns: Nouns
     origin: str  # the store's folder, or "unknown origin" for given files
 
     @property
-    def tracks(self) -> TrackFiles:
+    def tracks(self) -> TrackFiles | None:
         """Opened when asked: other processes may still be writing before that."""
-        return TrackFiles(self.path)
+        return None if self.path is None else TrackFiles(self.path)
 
 
 @dataclass(kw_only=True)

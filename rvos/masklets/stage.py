@@ -27,8 +27,9 @@ class MadeMasklets(MaskletSource):
     """A source whose masklets are made here and kept in a store."""
 
     def check(self, split: Split, stores: Stores, truth: Truth | None, *, write: bool) -> None:
-        """Find the nouns (kept in the store if `write`) and the weights, before hours of other
-        work. Raises InputError for what is missing or malformed.
+        """Find the nouns (kept in the store if `write`) and the weights, before hours of work.
+
+        Raises InputError for what is missing or malformed.
         """
         nouns = find_nouns(self, split, stores, write=write)
         self._bind(split, truth, nouns)
@@ -62,8 +63,9 @@ class MadeMasklets(MaskletSource):
 
 
 def find_nouns(source: MaskletSource, split: Split, stores: Stores, *, write: bool) -> Nouns:
-    """From the file `masklets.nouns`, else from the store's nouns.json, else found and kept there
-    (if `write`).
+    """The nouns of all expressions: from `masklets.nouns`, else from the store's nouns.json.
+
+    Where neither is there they are found, and kept in the store if `write`.
     """
     if source.nouns:
         return read_nouns(Path(source.nouns), split)

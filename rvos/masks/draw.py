@@ -1,7 +1,7 @@
 """Masks drawn over frames, as pictures and as a video that browsers play."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,25 +9,52 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos.masks.rle import Mask, Track, decode
+from rvos.masks.rle import RLE, Mask, Track, decode
 
 COLOR = (255, 64, 64)  # RGB
 
 
-def overlay(
-    frame: NDArray[np.uint8], mask: Mask, color: tuple[int, int, int] = COLOR, alpha: float = 0.5
+def paint(
+    frame: NDArray[np.uint8], mask: Mask, color: tuple[int, int, int], opacity: float
 ) -> NDArray[np.uint8]:
-    """A copy of the frame (H, W, 3) uint8 RGB, the mask tinted and its outline drawn."""
+    """A copy of the frame (H, W, 3) uint8 RGB, tinted where the mask is.
+
+    The mask may have any size. A pixel that it covers in part gets that part of the tint.
+    """
     picture = frame.copy()
     if mask is None:
         return picture
-    pixels = np.ascontiguousarray(decode(mask))  # (H, W)
-    inside = pixels.astype(bool)
-    tint = np.array(color, np.float32)
-    picture[inside] = ((1 - alpha) * picture[inside] + alpha * tint).astype(np.uint8)
-    outlines, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    coverage = shrink(mask, frame.shape[:2])  # (H, W)
+    inside = coverage > 0
+    alpha = opacity / 255 * coverage[inside].astype(np.float32)[:, None]  # (N, 1) in 0..1
+    mixed = (1 - alpha) * picture[inside] + alpha * np.array(color, np.float32)
+    picture[inside] = mixed.round().astype(np.uint8)
+    return picture
+
+
+def overlay(
+    frame: NDArray[np.uint8], mask: Mask, color: tuple[int, int, int] = COLOR, opacity: float = 0.5
+) -> NDArray[np.uint8]:
+    """A copy of the frame (H, W, 3) uint8 RGB, the mask (of any size) tinted and outlined."""
+    picture = paint(frame, mask, color, opacity)
     thickness = max(1, round(min(frame.shape[:2]) / 240))
-    return cv2.drawContours(picture, outlines, -1, color, thickness)
+    return cv2.drawContours(picture, outline(mask, frame.shape[:2]), -1, color, thickness)
+
+
+def outline(mask: Mask, size: tuple[int, ...]) -> Sequence[NDArray[np.int32]]:
+    """The outer contours of a mask in a picture of `size` (h, w), as OpenCV draws them."""
+    if mask is None:
+        return []
+    inside = (shrink(mask, size) > 127).view(np.uint8)
+    return cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+
+
+def shrink(mask: RLE, size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A mask at `size` (h, w): (h, w) uint8, 255 where it covers the whole pixel."""
+    height, width = size
+    # An RLE decodes to columns, whose transpose is what OpenCV takes without a copy.
+    pixels = 255 * decode(mask).T  # (W, H)
+    return np.ascontiguousarray(cv2.resize(pixels, (height, width), interpolation=cv2.INTER_AREA).T)
 
 
 def write_overlays(

@@ -101,6 +101,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 @contextmanager
 def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears at `path` when the block ends well, and not at all otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -92,8 +92,8 @@ def apply_spans(
 ) -> Refinement:
     """Apply spans (start, stop, C_sel) as the paper applies its windows.
 
-    Where C_sel is empty, the coarse masks stay; elsewhere every frame becomes the union of its masklets,
-    even where that is empty.
+    Where C_sel is empty, the coarse masks stay; elsewhere every frame becomes the union of its
+    masklets, even where that is empty.
     """
     track: Track = []
     for start, stop, selected in spans:

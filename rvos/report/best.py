@@ -1,12 +1,13 @@
 """The best cell of an ablation, as overrides of eval.py.
 
-    python eval.py $(python -m rvos.report.best RUN) data.split=valid
+    python eval.py $(python -m rvos best RUN) data.split=valid
 
 Choose on one split, report on another.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rvos import InputError
@@ -23,17 +24,17 @@ def best_cell(folder: Path | str) -> tuple[int, float]:
     return best["window"], best["tau"]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m rvos best`: print the overrides."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rvos best",
+        description="The best cell of an ablation, as settings of eval.py.",
+    )
     parser.add_argument("run", type=Path, help="folder of a run with an ablation")
     try:
-        window, tau = best_cell(parser.parse_args().run)
+        window, tau = best_cell(parser.parse_args(arguments).run)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"refine.window={window} refine.tau={tau}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Intervals for mean scores: how much would they move with other videos of the same kind?
+"""Intervals for mean scores: how much they would move with other videos of the same kind.
 
 Expressions of one video share its frames and objects, so whole videos are resampled, with
 replacement (cluster bootstrap; percentile intervals, Efron and Tibshirani 1993, chapter 13). A
@@ -7,11 +7,12 @@ difference of two runs is resampled as such: both sides see the same videos (pai
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rvos import InputError
+from rvos import real, require, whole
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,8 @@ class Bootstrap:
     """
 
     def __init__(self, videos: Sequence[str], *, resamples: int, confidence: float, seed: int):
-        if not isinstance(resamples, int) or resamples < 1:
-            raise InputError(f"resamples: expected a whole number >= 1, got {resamples!r}")
-        if not 0 < confidence < 1:
-            raise InputError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
+        settings = SimpleNamespace(resamples=resamples, confidence=confidence)
+        require(settings, "", resamples=whole(1), confidence=real(above=0, below=1))
         names, self._video_idx = np.unique(list(videos), return_inverse=True)  # (E,)
         self.num_videos = len(names)
         rng = np.random.default_rng(seed)

@@ -1,9 +1,9 @@
 """Two runs on the same expressions -> what changed, with paired intervals.
 
-    python -m rvos.report.compare RUN_A RUN_B
+    python -m rvos compare RUN_A RUN_B
 
 Differences are B - A per expression, averaged; the intervals come from resampling videos
-(`bootstrap.py`, settings in conf/report/html.yaml).
+(`bootstrap.py`, settings in conf/report/none.yaml).
 """
 
 import argparse
@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from rvos import InputError
-from rvos.app.entry import CONFIG_DIR, flat
+from rvos import InputError, preset
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.run import SCORES, Run, changes
-
-_UNIMPORTANT = {"output_dir", "name", "paths", "task", "ablation", "report"}  # decide no score
+from rvos.stages.run_folder import has_no_effect
+from rvos.stages.store import differences
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,13 @@ class Comparison:
 
     def settings(self) -> list[tuple[str, Any, Any]]:
         """(key, value in A, value in B) of the settings that differ."""
-        a, b = (flat(run.settings.get("config", {})) for run in (self.a, self.b))
-        folders = (a.get("output_dir"), b.get("output_dir"))  # other keys repeat them
-        pairs = [(key, a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys())]
+        rows = differences(self.a.config, self.b.config)
+        folders = (self.a.config.get("output_dir"), self.b.config.get("output_dir"))
         return [
             (key, before, after)
-            for key, before, after in pairs
-            if before != after
-            and (before, after) != folders
-            and key.partition(".")[0] not in _UNIMPORTANT
+            for key, before, after in rows
+            if (before, after) != folders  # other keys repeat them
+            and not has_no_effect(key, on="scores")
         ]
 
 
@@ -74,6 +70,7 @@ def compare(
 
 
 def print_comparison(console: Console, comparison: Comparison, confidence: float, top: int) -> None:
+    """Settings that differ, scores with intervals, and the `top` expressions that changed most."""
     console.print(f"A: {comparison.a.folder}\nB: {comparison.b.folder}", soft_wrap=True)
     for key, before, after in comparison.settings():
         console.print(f"   {key}: {before} -> {after}", soft_wrap=True)
@@ -120,16 +117,17 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    defaults = OmegaConf.load(CONFIG_DIR / "report" / "html.yaml")
+    """`python -m rvos compare`: print what changed between two runs."""
+    defaults = preset("report", "none")
     parser = argparse.ArgumentParser(
-        prog="python -m rvos.report.compare",
+        prog="python -m rvos compare",
         description="Paired differences of two runs on the same expressions.",
     )
     parser.add_argument("run_a", type=Path, help="run folder")
     parser.add_argument("run_b", type=Path, help="run folder")
-    parser.add_argument("--resamples", type=int, default=defaults.resamples)
-    parser.add_argument("--confidence", type=float, default=defaults.confidence)
-    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--resamples", type=int, default=defaults["resamples"])
+    parser.add_argument("--confidence", type=float, default=defaults["confidence"])
+    parser.add_argument("--seed", type=int, default=defaults["seed"])
     parser.add_argument("--top", type=int, default=10, help="expressions to list")
     given = parser.parse_args(arguments)
     try:
@@ -145,7 +143,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print_comparison(Console(), comparison, given.confidence, given.top)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

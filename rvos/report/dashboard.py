@@ -10,32 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from rvos.masks import read_json
+from rvos.report.details import strip_of
+from rvos.report.html import NoPage, Page
 from rvos.report.run import SCORES, Run, changes
-from rvos.report.strips import FramePath, draw_strip, spread
-from rvos.score.inputs import Job
 
 
 def log_evaluation(
     folder: Path,
-    jobs: Sequence[Job],
+    page: Page | NoPage,
     *,
     project: str,
     group: str | None,
     name: str | None,
     id: str | None,
     save_dir: str,
-    config: dict[str, Any],
-    frame_path: FramePath | None,
-    strips: int,
-    frames: int,
-    width: int,
 ) -> str:
-    """Log the run in `folder` and return its W&B id.
+    """Log the finished run in `folder`, its settings too, and return its W&B id.
 
-    `project` .. `save_dir` are the keys of conf/logger/wandb.yaml, `config` the resolved config as
-    a plain dict, `frame_path` .. `width` as in `html.write_report`; overlays are those of the
-    `strips` expressions that changed most. Without an account: WANDB_MODE=offline.
+    `project` .. `save_dir` are the keys of conf/logger/wandb.yaml. Overlays are the strips that
+    `page` has, none with `report=none`. Without an account: WANDB_MODE=offline.
     """
     import wandb
 
@@ -46,7 +39,7 @@ def log_evaluation(
         name=name,
         id=id,
         dir=save_dir,
-        config=config,
+        config=evaluated.config,
         job_type="eval",
         resume="allow" if id else None,
     )
@@ -58,10 +51,11 @@ def log_evaluation(
                 logged[key] = _table(wandb, rows)
         if (folder / "ablation.png").is_file():
             logged["heat_map"] = wandb.Image(str(folder / "ablation.png"))
-        logged["overlays"] = [
-            wandb.Image(pixels, caption=caption)
-            for pixels, caption in _overlays(evaluated, jobs, frame_path, strips, frames, width)
-        ]
+        if isinstance(page, Page):
+            logged["overlays"] = [
+                wandb.Image(pixels, caption=caption)
+                for pixels, caption in _overlays(evaluated, page)
+            ]
         run.log(logged)
         return run.id
     finally:
@@ -84,34 +78,20 @@ def _table(wandb: Any, rows: Sequence[dict[str, Any]]) -> Any:
     return wandb.Table(columns=columns, data=[[row[column] for column in columns] for row in rows])
 
 
-def _overlays(
-    run: Run,
-    jobs: Sequence[Job],
-    frame_path: FramePath | None,
-    strips: int,
-    frames: int,
-    width: int,
-) -> list[tuple[np.ndarray, str]]:
+def _overlays(run: Run, page: Page) -> list[tuple[np.ndarray, str]]:
     """(pixels, caption) of coarse, refined and ground truth, one above the other."""
-    by_video = {job.video.name: job for job in jobs}
-    pictures = []
-    for i in changes(run.scores("coarse_J&F"), run.scores("J&F"))[:strips]:
-        row = run.expressions[i]
-        job, key = by_video[row["video"]], row["expression_id"]
-        (expression,) = (e for e in job.video.expressions if e.expression_id == key)
-        assert job.truths is not None, "a dashboard is of scored masks"
-        refined = read_json(run.folder / "refined" / f"{job.video.name}.json.gz")[key]
-        tracks = {
-            "coarse": job.coarse[key],
-            "refined": refined,
-            "truth": job.truths[expression.annotation_ids],
-        }
-        idx = spread(len(job.video.frames), frames)
-        paths = [
-            frame_path(job.video.name, job.video.frames[t]) if frame_path else None for t in idx
-        ]
-        strip = draw_strip(tracks, idx, paths, width=width)
-        change = 100 * (row["J&F"] - row["coarse_J&F"])
-        caption = f"{row['video']} {key}: {row['expression']} ({change:+.1f})"
-        pictures.append((np.vstack(list(strip.rows.values())), caption))
-    return pictures
+    chosen = changes(run.scores("coarse_J&F"), run.scores("J&F"))[: page.strips]
+    drawn = {}
+    for name in run.videos:
+        if rows := [i for i in chosen if run.expressions[i]["video"] == name]:
+            video = run.video(name)
+            for i in rows:
+                key = run.expressions[i]["expression_id"]
+                strip = strip_of(run, video, key, frames=page.frames, width=page.width)
+                drawn[i] = np.vstack(list(strip.rows.values()))
+    return [(drawn[i], _caption(run.expressions[i])) for i in chosen]
+
+
+def _caption(row: dict[str, Any]) -> str:
+    change = 100 * (row["J&F"] - row["coarse_J&F"])
+    return f"{row['video']} {row['expression_id']}: {row['expression']} ({change:+.1f})"

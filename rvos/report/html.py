@@ -1,131 +1,160 @@
 """A run folder -> report/index.html: one page that opens from disk and needs nothing else.
 
-Headline with intervals, the W x tau heat map, every expression with its scores, its timeline of
-C_t and C_sel (the paper's figure 2) and, for those that changed most, pictures of its masks.
+    python -m rvos report RUN --strips 200
+
+The page has the headline with intervals, the W x tau heat map, every expression with its scores,
+its timeline of C_t and C_sel (the paper's figure 2) and, for those that changed most, pictures of
+its masks. It is made from the run folder alone; frames are read from the split that the run's
+settings name, and drawn grey where they are not there.
 """
 
-import base64
+import argparse
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from rich.progress import track as progress
+from rvos import (
+    InputError,
+    __version__,
+    all_checked,
+    preset,
+    real,
+    require,
+    whole,
+)
+from rvos.masks import write_bytes
+from rvos.report.bootstrap import Bootstrap
+from rvos.report.details import make_details
+from rvos.report.run import Run, changes
+from rvos.report.scores import extras_of, headline, heat_map, highlights, rows_of, settings_of
 
-from rvos import InputError, __version__, list_problems
-from rvos.masks import Track, iou, read_json, write_bytes
-from rvos.report.bootstrap import Bootstrap, Interval
-from rvos.report.run import SCORES, Run, changes
-from rvos.report.strips import FramePath, Pixels, Strip, draw_strip, spread
-from rvos.score.inputs import Job
-
-HIGHLIGHTS = 4  # gains and losses shown above the table
-_WEBP_QUALITY = 72
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
-def write_report(
-    folder: Path,
-    jobs: Sequence[Job],
-    *,
-    name: Literal["html", "none"],
-    frame_path: FramePath | None,
-    oracle: str | None,
-    beside: Mapping[str, str] | None,
-    ablation: str | None,
-    strips: int,
-    frames: int,
-    width: int,
-    megabytes: float,
-    resamples: int,
-    confidence: float,
-    seed: int,
-) -> Path | None:
-    """Write `<folder>/report/index.html` and return its path; None for `report=none`.
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """Settings of the intervals: printed by every run, and on the page."""
 
-    `folder` is that of a finished run with ground truth, `jobs` what it refined and scored, and
-    `frame_path` where images of frames may be (files that are not there are drawn grey). The other
-    arguments are the keys of conf/report/html.yaml. Raises InputError when `oracle` or one of
-    `beside` names no run of the same expressions, or `ablation` none with an ablation.
-    """
-    if name == "none":
-        return None
-    run = Run.read(folder)
-    bound = None if oracle is None else _read_run("oracle", oracle).in_order_of(run)
-    others = {k: _read_run("beside", path).in_order_of(run) for k, path in (beside or {}).items()}
-    ablated = run if ablation is None else _read_run("ablation", ablation)
-    bootstrap = Bootstrap(
-        [video for video, _ in run.identities],
-        resamples=resamples,
-        confidence=confidence,
-        seed=seed,
-    )
-    order = changes(run.scores("coarse_J&F"), run.scores("J&F"))
-    pictured = {run.identities[i] for i in order[:strips]}
-    details = _details(folder, jobs, frame_path, pictured, frames, width)
-    _limit_pictures([details[run.identities[i]] for i in order[:strips]], int(megabytes * 2**20))
-    html = (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            run=run,
-            metrics=run.metrics,
-            rows=_rows(run, order, details),
-            details=[details[run.identities[i]] for i in order],
-            gains=_highlights(run, order, +1),
-            losses=_highlights(run, order, -1),
-            headline=_headline(run, bound, others, bootstrap),
-            oracle=bound,
-            others=others,
-            heat_map=_heat_map(ablated, run.metrics["refine"]),
-            ablated=ablated,
-            confidence=confidence,
-            resamples=resamples,
-            num_videos=bootstrap.num_videos,
-            num_pictured=sum("strip" in detail for detail in details.values()),
-            version=__version__,
+    resamples: int  # of the bootstrap over videos
+    confidence: float  # of its intervals
+    seed: int  # of its resampling
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            "report",
+            resamples=whole(1),
+            confidence=real(above=0, below=1),
+            seed=whole(0),
         )
-    )
-    path = folder / "report" / "index.html"
-    write_bytes(path, html.encode())
-    return path
+
+    @property
+    def bootstrap(self) -> dict[str, Any]:
+        """The arguments of `Bootstrap` and `print_metrics`."""
+        return {key: getattr(self, key) for key in ("resamples", "confidence", "seed")}
 
 
-def check_report(*, name: str, **keys: Any) -> None:
-    """Raises InputError listing all values that a report could not be written with."""
-    if name == "none":
-        return
-    problems = []
-    for key, minimum in (
-        ("strips", 0),
-        ("frames", 1),
-        ("width", 1),
-        ("megabytes", 0),
-        ("resamples", 1),
-        ("seed", 0),
-    ):
-        value = keys[key]
-        if not isinstance(value, int | float) or isinstance(value, bool) or value < minimum:
-            problems.append(f"report.{key}: expected a number >= {minimum}, got {value!r}")
-    if not isinstance(keys["confidence"], float) or not 0 < keys["confidence"] < 1:
-        problems.append(f"report.confidence: expected 0 < value < 1, got {keys['confidence']!r}")
-    for key, paths in (
-        ("oracle", [keys["oracle"]]),
-        ("ablation", [keys["ablation"]]),
-        ("beside", (keys["beside"] or {}).values()),
-    ):
-        for path in filter(None, paths):
-            try:
-                _read_run(key, path)
-            except InputError as error:
-                problems.append(str(error))
-    if problems:
-        raise InputError(list_problems("Wrong settings of the report", problems))
+class NoPage(Intervals):
+    """`report=none`: no page."""
+
+    def check(self) -> None:
+        """Do nothing: there are no other runs to show."""
+
+    def write(self, folder: Path) -> None:
+        """Write nothing."""
 
 
-def _read_run(key: str, path: str) -> Run:
+@dataclass(frozen=True, kw_only=True)
+class Page(Intervals):
+    """`report=html`: `<folder>/report/index.html`; the fields are the keys of its yaml."""
+
+    oracle: str | None  # run folder of the same expressions with oracle masklets
+    compare_with: Mapping[str, str] | None  # {label: run folder} of the same expressions
+    ablation: str | None  # run folder whose heat map is shown instead of this run's
+    strips: int  # expressions with pictures, those that changed most first
+    frames: int  # per strip
+    width: int  # pixels of one picture
+    megabytes: float  # of all pictures
+
+    def __post_init__(self) -> None:
+        all_checked(super().__post_init__, self._check_pictures)
+
+    def _check_pictures(self) -> None:
+        require(
+            self,
+            "report",
+            strips=whole(0),
+            frames=whole(1),
+            width=whole(1),
+            megabytes=real(least=0),
+        )
+
+    def check(self) -> None:
+        """Raises SettingsError listing the runs to be shown that are no such runs."""
+        self._other_runs()
+
+    def _other_runs(self) -> tuple[Run | None, Run | None, dict[str, Run]]:
+        """(run with oracle masklets, run whose heat map is shown, runs to compare with)."""
+        compared = dict(self.compare_with or {})
+        named = [("oracle", self.oracle), ("ablation", self.ablation)]
+        named += [("compare_with", path) for path in compared.values()]
+        oracle, ablated, *others = all_checked(*(partial(_read_run, *pair) for pair in named))
+        return oracle, ablated, dict(zip(compared, others, strict=True))
+
+    def write(self, folder: Path) -> Path:
+        """Write the page of a finished run with ground truth and return its path.
+
+        Raises InputError when `oracle` or a run of `compare_with` scored other expressions.
+        """
+        run = Run.read(folder)
+        oracle, ablated, others = self._other_runs()
+        oracle = oracle and oracle.in_order_of(run)
+        others = {label: other.in_order_of(run) for label, other in others.items()}
+        bootstrap = Bootstrap([video for video, _ in run.identities], **self.bootstrap)
+        order = changes(run.scores("coarse_J&F"), run.scores("J&F"))
+        details = make_details(
+            run,
+            [run.identities[i] for i in order[: self.strips]],
+            frames=self.frames,
+            width=self.width,
+            megabytes=self.megabytes,
+        )
+        html = (
+            _environment()
+            .get_template("report.html.j2")
+            .render(
+                run=run,
+                metrics=run.metrics,
+                rows=rows_of(run, order, details),
+                details=[details[run.identities[i]] for i in order],
+                gains=highlights(run, order, +1),
+                losses=highlights(run, order, -1),
+                headline=headline(run, oracle, others, bootstrap),
+                extras=extras_of(run.metrics["extra"]),
+                rules=[(row, settings_of(row)) for row in run.rules],
+                oracle=oracle,
+                others=others,
+                heat_map=heat_map(ablated or run, run.metrics["refine"]),
+                ablated=ablated or run,
+                confidence=self.confidence,
+                resamples=self.resamples,
+                num_videos=bootstrap.num_videos,
+                num_pictured=sum("strip" in detail for detail in details.values()),
+                version=__version__,
+            )
+        )
+        path = Path(folder) / "report" / "index.html"
+        write_bytes(path, html.encode())
+        return path
+
+
+def _read_run(key: str, path: str | None) -> Run | None:
+    if path is None:
+        return None
     try:
         run = Run.read(path)
     except InputError as error:
@@ -135,161 +164,12 @@ def _read_run(key: str, path: str) -> Run:
     return run
 
 
-# ------------------------------------------------------------------------------------- scores
-
-
-@dataclass(frozen=True)
-class HeadlineRow:
-    label: str
-    kind: Literal["coarse", "refined", "beside", "oracle", "difference"]
-    scores: dict[str, Interval]  # by J, F, J&F; in 0..1
-
-
-def _headline(
-    run: Run, oracle: Run | None, others: Mapping[str, Run], bootstrap: Bootstrap
-) -> list[HeadlineRow]:
-    def row(label: str, kind: Any, values: Mapping[str, Any]) -> HeadlineRow:
-        return HeadlineRow(label, kind, {k: bootstrap.interval(v) for k, v in values.items()})
-
-    coarse = {score: run.scores(f"coarse_{score}") for score in SCORES}
-    refined = {score: run.scores(score) for score in SCORES}
-    rows = [row("Coarse", "coarse", coarse), row("Refined", "refined", refined)]
-    for label, other in others.items():
-        values = {score: other.scores(score) for score in SCORES}
-        rows.append(row(label.capitalize(), "beside", values))
-    if oracle is not None:
-        rows.append(row("Oracle", "oracle", {score: oracle.scores(score) for score in SCORES}))
-    change = {score: refined[score] - coarse[score] for score in SCORES}
-    return [*rows, row("Change", "difference", change)]
-
-
-def _heat_map(run: Run, setting: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Cells of ablation.csv by window and tau; `shade` is -1..1 around the coarse masks' J&F.
-    `setting`, the rule of this page's run, is `chosen`."""
-    cells = [row for row in run.ablation if row["window"] is not None]
-    if not cells:
-        return None
-    coarse = next(row["J&F"] for row in run.ablation if row["window"] is None)
-    reach = max(abs(cell["J&F"] - coarse) for cell in cells) or 1.0
-    best = max(cells, key=lambda cell: cell["J&F"])
-    for cell in cells:
-        cell["shade"] = (cell["J&F"] - coarse) / reach
-        cell["best"] = cell is best
-        cell["chosen"] = setting["name"] == "vote" and all(
-            setting[key] == cell[key] for key in ("window", "tau")
-        )
-    taus = list(dict.fromkeys(cell["tau"] for cell in cells))
-    windows = list(dict.fromkeys(cell["window"] for cell in cells))
-    by_setting = {(cell["window"], cell["tau"]): cell for cell in cells}
-    grid = [(window, [by_setting.get((window, tau)) for tau in taus]) for window in windows]
-    return {"taus": taus, "rows": grid, "coarse": coarse, "best": best}
-
-
-def _rows(
-    run: Run, order: Sequence[int], details: Mapping[tuple[str, str], Any]
-) -> list[dict[str, Any]]:
-    """Table rows, those that changed most first."""
-    return [
-        {
-            **run.expressions[i],
-            "difference": run.expressions[i]["J&F"] - run.expressions[i]["coarse_J&F"],
-            "pictured": "strip" in details[run.identities[i]],
-        }
-        for i in order
-    ]
-
-
-def _highlights(run: Run, order: Sequence[int], sign: int) -> list[int]:
-    """Positions in the table of the first few expressions that changed in the direction of sign."""
-    differences = run.scores("J&F") - run.scores("coarse_J&F")
-    return [row for row, i in enumerate(order) if sign * differences[i] > 0][:HIGHLIGHTS]
-
-
-# ------------------------------------------------------------------------ what a row opens
-
-
-def _details(
-    folder: Path,
-    jobs: Sequence[Job],
-    frame_path: FramePath | None,
-    pictured: set[tuple[str, str]],
-    frames: int,
-    width: int,
-) -> dict[tuple[str, str], dict[str, Any]]:
-    """Per expression: its timeline, and its strip if it is one of `pictured`."""
-    details = {}
-    for job in progress(jobs, "Writing the report", transient=True):
-        video = job.video
-        refined = read_json(folder / "refined" / f"{video.name}.json.gz")
-        decisions = read_json(folder / "decisions" / f"{video.name}.json")
-        assert job.truths is not None, "a report is of scored masks"
-        for expression in video.expressions:
-            key = expression.expression_id
-            tracks = {
-                "coarse": job.coarse[key],
-                "refined": refined[key],
-                "truth": job.truths[expression.annotation_ids],
-            }
-            detail = _timeline(decisions[key], tracks)
-            if (video.name, key) in pictured:
-                idx = spread(len(video.frames), frames)
-                images = [
-                    frame_path(video.name, video.frames[t]) if frame_path else None for t in idx
-                ]
-                strip = draw_strip(tracks, idx, images, width=width)
-                detail["strip"] = _embed(strip, [video.frames[t] for t in idx])
-            details[video.name, key] = detail
-    return details
-
-
-def _timeline(decision: dict[str, Any], tracks: dict[str, Track]) -> dict[str, Any]:
-    """C_t per frame, [start, stop, C_sel, kept coarse] per window, J per frame in percent."""
-    return {
-        "combinations": decision["combinations"],
-        "windows": [
-            [w["start"], w["stop"], w["selected"], w["kept_coarse"]] for w in decision["windows"]
-        ],
-        "J": {
-            kind: [
-                round(100 * iou(truth, mask))
-                for truth, mask in zip(tracks["truth"], tracks[kind], strict=True)
-            ]
-            for kind in ("coarse", "refined")
-        },
-    }
-
-
-def _embed(strip: Strip, names: Sequence[str]) -> dict[str, Any]:
-    height, width = next(iter(strip.rows.values())).shape[:2]
-    return {
-        "frame_idx": list(strip.frame_idx),
-        "names": list(names),
-        "size": [width, height],
-        "images": {kind: data_uri(pixels) for kind, pixels in strip.rows.items()},
-    }
-
-
-def data_uri(pixels: Pixels) -> str:
-    """(H, W, 3) uint8 RGB as a WebP image inside a URL."""
-    quality = [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY]
-    encoded, data = cv2.imencode(".webp", np.ascontiguousarray(pixels[..., ::-1]), quality)
-    assert encoded, "WebP is part of OpenCV's wheels"
-    return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
-
-
-def _limit_pictures(details: Sequence[dict[str, Any]], limit: int) -> None:
-    """Drop the strips, the last first, that would make the page's pictures exceed `limit` bytes."""
-    used = 0
-    for detail in details:
-        used += sum(len(uri) for uri in detail["strip"]["images"].values())
-        if used > limit:
-            del detail["strip"]
-
-
 # ----------------------------------------------------------------------------------- template
 
 
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("rvos.report"),
         autoescape=lambda name: name is not None and ".html" in name,
@@ -301,3 +181,69 @@ def _environment() -> Environment:
     environment.filters["signed"] = lambda score: f"{100 * score:+.2f}".replace("-", "−")
     environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\u202f")
     return environment
+
+
+# ------------------------------------------------------------------------------- command line
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m rvos report`: make the page of a run again."""
+    given = vars(_parser().parse_args(arguments))
+    folder = given.pop("run")
+    try:
+        given["compare_with"] = _pairs(given["compare_with"])
+        path = page_of(Run.read(folder), given).write(folder)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"page: {path}")
+    return 0
+
+
+def page_of(run: Run, given: Mapping[str, Any]) -> Page:
+    """The page that a run's settings describe; values of `given` that are not None count more."""
+    settings = preset("report", "html") | (run.config.get("report") or {})
+    settings |= {key: value for key, value in given.items() if value is not None}
+    for key in ("oracle", "compare_with", "ablation"):
+        settings[key] = settings[key] or None  # "" is for none
+    return Page(**{field.name: settings[field.name] for field in fields(Page)})
+
+
+def _pairs(texts: Sequence[str] | None) -> dict[str, str] | None:
+    """["label=folder", ...] -> {label: folder}; None stays None."""
+    if texts is None:
+        return None
+    pairs = [text.partition("=") for text in texts if text]
+    if wrong := [label for label, equals, _ in pairs if not equals]:
+        raise InputError(f"--compare-with: expected LABEL=RUN, got {', '.join(wrong)}")
+    return {label: folder for label, _, folder in pairs}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m rvos report",
+        description="Make the page of a run again: RUN/report/index.html. What you do not give is "
+        "as the run's own settings say.",
+    )
+    parser.add_argument("run", type=Path, help="folder of a finished run of eval.py")
+    parser.add_argument("--oracle", metavar="RUN", help="run with oracle masklets; '' for none")
+    parser.add_argument(
+        "--compare-with",
+        metavar="LABEL=RUN",
+        action="append",
+        help="one more row of the headline; may be repeated; '' for none",
+    )
+    parser.add_argument(
+        "--ablation", metavar="RUN", help="run whose heat map is shown; '' for its own"
+    )
+    for key, kind, text in (
+        ("strips", int, "expressions with pictures"),
+        ("frames", int, "pictures per strip"),
+        ("width", int, "pixels of one picture"),
+        ("megabytes", float, "pictures stop before they take more than this"),
+        ("resamples", int, "of the bootstrap over videos"),
+        ("confidence", float, "of its intervals, such as 0.95"),
+        ("seed", int, "of its resampling"),
+    ):
+        parser.add_argument(f"--{key}", type=kind, help=text)
+    return parser

@@ -5,24 +5,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from rvos.masks import write_bytes
-from rvos.report.tables import Cell
+from rvos.report.tables import Row
 
 
-def write_heat_map(path: Path, cells: Sequence[Cell], title: str) -> None:
+def write_heat_map(path: Path, ablation: Sequence[Row], title: str) -> None:
     """J&F by window and tau as PNG: the best cell framed, the coarse score on the colour bar.
 
-    `cells` are the coarse masks' row and then the grid, as in ablation.csv.
+    `ablation` has the rows of ablation.csv: the coarse masks, then the grid. Nothing is written
+    for a grid with one window or one threshold only.
     """
-    coarse, *grid = cells
-    windows = list(dict.fromkeys(c.window for c in grid))
-    taus = list(dict.fromkeys(c.tau for c in grid))
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    coarse, *cells = ablation
+    windows = list(dict.fromkeys(row.settings["window"] for row in cells))
+    taus = list(dict.fromkeys(row.settings["tau"] for row in cells))
+    if min(len(windows), len(taus)) < 2:
+        return
     scores = np.full((len(windows), len(taus)), np.nan)  # (windows, taus), percent
-    for c in grid:
-        scores[windows.index(c.window), taus.index(c.tau)] = 100 * c.summary.JF
+    for row in cells:
+        place = windows.index(row.settings["window"]), taus.index(row.settings["tau"])
+        scores[place] = 100 * row.summary.JF
     inches = (1.6 + 0.75 * len(taus), 1.4 + 0.55 * len(windows))
     figure = Figure(figsize=inches, layout="constrained")
     axes = figure.add_subplot()

@@ -4,7 +4,6 @@ import io
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from rvos.data.frames import Frames
@@ -23,6 +22,8 @@ def write_masks(folder: Path, frames: Frames, track: Track) -> None:
 
 def write_page(path: Path, video: Video, nouns: dict[str, str], *, note: str) -> None:
     """A page that plays `overlay/<expression_id>.mp4` beside it, for each expression."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("rvos.report"), autoescape=True, undefined=StrictUndefined
     )

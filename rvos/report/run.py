@@ -1,20 +1,32 @@
-"""The tables of a run folder, read back: metrics.json, per_expression.csv, ablation.csv."""
+"""A run folder, read back: its tables, its settings, and each video's masks, decisions, scores."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from rvos import InputError, list_problems
-from rvos.app.entry import SETTINGS_FILE
-from rvos.masks import FileError, read_json
+from rvos.data.formats import open_split
+from rvos.masks import FileError, Track, read_json
+from rvos.report.strips import FramePath
+from rvos.stages.run_folder import read_settings
 
 SCORES = ("J", "F", "J&F")
+
+
+@dataclass(frozen=True)
+class VideoResults:
+    """What a run left of one video; dicts are by expression_id."""
+
+    name: str
+    frames: tuple[str, ...]  # names
+    tracks: dict[str, dict[str, Track]]  # coarse, refined, truth of each expression
+    decisions: dict[str, dict[str, Any]]  # as in decisions/<video>.json
+    scores: dict[str, dict[str, dict[str, list[float]]]]  # coarse, refined: J, F per frame, 0..1
 
 
 @dataclass(frozen=True)
@@ -32,40 +44,75 @@ class Run:
     def read(cls, folder: Path | str) -> "Run":
         """Raises InputError naming what is missing or malformed."""
         folder = Path(folder)
-        metrics_file = folder / "metrics.json"
-        if not metrics_file.is_file():
+        if not (folder / "metrics.json").is_file():
             raise InputError(
                 f"{folder}: expected the folder of a finished run of eval.py, found no metrics.json"
             )
-        try:
-            metrics = read_json(metrics_file)
-        except FileError as error:
-            raise InputError(str(error)) from None
+        metrics = _read(folder / "metrics.json")
         expressions = read_csv(folder / "per_expression.csv")
         if not expressions:
             raise InputError(f"{folder / 'per_expression.csv'}: expected one row per expression")
-        config = folder / SETTINGS_FILE
-        settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
         return cls(
             folder,
             metrics,
             tuple(expressions),
             tuple(read_csv(folder / "ablation.csv", optional=True)),
             tuple(read_csv(folder / "rules.csv", optional=True)),
-            {str(key): value for key, value in settings.items()},
+            read_settings(folder),
         )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings that the run was made with, resolved; empty where they are not recorded."""
+        return self.settings.get("config") or {}
 
     @cached_property
     def identities(self) -> list[tuple[str, str]]:
         """(video, expression_id) of each row."""
         return [(row["video"], row["expression_id"]) for row in self.expressions]
 
+    @cached_property
+    def videos(self) -> list[str]:
+        """The videos' names, in the order of the rows."""
+        return list(dict.fromkeys(row["video"] for row in self.expressions))
+
     def scores(self, column: str) -> NDArray[np.float64]:
         """One column of per_expression.csv, (E,) in 0..1."""
         return np.array([row[column] for row in self.expressions])
 
+    def video(self, name: str) -> VideoResults:
+        """One video's masks, decisions and scores. Raises InputError naming a missing file."""
+        inputs = _read(self.folder / "inputs" / f"{name}.json.gz")
+        refined = _read(self.folder / "refined" / f"{name}.json.gz")
+        decisions = _read(self.folder / "decisions" / f"{name}.json")
+        scores = _read(self.folder / "scores" / f"{name}.json.gz")
+        try:
+            tracks = {
+                key: {
+                    "coarse": inputs["tracks"][inputs["coarse"][key]],
+                    "refined": refined[key],
+                    "truth": inputs["tracks"][inputs["truth"][key]],
+                }
+                for key in inputs["coarse"]
+            }
+            return VideoResults(name, tuple(inputs["frames"]), tracks, decisions, scores)
+        except (KeyError, IndexError, TypeError) as error:
+            raise InputError(f"{self.folder}: malformed files of video {name}: {error}") from None
+
+    @cached_property
+    def frame_path(self) -> FramePath | None:
+        """(video, frame name) -> where the image of a frame may be.
+
+        None where the run's settings name no split, or one that is not there.
+        """
+        data = self.config.get("data") or {}
+        try:
+            return open_split(data["format"], data["root"], data["split"]).frame_path
+        except (KeyError, InputError, FileError, OSError):
+            return None
+
     def in_order_of(self, other: "Run") -> "Run":
-        """This run with its rows in the other's order.
+        """The run with its rows in the other's order.
 
         Raises InputError listing the expressions that only one of them scored.
         """
@@ -78,11 +125,19 @@ class Run:
         if alone:
             raise InputError(list_problems("The runs scored different expressions", alone))
         rows = dict(zip(self.identities, self.expressions, strict=True))
-        ordered = tuple(rows[identity] for identity in other.identities)
-        return Run(self.folder, self.metrics, ordered, self.ablation, self.rules, self.settings)
+        return replace(self, expressions=tuple(rows[identity] for identity in other.identities))
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except FileError as error:
+        raise InputError(f"{error}; eval.py writes it: run it again") from None
 
 
 _TEXT = {"video", "expression_id", "expression", "noun", "sha256", "rule"}
+_NUMBERS = {"num_frames", "window", "tau", "box_ratio", "frames_kept_coarse"}
+_NUMBERS |= {f"{kind}{score}" for kind in ("", "coarse_") for score in SCORES}
 
 
 def read_csv(path: Path, *, optional: bool = False) -> list[dict[str, Any]]:
@@ -104,7 +159,14 @@ def _value(column: str, text: str) -> Any:
         return text
     if text == "":
         return None
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+    if text.lstrip("-").isdigit():
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        if column in _NUMBERS:
+            raise
+        return text  # a setting of somebody's own rule
 
 
 def changes(before: ArrayLike, after: ArrayLike) -> list[int]:

@@ -1,7 +1,7 @@
 """Refined masks <-> submission.zip, the form in which MeViS takes results of splits without truth.
 
-    python -m rvos.report.submission pack RUN/refined submission.zip --root data/mevis --split valid
-    python -m rvos.report.submission check submission.zip --root data/mevis --split valid
+    python -m rvos submission pack RUN/refined submission.zip --root data/mevis --split valid
+    python -m rvos submission check submission.zip --root data/mevis --split valid
 
 The zip holds `<video>/<expression_id>/<frame>.png` with the video folders at its top level, one
 image for every expression and frame of the split: single-channel, 8 bits, 0 or 255 (MeViS README,
@@ -19,11 +19,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.progress import track as progress
 
 from rvos import InputError, list_problems
+from rvos.data.frames import Size, image_size
 from rvos.data.mevis import read_split
 from rvos.data.split import Split, Video, check_track
 from rvos.masks import FileError, Track, TrackFiles, decode
@@ -73,7 +73,7 @@ def pack(masks: Path | str, path: Path | str, split: Split) -> int:
 
 def _tracks(
     files: TrackFiles, video: Video, split: Split, problems: list[str]
-) -> dict[str, tuple[Track, tuple[int, int]]]:
+) -> dict[str, tuple[Track, Size]]:
     """{expression_id: (track, (h, w))} of a video, checked."""
     where = f"video {video.name}"
     if video.name not in files:
@@ -88,7 +88,7 @@ def _tracks(
         problems.append(f"{where}: expected {{expression_id: masks}}, got {raw!r:.60}")
         return {}
     size = frame_size(split, video) or _size_of_masks(raw)
-    checked: dict[str, tuple[Track, tuple[int, int]]] = {}
+    checked: dict[str, tuple[Track, Size]] = {}
     for expression in video.expressions:
         track = raw.get(expression.expression_id)
         place = f"{where}, expression {expression.expression_id}"
@@ -102,25 +102,21 @@ def _tracks(
     return checked
 
 
-def frame_size(split: Split, video: Video) -> tuple[int, int] | None:
+def frame_size(split: Split, video: Video) -> Size | None:
     """(height, width) of a video's frames from its first image; None if that is not there.
-    Raises InputError if it cannot be read."""
+
+    Raises FrameError if it cannot be read.
+    """
     path = split.frame_path(video.name, video.frames[0])
-    if not path.is_file():
-        return None
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"{path}: cannot be read as an image: {error}") from None
+    return image_size(path) if path.is_file() else None
 
 
-def _size_of_masks(tracks: dict[str, Track]) -> tuple[int, int] | None:
+def _size_of_masks(tracks: dict[str, Track]) -> Size | None:
     masks = (m for t in tracks.values() if isinstance(t, list) for m in t if isinstance(m, dict))
     return next((tuple(m["size"]) for m in masks if isinstance(m.get("size"), list)), None)
 
 
-def _images(track: Track, size: tuple[int, int]) -> list[bytes]:
+def _images(track: Track, size: Size) -> list[bytes]:
     """One PNG per frame; equal masks are encoded once."""
     encoded: dict[str, bytes] = {}
     images = []
@@ -227,13 +223,13 @@ def _parent_folder(found: set[str], expected: set[str]) -> str | None:
     return f"{top}/{deeper}" if deeper else None
 
 
-def _image_problems(
-    archive: zipfile.ZipFile, video: Video, size: tuple[int, int] | None
-) -> list[str]:
-    """What is wrong with a video's images. If the frame size is not known, all are to have the
-    size that most of them have."""
+def _image_problems(archive: zipfile.ZipFile, video: Video, size: Size | None) -> list[str]:
+    """What is wrong with a video's images.
+
+    If the frame size is not known, all are to have the size that most of them have.
+    """
     problems = []
-    sound: dict[str, tuple[int, int]] = {}
+    sound: dict[str, Size] = {}
     for expression in video.expressions:
         for frame in video.frames:
             name = f"{video.name}/{expression.expression_id}/{frame}.png"
@@ -261,7 +257,7 @@ def _image_problems(
     ]
 
 
-def _image_problem(data: bytes) -> tuple[str | None, tuple[int, int]]:
+def _image_problem(data: bytes) -> tuple[str | None, Size]:
     """(what is wrong with a PNG or None, its (height, width))."""
     if not data.startswith(_PNG) or len(data) < 26:
         return "not a PNG file", (0, 0)
@@ -286,8 +282,9 @@ def _image_problem(data: bytes) -> tuple[str | None, tuple[int, int]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m rvos submission`: pack masks, or check a zip."""
     parser = argparse.ArgumentParser(
-        prog="python -m rvos.report.submission",
+        prog="python -m rvos submission",
         description="Pack masks into a MeViS submission, or verify one.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -313,7 +310,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         soft_wrap=True,
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

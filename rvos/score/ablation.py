@@ -30,10 +30,10 @@ def grid(windows: Sequence[int], taus: Sequence[float]) -> dict[str, Vote]:
     """
     problems = _problems("ablation.windows", windows, whole(1))
     problems += _problems("ablation.taus", taus, real(least=0, below=1))
-    if not problems and bool(windows) != bool(taus):
+    if bool(windows) != bool(taus):
         problems.append(
             "ablation: expected both ablation.windows and ablation.taus, or neither; got "
-            f"windows={list(windows)}, taus={list(taus)}"
+            f"windows={windows}, taus={taus}"
         )
     if problems:
         raise SettingsError(problems)
@@ -54,10 +54,10 @@ def _problems(key: str, values: Any, expected: Expected) -> list[str]:
 
 
 def labelled(rule: Rule, *others: Mapping[str, Rule]) -> dict[str, Rule]:
-    """All rules of a run by label: the coarse masks, the run's own rule, the cells and the rules
-    that it is compared with.
+    """All rules of a run by label: COARSE, REFINED (the run's own rule), and the others.
 
-    Raises InputError when two of them have the same label.
+    The others are the cells of a grid and the rules that are scored with them. Raises InputError
+    when two rules have the same label.
     """
     rules: dict[str, Rule] = {COARSE: KeepCoarse(), REFINED: rule}
     for mapping in others:
@@ -89,7 +89,7 @@ class Scored:
 def score_rules(
     expressions: Sequence[Expression], rules: Mapping[str, Rule]
 ) -> list[dict[str, Scored]]:
-    """Refine and score all expressions of one video: for each of them, {label: what a rule gave}."""
+    """Refine and score all expressions of one video by all rules: [expression][label]."""
     refined = [[rule(e.candidates) for rule in rules.values()] for e in expressions]
     num_frames = len(expressions[0].truth) if expressions else 0
     J = np.empty((len(expressions), len(rules), num_frames))

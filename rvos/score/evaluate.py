@@ -106,11 +106,11 @@ def evaluate_video(
     extra: Mapping[str, Metric],
     output_dir: Path,
 ) -> list[ExpressionResult]:
-    """Refine one video by rules[REFINED] and score all `rules`, rules[COARSE] among them; writes
-    the video's files.
+    """Refine one video by rules[REFINED], score all rules, and write the video's files.
 
-    `extra` are further metrics of the refined masks. Without ground truth the video is refined
-    only, and the list is empty.
+    `rules` has the labels COARSE and REFINED beside those of an ablation; `extra` are further
+    metrics of the refined masks. Without ground truth the video is refined only, by
+    rules[REFINED], and the list is empty.
     """
     masklets = {noun: Masklets(tracks) for noun, tracks in inputs.masklets.items()}
     candidates = {
@@ -123,7 +123,7 @@ def evaluate_video(
         return []
     expressions = [
         Expression(key, inputs.nouns[key], inputs.truths[key], candidates[key])
-        for key in inputs.coarse
+        for key in (e.expression_id for e in inputs.video.expressions)
     ]
     scored = score_rules(expressions, rules)
     rows = {e.expression_id: row for e, row in zip(expressions, scored, strict=True)}

@@ -7,7 +7,6 @@ reported at once.
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -22,7 +21,6 @@ from rvos.masks import (
     TrackFiles,
     canonical,
     canonical_track,
-    read_json,
 )
 
 
@@ -201,32 +199,6 @@ def first_videos(split: Split, max_videos: int | None) -> Split:
     settings = SimpleNamespace(max_videos=max_videos)
     require(settings, "score", max_videos=optional(whole(1)))
     return replace(split, videos=split.videos[:max_videos])
-
-
-def open_tracks(key: str, path: str | None) -> TrackFiles:
-    """The files that config key `key` names; raises InputError naming the key or the file."""
-    if not path:
-        raise InputError(f"{key}: expected a file or folder of masks, got nothing")
-    try:
-        return TrackFiles(path)
-    except FileError as error:
-        raise InputError(f"{key}: {error}") from None
-
-
-def read_nouns(key: str, path: str | None) -> dict[str, dict[str, str]]:
-    """`{video: {expression_id: noun}}`; raises InputError if the file is not of that form."""
-    if not path:
-        raise InputError(f"{key}: expected a file {{video: {{expression_id: noun}}}}, got nothing")
-    try:
-        nouns = read_json(Path(path))
-    except FileError as error:
-        raise InputError(f"{key}: {error}") from None
-    if not isinstance(nouns, dict) or not all(
-        isinstance(entry, dict) and all(isinstance(noun, str) for noun in entry.values())
-        for entry in nouns.values()
-    ):
-        raise InputError(f"{key}: {path}: expected {{video: {{expression_id: noun}}}}")
-    return nouns
 
 
 def _merged(video: Video, by_annotation: dict[str, Track]) -> dict[str, Track]:

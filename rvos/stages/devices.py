@@ -97,6 +97,6 @@ def end_on_sigterm(kill_others: Callable[[int], None] | None = None) -> None:
 
 
 def raise_together(place: Place, problems: list[str]) -> None:
-    """Raise one InputError with the problems of all processes in every process, if there are any."""
+    """Raise in every process one InputError with the problems of all, if there are any."""
     if found := place.gather(problems):
         raise InputError("\n".join(dict.fromkeys(found)))

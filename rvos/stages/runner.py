@@ -9,15 +9,14 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 
 from rvos import InputError, list_problems
-from rvos.data.frames import FrameError, Frames
+from rvos.data.frames import FrameCache, FrameError, Frames
 from rvos.data.split import Split, Video
 from rvos.stages.devices import Devices, Place, raise_together
 from rvos.stages.progress import StageProgress
@@ -158,51 +157,54 @@ def _make_all(
     progress: StageProgress,
     outcome: _Outcome,
 ) -> None:
-    """One process' videos, one file each."""
-    try:
-        stage.prepare(place)
-        for video, opened in _opened(stage, split, videos):
-            with ExitStack() as stack:
+    """One process' videos, one file each; the next video's frames are decoded meanwhile."""
+    opening: Future[Frames | None] | None = None
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            stage.prepare(place)
+            for i, video in enumerate(videos):
+                opened = opening or thread.submit(_open, stage, split, video)
+                opened.exception()  # waits, before the next one is begun
+                following = videos[i + 1 : i + 2]
+                opening = thread.submit(_open, stage, split, following[0]) if following else None
                 try:
-                    frames = opened()
-                    if hasattr(frames, "close"):
-                        stack.callback(frames.close)
-                    made = stage.make(video, frames, progress.advance)
+                    _make(stage, video, opened, progress)
                 except FrameError as error:
                     log.error("%s", error)
                     outcome.unreadable.append(f"video {video.name}: {error}")
-                    continue
-                except InputError as error:
-                    raise InputError(f"video {video.name}: {error}") from None
-                _write(stage, video, made)
-            progress.finish()
-    except InputError as error:  # raised when all devices have come to their end
-        outcome.fatal.append(str(error))
+                else:
+                    progress.finish()
+        except InputError as error:  # raised when all devices have come to their end
+            outcome.fatal.append(str(error))
+        finally:
+            if opening is not None and opening.exception() is None:
+                _close(opening.result())
 
 
-def _opened(
-    stage: Stage, split: Split, videos: Sequence[Video]
-) -> Iterator[tuple[Video, Callable[[], Frames | None]]]:
-    """Videos, and a call that gives their frames; the next one's are decoded meanwhile."""
-    if not stage.reads_frames:
-        yield from ((video, lambda: None) for video in videos)
-        return
-    with ThreadPoolExecutor(1) as thread:
-        opening = [
-            thread.submit(lambda v=video: stage.open(split.open_frames(v))) for video in videos[:1]
-        ]
-        for i, video in enumerate(videos):
-            current = opening.pop()
-            current.exception()  # waits
-            for following in videos[i + 1 : i + 2]:
-                opening.append(thread.submit(lambda v=following: stage.open(split.open_frames(v))))
-            try:
-                yield video, current.result
-            except GeneratorExit:
-                for future in opening:
-                    if future.exception() is None and hasattr(future.result(), "close"):
-                        future.result().close()
-                raise
+def _open(stage: Stage, split: Split, video: Video) -> Frames | None:
+    return stage.open(split.open_frames(video)) if stage.reads_frames else None
+
+
+def _make(
+    stage: Stage, video: Video, opened: "Future[Frames | None]", progress: StageProgress
+) -> None:
+    """One video. Raises FrameError for its frames, any other InputError with the video's name."""
+    frames: Frames | None = None
+    try:
+        frames = opened.result()
+        made = stage.make(video, frames, progress.advance)
+    except FrameError:
+        raise
+    except InputError as error:
+        raise InputError(f"video {video.name}: {error}") from None
+    finally:
+        _close(frames)
+    _write(stage, video, made)
+
+
+def _close(frames: Frames | None) -> None:
+    if isinstance(frames, FrameCache):
+        frames.close()
 
 
 def _write(stage: Stage, video: Video, made: Any) -> None:

@@ -138,7 +138,8 @@ class Photometric:
         happens = rng.random(5) < (0.5, 0.5, 0.5, 0.5, self.channel_order_probability)
         contrast_first = rng.random() < 0.5
         brightness = rng.uniform(-self.brightness, self.brightness)
-        contrast, saturation = rng.uniform(*self.contrast), rng.uniform(*self.saturation)
+        contrast = rng.uniform(self.contrast[0], self.contrast[1])
+        saturation = rng.uniform(self.saturation[0], self.saturation[1])
         hue, order = rng.uniform(-self.hue, self.hue), CHANNEL_ORDERS[rng.integers(6)]
         image: NDArray[Any] = pixels.astype(np.float32)
         if happens[0]:

@@ -78,7 +78,7 @@ def _problems(settings: Mapping[str, Any]) -> list[str]:
     for key, value in settings.items():
         if isinstance(value, Mapping) and "_target_" in value:
             problems += _problems(value)
-            made = get_class(value["_target_"])
+            made: Any = get_class(value["_target_"])
             arguments[key] = made.__new__(made)  # stands in for one that may be wrong
         elif key not in ("_target_", "_convert_"):
             arguments[key] = value

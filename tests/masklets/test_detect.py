@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from rvos import InputError
+from rvos import InputError, SettingsError
 from rvos.masklets.detect import Detector, load_detector, prompt
+from rvos.masklets.detect_and_track import Detection
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +183,16 @@ def test_missing_weights(weights, message, monkeypatch):
 
 
 def test_thresholds_out_of_range():
-    options = dict(box_threshold=35, text_threshold=0.2, nms_iou=0.7, batch_size=2, device="cpu")
-    with pytest.raises(InputError, match="box_threshold=35: expected 0 to 1"):
-        load_detector("x", **options)
+    with pytest.raises(SettingsError) as error:
+        Detection(
+            weights="x",
+            frames="first",
+            stride=1,
+            box_threshold=35,
+            text_threshold=0.2,
+            nms_iou=-0.7,
+            covered_iou=0.5,
+            batch_size=2,
+        )
+    assert "masklets.detect.box_threshold" in str(error.value)  # both problems at once
+    assert "masklets.detect.nms_iou" in str(error.value)

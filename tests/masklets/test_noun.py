@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rvos import InputError
+from rvos import InputError, SettingsError
 from rvos.data.split import Expression, Split, Video
-from rvos.masklets import noun as noun_module
 from rvos.masklets.noun import NounFinder, main, parts, read_nouns, write_nouns
 from rvos.masklets.noun_parsers import head_of_doc, head_of_tree, words_of
 from rvos.masklets.noun_rules import head_noun, lemma_of
@@ -273,5 +272,7 @@ def test_spacy_head():
 
 
 def test_unknown_method():
-    with pytest.raises(InputError, match="expected rules, benepar or spacy"):
-        noun_module._head_finder("guess", None)
+    with pytest.raises(
+        SettingsError, match="masklets.noun.method: expected rules or benepar or spacy"
+    ):
+        NounFinder("guess", "video")

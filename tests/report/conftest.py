@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 from PIL import Image
 
-from rvos.app.entry import CONFIG_DIR
+from rvos import CONFIG_DIR, preset
 from rvos.data.mevis import Annotations, read_split
 from rvos.masks import encode, write_json
-from rvos.score.inputs import Inputs, open_tracks, read_nouns
+from rvos.report import Page
+from rvos.score import Inputs
+from rvos.stages.store import given_files, given_nouns
 
 ROOT = CONFIG_DIR.parent
 NUM_FRAMES = 12
@@ -98,27 +99,38 @@ def evaluate(data: Path, folder: Path, *overrides: str) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """Data, split, checked jobs, and two runs: windows of 6 frames with a grid, and of 1 frame."""
+    """Data, split, checked inputs, and two runs: windows of 6 frames with a grid, and of 1 frame.
+
+    `page` is the first run's page as eval.py wrote it.
+    """
     data = tmp_path_factory.mktemp("tiny")
     write_data(data)
     split = read_split(data, "tiny")
     inputs = Inputs(
         split,
         Annotations(split),
-        open_tracks("coarse.path", str(data / "coarse.json")),
-        open_tracks("masklets.path", str(data / "masklets.json")),
-        read_nouns("masklets.nouns", str(data / "nouns.json")),
+        given_files("coarse.path", str(data / "coarse.json")),
+        given_files("masklets.path", str(data / "masklets.json")),
+        given_nouns("masklets.nouns", str(data / "nouns.json")),
     )
     grid = ("ablation=grid", "ablation.windows=[1,6]", "ablation.taus=[0.5,0.8]")
+    run = evaluate(data, data / "run", "refine.window=6", "refine.tau=0.5", *grid)
     return SimpleNamespace(
         data=data,
         split=split,
-        jobs=inputs.jobs(),
-        run=evaluate(data, data / "run", "refine.window=6", "refine.tau=0.5", *grid),
+        videos=inputs.read(),
+        run=run,
+        page=(run / "report" / "index.html").read_bytes(),
         other=evaluate(data, data / "other", "refine.window=1", "refine.tau=0.5"),
     )
 
 
 @pytest.fixture(scope="session")
-def report_settings():
-    return OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / "report" / "html.yaml"))
+def make_page():
+    """Calls with settings give the page of conf/report/html.yaml with these instead."""
+
+    def make(**changes) -> Page:
+        settings = preset("report", "html") | changes
+        return Page(**{key: settings[key] for key in settings if key not in ("name", "_target_")})
+
+    return make

@@ -10,8 +10,6 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from rvos.report.html import write_report
-
 pytestmark = pytest.mark.browser
 
 # A root user has no sandbox; the rest keeps Chromium from reaching for the network.
@@ -37,10 +35,8 @@ def driver():
 
 
 @pytest.fixture(scope="module")
-def url(tiny, report_settings):
-    settings = {**report_settings, "strips": 10}
-    path = write_report(tiny.run, tiny.jobs, frame_path=tiny.split.frame_path, **settings)
-    return path.as_uri()
+def url(tiny, make_page):
+    return make_page(strips=10).write(tiny.run).as_uri()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from rvos import InputError
+from rvos.report import best
 from rvos.report.compare import compare, main
 from rvos.report.run import Run
 
@@ -21,7 +22,8 @@ def test_differences_are_those_of_the_metrics(tiny):
         assert difference.mean == pytest.approx(b[score] - a[score])
         assert difference.low <= difference.mean <= difference.high
     assert ("refine.window", 6, 1) in found.settings()
-    assert not any(key.startswith("output_dir") for key, _, _ in found.settings())
+    without_effect = ("output_dir", "ablation", "report", "paths")
+    assert not any(key.startswith(without_effect) for key, _, _ in found.settings())
 
 
 def test_a_run_against_itself_does_not_differ(tiny):
@@ -72,3 +74,14 @@ def test_command_line(tiny, tmp_path, capsys):
     assert "refine.window: 6 -> 1" in out and "12 expressions in 3 videos" in out
     assert main([str(tiny.run), str(tmp_path)]) == 1
     assert "found no metrics.json" in capsys.readouterr().err
+
+
+def test_the_best_cell_is_given_as_overrides(tiny, capsys):
+    """The first of the cells with the highest J&F; a run without an ablation is refused."""
+    rows = Run.read(tiny.run).ablation[1:]
+    first = next(row for row in rows if row["J&F"] == max(row["J&F"] for row in rows))
+    assert best.main([str(tiny.run)]) == 0
+    expected = f"refine.window={first['window']} refine.tau={first['tau']}\n"
+    assert capsys.readouterr().out == expected
+    assert best.main([str(tiny.other)]) == 1
+    assert "ablation.csv: no such file" in capsys.readouterr().err

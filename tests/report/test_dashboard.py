@@ -1,10 +1,13 @@
 """W&B logging of a finished run, offline: no account, no network."""
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
 
+from rvos import InputError, preset
+from rvos.report import NoPage
 from rvos.report.dashboard import log_evaluation, scores
 from rvos.report.run import Run
 
@@ -43,24 +46,15 @@ def spies(monkeypatch):
     return started
 
 
-def log(tiny, save_dir, **changes):
-    arguments = {
-        "project": "rvos",
-        "group": "refine_window",
-        "name": None,
-        "id": None,
-        "save_dir": str(save_dir),
-        "config": Run.read(tiny.run).settings["config"],
-        "frame_path": tiny.split.frame_path,
-        "strips": 3,
-        "frames": 2,
-        "width": 40,
-    }
-    return log_evaluation(tiny.run, tiny.jobs, **{**arguments, **changes})
+WANDB = {"project": "rvos", "group": "refine_window", "name": None, "id": None}
 
 
-def test_scores_tables_overlays_and_config(tiny, tmp_path, spies):
-    run_id = log(tiny, tmp_path)
+def log(folder, page, save_dir):
+    return log_evaluation(folder, page, **WANDB, save_dir=str(save_dir))
+
+
+def test_scores_tables_overlays_and_config(tiny, make_page, tmp_path, spies):
+    run_id = log(tiny.run, make_page(strips=3, frames=2, width=40), tmp_path)
     (spy, settings) = spies[0]
     assert spy.finished and run_id == spy.id
     assert settings["group"] == "refine_window" and settings["job_type"] == "eval"
@@ -86,9 +80,18 @@ def test_scores_tables_overlays_and_config(tiny, tmp_path, spies):
     assert list(media.glob("images/heat_map_*.png"))
 
 
-def test_a_run_is_finished_when_logging_fails(tiny, tmp_path, spies):
-    with pytest.raises(KeyError):
-        log(tiny, tmp_path, frame_path=lambda video, frame: {}[video])
+def test_a_run_without_a_page_has_no_overlays(tiny, tmp_path, spies):
+    settings = {key: preset("report", "none")[key] for key in ("resamples", "confidence", "seed")}
+    log(tiny.other, NoPage(**settings), tmp_path)
+    assert "refined/JF" in spies[0][0].logged and "overlays" not in spies[0][0].logged
+
+
+def test_a_run_is_finished_when_logging_fails(tiny, make_page, tmp_path, spies):
+    folder = tmp_path / "run"
+    shutil.copytree(tiny.run, folder)
+    (folder / "inputs" / "one.json.gz").unlink()
+    with pytest.raises(InputError, match="inputs/one.json.gz"):
+        log(folder, make_page(), tmp_path)
     assert spies[0][0].finished
 
 

@@ -4,25 +4,23 @@ import base64
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 from PIL import Image
 
-from rvos import InputError
-from rvos.app.entry import CONFIG_DIR
+from rvos import InputError, SettingsError, preset
 from rvos.masks import encode
-from rvos.report.html import check_report, write_report
-from rvos.report.run import Run
+from rvos.report import NoPage, Run
+from rvos.report.html import main
 from rvos.report.strips import COLORS, draw_strip, spread
 
 
 @pytest.fixture(scope="module")
-def page(tiny, report_settings):
-    path = write_report(tiny.run, tiny.jobs, frame_path=tiny.split.frame_path, **report_settings)
-    assert path == tiny.run / "report" / "index.html"
-    return path.read_text(encoding="utf-8")
+def page(tiny):
+    """As eval.py wrote it."""
+    return tiny.page.decode()
 
 
 def details_of(page):
@@ -90,34 +88,26 @@ def test_strips_show_frames_where_there_are_any(page):
     assert np.ptp(grey.astype(int)) < 12
 
 
-def test_pictures_are_limited_in_number_and_size(tiny, report_settings):
-    few = write_report(tiny.run, tiny.jobs, frame_path=None, **{**report_settings, "strips": 2})
+def test_pictures_are_limited_in_number_and_size(tiny, make_page):
+    few = make_page(strips=2).write(tiny.run)
     assert ["strip" in d for d in details_of(few.read_text())] == [True] * 2 + [False] * 10
-    one_kilobyte = {**report_settings, "megabytes": 1 / 1024}
-    none = write_report(tiny.run, tiny.jobs, frame_path=None, **one_kilobyte)
+    none = make_page(megabytes=1 / 1024).write(tiny.run)
     assert not any("strip" in d for d in details_of(none.read_text()))
 
 
-def test_oracle_is_paired_with_the_run(tiny, report_settings, tmp_path):
-    settings = {**report_settings, "strips": 0, "oracle": str(tiny.other)}
-    page = write_report(tiny.run, tiny.jobs, frame_path=None, **settings).read_text()
+def test_oracle_is_paired_with_the_run(tiny, make_page, tmp_path):
+    page = make_page(strips=0, oracle=str(tiny.other)).write(tiny.run).read_text()
     oracle = page[page.index('<tr class="oracle">') :]
     assert f"{100 * Run.read(tiny.other).metrics['J&F']:.2f}" in oracle[: oracle.index("</tr>")]
     with pytest.raises(InputError, match="report.oracle: .*metrics.json"):
-        settings["oracle"] = str(tmp_path)
-        write_report(tiny.run, tiny.jobs, frame_path=None, **settings)
+        make_page(strips=0, oracle=str(tmp_path)).write(tiny.run)
 
 
-def test_runs_beside_and_the_ablation_of_another_run(tiny, report_settings, tmp_path):
-    settings = {
-        **report_settings,
-        "strips": 0,
-        "beside": {"paper": str(tiny.run)},
-        "ablation": str(tiny.run),
-    }
-    page = write_report(tiny.other, tiny.jobs, frame_path=None, **settings).read_text()
-    beside = page[page.index('<tr class="beside">') :]
-    assert f"{100 * Run.read(tiny.run).metrics['J&F']:.2f}" in beside[: beside.index("</tr>")]
+def test_runs_to_compare_with_and_the_ablation_of_another_run(tiny, make_page):
+    page = make_page(strips=0, compare_with={"paper": str(tiny.run)}, ablation=str(tiny.run))
+    page = page.write(tiny.other).read_text()
+    compared = page[page.index('<tr class="compared">') :]
+    assert f"{100 * Run.read(tiny.run).metrics['J&F']:.2f}" in compared[: compared.index("</tr>")]
     assert "Paper: vote, window 6" in page
     heat_map = page[page.index('id="ablation"') : page.index('id="scatter"')]
     (chosen,) = re.findall(r'<td class="[^"]*chosen"[^>]*title="([^:]*):', heat_map)
@@ -133,31 +123,113 @@ def test_runs_beside_and_the_ablation_of_another_run(tiny, report_settings, tmp_
         ("resamples", 0),
         ("confidence", 1.0),
         ("width", None),
+        ("seed", -1),
+        ("megabytes", "8"),
         ("oracle", "nowhere"),
-        ("beside", {"x": "nowhere"}),
+        ("compare_with", {"x": "nowhere"}),
         ("ablation", "nowhere"),
     ],
 )
-def test_settings_are_checked_before_anything_runs(report_settings, key, value):
+def test_settings_are_checked_before_anything_runs(make_page, key, value):
     with pytest.raises(InputError, match=f"report.{key}: "):
-        check_report(**report_settings | {key: value})
+        make_page(**{key: value}).check()
 
 
-def test_an_ablation_is_needed(tiny, report_settings):
-    check_report(**report_settings | {"ablation": str(tiny.run)})
+def test_all_wrong_settings_are_named_at_once(make_page):
+    with pytest.raises(SettingsError) as error:
+        make_page(strips=-1, confidence=2, width=0)
+    assert [p.partition(":")[0] for p in error.value.problems] == [
+        "report.confidence",
+        "report.strips",
+        "report.width",
+    ]
+    with pytest.raises(SettingsError) as error:
+        make_page(oracle="a", compare_with={"x": "b", "y": "c"}, ablation="d").check()
+    assert len(error.value.problems) == 4
+
+
+def test_an_ablation_is_needed(tiny, make_page):
+    make_page(ablation=str(tiny.run)).check()
     with pytest.raises(InputError, match="report.ablation: .*expected a run with an ablation"):
-        check_report(**report_settings | {"ablation": str(tiny.other)})
+        make_page(ablation=str(tiny.other)).check()
 
 
-def test_none_writes_nothing(tiny, tmp_path):
-    settings = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / "report" / "none.yaml"))
-    assert write_report(tmp_path, tiny.jobs, frame_path=None, **settings) is None
-    assert not list(tmp_path.iterdir())
+def test_none_writes_nothing_and_has_the_keys_of_the_interval_alone(tmp_path):
+    settings = preset("report", "none")
+    assert settings.pop("_target_") == "rvos.report.NoPage" and settings.pop("name") == "none"
+    page = NoPage(**settings)
+    page.check()
+    assert page.write(tmp_path) is None and not list(tmp_path.iterdir())
+    assert page.bootstrap == settings == {k: preset("report", "html")[k] for k in settings}
+    with pytest.raises(InputError, match="report.resamples"):
+        NoPage(**settings | {"resamples": 0})
 
 
-def test_choices_have_the_same_keys():
-    keys = [list(OmegaConf.load(path)) for path in (CONFIG_DIR / "report").glob("*.yaml")]
-    assert len(keys) == 2 and keys[0] == keys[1]
+# -------------------------------------------------------------------------------- made again
+
+
+def test_made_again_it_is_the_same_page(tiny, make_page, capsys):
+    path = make_page(strips=0).write(tiny.run)
+    assert path.read_bytes() != tiny.page
+    assert main([str(tiny.run)]) == 0
+    assert path.read_bytes() == tiny.page
+    assert str(path) in capsys.readouterr().out
+
+
+def test_flags_win_over_the_settings_of_the_run(tiny, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(tiny.run, folder)
+    flags = ["--strips=2", "--frames=3", "--width=40", "--oracle", str(tiny.other)]
+    assert main([str(folder), *flags, "--compare-with", f"paper={tiny.other}"]) == 0
+    page = (folder / "report" / "index.html").read_text()
+    details = details_of(page)
+    assert ["strip" in d for d in details] == [True] * 2 + [False] * 10
+    assert details[0]["strip"]["size"] == [40 * 3 + 4 * 2, 24]
+    assert 'class="oracle"' in page and "Paper: vote, window 1" in page
+    assert main([str(folder), "--frames=0", "--confidence=1"]) == 1
+    errors = capsys.readouterr().err
+    assert "report.frames" in errors and "report.confidence" in errors
+    assert main([str(folder), "--compare-with", "paper"]) == 1
+    assert "LABEL=RUN" in capsys.readouterr().err
+
+
+def test_a_run_is_enough(tiny, tmp_path):
+    """Data, masks and stores are gone: the same page with grey frames."""
+    data, folder = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(tiny.data / "tiny", data / "tiny")
+    shutil.copytree(tiny.run, folder)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace(str(tiny.data), str(data)))
+    assert str(data) in config.read_text()
+    path = folder / "report" / "index.html"
+    pages = []
+    for rest in (data, None):
+        if rest is None:
+            shutil.rmtree(data)
+        assert main([str(folder)]) == 0
+        pages.append(path.read_text())
+    before, after = (
+        re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.S)
+        for page in pages
+    )
+    assert before == after
+    same = []
+    for old, new in zip(*map(details_of, pages), strict=True):
+        strips = old.pop("strip"), new.pop("strip")
+        assert old == new
+        same.append(strips[0]["images"] == strips[1]["images"])
+        grey = image_of(strips[1]["images"]["truth"])[-3, 3]
+        assert np.ptp(grey.astype(int)) < 12
+    assert same.count(False) == 4  # the video that had images
+
+
+def test_a_run_of_an_older_version_says_what_to_do(tiny, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(tiny.run, folder)
+    shutil.rmtree(folder / "inputs")
+    assert main([str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert "inputs/one.json.gz" in error and "eval.py writes it: run it again" in error
 
 
 def test_strip_paints_the_mask_and_outlines_the_truth():

@@ -1,44 +1,85 @@
-"""rules.csv: the scores of rules that an ablation lists, beside a run of each alone."""
+"""ablation.csv and rules.csv: two views of one table; each row equals a run of its rule alone."""
 
 import shutil
+from dataclasses import dataclass
 
 import pytest
 
 from rvos.refine import KeepCoarse, SlidingVote, Vote
-from rvos.report.html import write_report
-from rvos.report.rules import write_rules
-from rvos.report.run import Run
-from rvos.score.ablation import Hashes, grid
-from rvos.score.evaluate import evaluate
+from rvos.report import Run
+from rvos.report.tables import make_rows, metrics, write_tables
+from rvos.score import COARSE, Hashes, evaluate, grid, labelled
 
 
-def test_rows_are_those_of_single_runs_and_stand_in_the_report(tiny, tmp_path, report_settings):
+@dataclass(frozen=True)
+class Own(Vote):
+    """Somebody's own rule, with fields of its own."""
+
+    mode: str
+    least: int
+
+
+@pytest.fixture(scope="module")
+def scored(tiny, tmp_path_factory):
+    """The folder of a run with a cell and four named rules."""
     rules = {
         "none": KeepCoarse(),
         "vote": Vote(window=6, tau=0.5),
         "sliding_vote": SlidingVote(window=3, tau=0.5),
+        "own": Own(window=6, tau=0.5, mode="strict", least=2),
     }
-    cells = [*grid([1], [0.5]), *rules.values()]
-    results, hashes = [], Hashes(1 + len(cells))
-    for video in evaluate(tiny.jobs, Vote(6, 0.5), cells, tmp_path / "again", workers=1):
+    cells = grid([1, 6], [0.5])
+    every = labelled(Vote(6, 0.5), cells, rules)
+    folder = tmp_path_factory.mktemp("scored") / "run"
+    results, hashes = [], Hashes()
+    for video in evaluate(tiny.videos, every, {}, folder, workers=1):
         for result in video:
             hashes.update(result.fingerprint)
             results.append(result)
-    folder = tmp_path / "run"
-    shutil.copytree(tiny.run, folder)
-    write_rules(folder, results, rules, hashes.hexdigests(), first=1)
+    rows = make_rows(results, every, hashes.hexdigests())
+    content = metrics(results, split="tiny", refine={"name": "vote"}, num_scored_as_empty=0)
+    shutil.copytree(tiny.run, folder, dirs_exist_ok=True)
+    write_tables(
+        folder,
+        Run.read(tiny.run).metrics,
+        results,
+        ablation=[rows[label] for label in (COARSE, *cells)],
+        rules=[rows[label] for label in rules],
+    )
+    assert content["J&F"] == Run.read(tiny.run).metrics["J&F"]
+    return folder
 
-    run = Run.read(folder)
-    assert [row["rule"] for row in run.rules] == list(rules)
-    none, vote, sliding = run.rules
+
+def test_rows_are_those_of_single_runs(scored):
+    run = Run.read(scored)
+    assert [row["rule"] for row in run.rules] == ["none", "vote", "sliding_vote", "own"]
+    none, vote, sliding, own = run.rules
     assert none["J&F"] == pytest.approx(run.metrics["coarse"]["J&F"])
     assert vote["J&F"] == pytest.approx(run.metrics["J&F"])
     same = next(r for r in run.ablation if (r["window"], r["tau"]) == (6, 0.5))
-    assert vote["sha256"] == same["sha256"] != sliding["sha256"]
+    assert vote["sha256"] == same["sha256"] == own["sha256"] != sliding["sha256"]
     assert vote["frames_kept_coarse"] == same["frames_kept_coarse"]
     assert (none["window"], none["tau"]) == (None, None) and sliding["window"] == 3
+    assert none["sha256"] == run.ablation[0]["sha256"] and run.ablation[0]["window"] is None
 
-    settings = {**report_settings, "strips": 0}
-    page = write_report(folder, tiny.jobs, frame_path=None, **settings).read_text()
+
+def test_the_tables_are_those_of_the_run_alone(scored, tiny):
+    """The same cells in another grid have the same rows, and every expression its scores."""
+    rows = {(r["window"], r["tau"]): r for r in Run.read(tiny.run).ablation}
+    for row in Run.read(scored).ablation:
+        assert row == rows[row["window"], row["tau"]]
+    files = [folder / "per_expression.csv" for folder in (scored, tiny.run)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_settings_of_an_own_rule_are_further_columns(scored, make_page):
+    header = (scored / "rules.csv").read_text().splitlines()[0].split(",")
+    ours = ["rule", "window", "tau", "box_ratio"]
+    scores = ["J", "F", "J&F", "frames_kept_coarse", "sha256"]
+    assert header == [*ours, "mode", "least", *scores]
+    own = Run.read(scored).rules[-1]
+    assert (own["mode"], own["least"], own["box_ratio"]) == ("strict", 2, None)
+    page = make_page(strips=0).write(scored).read_text()
     table = page[page.index('id="rules"') : page.index('id="highlights"')]
-    assert "sliding vote" in table and f"{100 * sliding['J&F']:.2f}" in table
+    assert "sliding vote" in table and "mode strict" in table and "τ 0.5" in table
+    assert f"{100 * Run.read(scored).rules[2]['J&F']:.2f}" in table

@@ -267,3 +267,13 @@ def test_the_presets_are_accepted(preset):
     for node in (cfg.data, cfg.optim, cfg.loss, *callbacks):
         instantiate(node)
     Validation(**cfg.validation)
+
+
+@pytest.mark.parametrize("experiment, steps", [("demo", 450), ("demo_pretrain", 2000)])
+def test_the_demos_end_after_a_number_of_steps(experiment, steps):
+    """Not of minutes: a slower machine takes longer and gets the same weights."""
+    trainer = composed("train", "output_dir=x", f"experiment={experiment}").trainer
+    assert (trainer.max_steps, trainer.max_epochs, trainer.max_time) == (steps, -1, None)
+    interval = trainer.val_check_interval  # forward passes, here one a step, or a share of an epoch
+    epoch = trainer.limit_train_batches
+    assert steps % (interval if isinstance(interval, int) else epoch) == 0  # the end is validated

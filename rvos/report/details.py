@@ -1,0 +1,89 @@
+"""What a row of the report opens: the timeline of an expression, and pictures of its masks."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.progress import track as progress
+
+from rvos.report.run import Run, VideoResults
+from rvos.report.strips import Pixels, Strip, draw_strip, spread
+
+_WEBP_QUALITY = 72
+
+Details = dict[tuple[str, str], dict[str, Any]]  # by (video, expression_id)
+
+
+def make_details(
+    run: Run, pictured: Sequence[tuple[str, str]], *, frames: int, width: int, megabytes: float
+) -> Details:
+    """The timeline of every expression, and the strip of those that are `pictured`.
+
+    A strip has `frames` pictures of `width` pixels for coarse, refined and ground truth. Those that
+    would make all pictures exceed `megabytes` are left out, the last of `pictured` first.
+    """
+    details: Details = {}
+    for name in progress(run.videos, "Writing the report", transient=True):
+        video = run.video(name)
+        for key in video.tracks:
+            details[name, key] = _timeline(video, key)
+            if (name, key) in pictured:
+                strip = strip_of(run, video, key, frames=frames, width=width)
+                names = [video.frames[t] for t in strip.frame_idx]
+                details[name, key]["strip"] = _embed(strip, names)
+    _limit_pictures([details[identity] for identity in pictured], int(megabytes * 2**20))
+    return details
+
+
+def strip_of(
+    run: Run, video: VideoResults, expression_id: str, *, frames: int, width: int
+) -> Strip:
+    """Some frames of one expression, evenly spaced; grey where the images are not there."""
+    idx = spread(len(video.frames), frames)
+    path = run.frame_path
+    images = [path(video.name, video.frames[t]) if path else None for t in idx]
+    return draw_strip(video.tracks[expression_id], idx, images, width=width)
+
+
+def _timeline(video: VideoResults, expression_id: str) -> dict[str, Any]:
+    """C_t per frame, [start, stop, C_sel, kept coarse] per window, J per frame in percent."""
+    decision, scores = video.decisions[expression_id], video.scores[expression_id]
+    return {
+        "combinations": decision["combinations"],
+        "windows": [
+            [w["start"], w["stop"], w["selected"], w["kept_coarse"]] for w in decision["windows"]
+        ],
+        "J": {
+            kind: [round(100 * value) for value in scores[kind]["J"]]
+            for kind in ("coarse", "refined")
+        },
+    }
+
+
+def _embed(strip: Strip, names: Sequence[str]) -> dict[str, Any]:
+    height, width = next(iter(strip.rows.values())).shape[:2]
+    return {
+        "frame_idx": list(strip.frame_idx),
+        "names": list(names),
+        "size": [width, height],
+        "images": {kind: data_uri(pixels) for kind, pixels in strip.rows.items()},
+    }
+
+
+def data_uri(pixels: Pixels) -> str:
+    """(H, W, 3) uint8 RGB as a WebP image inside a URL."""
+    quality = [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY]
+    encoded, data = cv2.imencode(".webp", np.ascontiguousarray(pixels[..., ::-1]), quality)
+    assert encoded, "WebP is part of OpenCV's wheels"
+    return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
+
+
+def _limit_pictures(details: Sequence[dict[str, Any]], limit: int) -> None:
+    """Drop the strips, the last first, that would make the page's pictures exceed `limit` bytes."""
+    used = 0
+    for detail in details:
+        used += sum(len(uri) for uri in detail["strip"]["images"].values())
+        if used > limit:
+            del detail["strip"]

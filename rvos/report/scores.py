@@ -1,0 +1,103 @@
+"""A run's tables -> what the report shows of scores: headline, heat map, rows, further metrics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rvos.report.bootstrap import Bootstrap, Interval
+from rvos.report.details import Details
+from rvos.report.run import SCORES, Run
+from rvos.score.measures import COUNTS
+
+HIGHLIGHTS = 4  # gains and losses shown above the table
+
+
+@dataclass(frozen=True)
+class HeadlineRow:
+    """One line of the table of scores."""
+
+    label: str
+    kind: Literal["coarse", "refined", "compared", "oracle", "difference"]
+    scores: dict[str, Interval]  # by J, F, J&F; in 0..1
+
+
+def headline(
+    run: Run, oracle: Run | None, others: Mapping[str, Run], bootstrap: Bootstrap
+) -> list[HeadlineRow]:
+    """Coarse, refined, other runs, oracle, and last the paired change, each with intervals."""
+
+    def row(label: str, kind: Any, values: Mapping[str, Any]) -> HeadlineRow:
+        return HeadlineRow(label, kind, {k: bootstrap.interval(v) for k, v in values.items()})
+
+    coarse = {score: run.scores(f"coarse_{score}") for score in SCORES}
+    refined = {score: run.scores(score) for score in SCORES}
+    rows = [row("Coarse", "coarse", coarse), row("Refined", "refined", refined)]
+    for label, other in others.items():
+        values = {score: other.scores(score) for score in SCORES}
+        rows.append(row(label.capitalize(), "compared", values))
+    if oracle is not None:
+        rows.append(row("Oracle", "oracle", {score: oracle.scores(score) for score in SCORES}))
+    change = {score: refined[score] - coarse[score] for score in SCORES}
+    return [*rows, row("Change", "difference", change)]
+
+
+def heat_map(run: Run, setting: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Cells of ablation.csv by window and tau; None without an ablation.
+
+    `shade` is -1..1 around the coarse masks' J&F; `setting`, the rule of the page's run, is
+    `chosen`.
+    """
+    cells = [dict(row) for row in run.ablation if row["window"] is not None]
+    if not cells:
+        return None
+    coarse = next(row["J&F"] for row in run.ablation if row["window"] is None)
+    reach = max(abs(cell["J&F"] - coarse) for cell in cells) or 1.0
+    best = max(cells, key=lambda cell: cell["J&F"])
+    for cell in cells:
+        cell["shade"] = (cell["J&F"] - coarse) / reach
+        cell["best"] = cell is best
+        cell["chosen"] = setting["name"] == "vote" and all(
+            setting[key] == cell[key] for key in ("window", "tau")
+        )
+    taus = list(dict.fromkeys(cell["tau"] for cell in cells))
+    windows = list(dict.fromkeys(cell["window"] for cell in cells))
+    by_setting = {(cell["window"], cell["tau"]): cell for cell in cells}
+    grid = [(window, [by_setting.get((window, tau)) for tau in taus]) for window in windows]
+    return {"taus": taus, "rows": grid, "coarse": coarse, "best": best}
+
+
+_SHARES = ("J_recall", "F_recall", "J_decay", "F_decay", "tIoU", "vIoU")  # shown in percent
+
+
+def extras_of(extra: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(label, value as text) of further metrics."""
+    return [
+        (key.replace("_", " "), f"{100 * value:.2f}" if key in _SHARES else f"{value:.4g}")
+        for key, value in extra.items()
+        if key not in COUNTS
+    ]
+
+
+def settings_of(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a row of rules.csv: the columns between the rule's name and its scores."""
+    columns = list(rule)
+    settings = columns[columns.index("rule") + 1 : columns.index("J")]
+    return {"τ" if k == "tau" else k.replace("_", " "): rule[k] for k in settings}
+
+
+def rows_of(run: Run, order: Sequence[int], details: Details) -> list[dict[str, Any]]:
+    """Table rows, those that changed most first."""
+    return [
+        {
+            **run.expressions[i],
+            "difference": run.expressions[i]["J&F"] - run.expressions[i]["coarse_J&F"],
+            "pictured": "strip" in details[run.identities[i]],
+        }
+        for i in order
+    ]
+
+
+def highlights(run: Run, order: Sequence[int], sign: int) -> list[int]:
+    """Positions in the table of the first few expressions that changed in the direction of sign."""
+    differences = run.scores("J&F") - run.scores("coarse_J&F")
+    return [row for row, i in enumerate(order) if sign * differences[i] > 0][:HIGHLIGHTS]

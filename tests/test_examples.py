@@ -1,0 +1,59 @@
+"""The scripts of examples/, as a user runs them."""
+
+import runpy
+import subprocess
+import sys
+
+import pytest
+from made_data import DAVIS, REPOSITORY
+
+from rvos.data.frames import open_frames
+from rvos.data.synthetic import synthesize
+from rvos.masks import read_json
+
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
+
+
+def test_each_fits_on_one_screen():
+    assert [path.stem for path in EXAMPLES] == ["refine_masks", "segment_video"]
+    assert all(len(path.read_text().splitlines()) <= 60 for path in EXAMPLES)
+
+
+def test_refine_masks_gives_the_scores_of_the_grid():
+    """Against expected.json, which comes from the official functions."""
+    expected = read_json(DAVIS / "expected.json")
+    cell = expected["grid"]["15:0.8"]
+    summary = runpy.run_path(str(REPOSITORY / "examples" / "refine_masks.py"))["main"]()
+    assert (summary.J, summary.F) == pytest.approx((cell["J"], cell["F"]), abs=1e-9)
+
+
+@pytest.mark.slow
+def test_segment_video(tmp_path):
+    synthesize(
+        tmp_path,
+        num_videos={"valid_u": 1},
+        hidden_truth=[],
+        num_frames=8,
+        size=(64, 96),
+        num_objects=(2, 3),
+        object_size=(0.25, 0.4),
+        camera_shake=0.0,
+        pillars=0.0,
+        no_target=0.0,
+        jpeg_quality=90,
+        seed=3,
+        workers=1,
+    )
+    (video,) = (tmp_path / "valid_u/JPEGImages").iterdir()
+    out = tmp_path / "out.mp4"
+    script = REPOSITORY / "examples" / "segment_video.py"
+    done = subprocess.run(
+        [sys.executable, script, video, "the red circle", out],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "frames 0-7: masklets" in done.stdout
+    overlay = open_frames(out)
+    assert (len(overlay), overlay.size) == (8, (64, 96))

@@ -1,0 +1,39 @@
+"""Warnings of libraries that a user can do nothing about are left out, all others are not."""
+
+import warnings
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("pytorch_lightning")
+
+from rvos.train.run import quiet  # noqa: E402
+
+NOISE = [
+    (FutureWarning, "`isinstance(treespec, LeafSpec)` is deprecated, use `isinstance(treespec"),
+    (
+        UserWarning,
+        "It is recommended to use `self.log('val/JF', ..., sync_dist=True)` when logging on epoch"
+        " level in distributed setting to accumulate the metric across devices.",
+    ),
+    (UserWarning, "The 'val_dataloader' does not have many workers which may be a bottleneck."),
+    (UserWarning, "Checkpoint directory runs/a/checkpoints exists and is not empty."),
+]
+
+
+@pytest.mark.parametrize("category, message", NOISE)
+def test_noise_is_left_out(category, message):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quiet()
+        warnings.warn(message, category, stacklevel=1)
+    assert not caught
+
+
+@pytest.mark.parametrize("category", [UserWarning, FutureWarning, RuntimeWarning])
+def test_other_warnings_are_shown(category):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quiet()
+        warnings.warn("the loss grows", category, stacklevel=1)
+    assert len(caught) == 1
