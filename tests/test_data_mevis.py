@@ -25,7 +25,7 @@ def test_frames_keep_their_order_and_ids_are_strings(tmp_path):
     assert [e.expression_id for e in video.expressions] == list(EXPRESSIONS)
     assert [e.annotation_ids for e in video.expressions] == [("0",), ("0", "1"), (), ("2",)]
     assert [e.object_ids for e in video.expressions] == [("0",), ("0", "1"), (), ("2",)]
-    assert split.frame_size(video) == SIZE
+    assert split.open_frames(video).size == SIZE
 
 
 def test_an_expression_without_target_and_a_split_without_masks_are_kept(tmp_path):

@@ -13,7 +13,7 @@ from made_data import REPOSITORY  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from test_conf import composed  # noqa: E402
 
-from rvos.coarse.segment import make_coarse  # noqa: E402
+from rvos.coarse.segment import coarse_settings  # noqa: E402
 from rvos.data.formats import open_checked  # noqa: E402
 from rvos.data.synthetic import synthesize  # noqa: E402
 from rvos.train.validation import VideoScores  # noqa: E402
@@ -35,13 +35,13 @@ def test_the_demo_checkpoint_reads(tmp_path):
         "output_dir=x",
         "coarse.short_side=128",
     )  # the frames' own
-    model = instantiate(cfg.model)
+    model = instantiate(cfg.model)()
 
     def score(videos) -> float:
         scores = VideoScores(
             replace(split, videos=videos),
             truth,
-            make_coarse(**cfg.coarse),
+            coarse_settings(OmegaConf.to_container(cfg.coarse, resolve=True)),
             max_videos=None,
             num_overlays=0,
             folder=tmp_path,

@@ -278,7 +278,7 @@ ERRORS = {
         spoil(lambda d: d.nouns["long"].update({"0": "cat"})),
         ["masklets.json", "video long", "noun cat", "circle, square"],
     ),
-    "tau NaN": (with_overrides("refine.tau=nan"), ["refine.tau", "0 <= tau < 1"]),
+    "tau NaN": (with_overrides("refine.tau=nan"), ["refine.tau", "0 <= value < 1"]),
     "tau 1": (with_overrides("refine.tau=1"), ["refine.tau"]),
     "tau below 0": (with_overrides("refine.tau=-0.1"), ["refine.tau", "-0.1"]),
     "window 0": (with_overrides("refine.window=0"), ["refine.window", "got 0"]),
@@ -357,3 +357,26 @@ def test_kill_and_run_again(tmp_path, expected):
     assert command(arguments).returncode == 0
     assert refined_sha256(out) == expected["grid"]["15:0.8"]["sha256"]
     assert len(list((out / "refined").glob("*.json.gz"))) == 15
+
+
+def test_all_wrong_settings_are_named_at_once(made_data, run_eval):
+    """Of every group, values of a wrong kind among them; and nothing was written."""
+    wrong = {
+        "refine.window": "0",
+        "refine.tau": "high",
+        "ablation.windows": "[1,x]",
+        "ablation.taus": "[0.5,7]",
+        "score.workers": "-1",
+        "score.missing": "skip",
+        "report.frames": "0",
+        "report.confidence": "2",
+    }
+    arguments = [a for a in made_data.write() if not a.startswith("report=")]
+    status, errors = run_eval([*arguments, *(f"{key}={value}" for key, value in wrong.items())])
+    assert status == 1 and "Traceback" not in errors
+    lines = errors.splitlines()
+    assert lines[0] == "error: Wrong settings (8):"
+    for key in wrong:
+        (line,) = (line for line in lines if line.startswith(f"  {key}: "))
+        assert "expected" in line and "got" in line
+    assert not (made_data.root / "out" / "config.yaml").exists()

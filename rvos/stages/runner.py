@@ -18,6 +18,7 @@ from rich.console import Console
 from rvos import InputError, list_problems
 from rvos.data.frames import FrameCache, FrameError, Frames
 from rvos.data.split import Split, Video
+from rvos.masks import FileError
 from rvos.stages.devices import Devices, Place, raise_together
 from rvos.stages.progress import StageProgress
 from rvos.stages.sharding import balance
@@ -195,7 +196,7 @@ def _make(
         made = stage.make(video, frames, progress.advance)
     except FrameError:
         raise
-    except InputError as error:
+    except (InputError, FileError) as error:
         raise InputError(f"video {video.name}: {error}") from None
     finally:
         _close(frames)

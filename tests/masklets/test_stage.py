@@ -1,6 +1,8 @@
 """The masklet stage: plan, one file per video, resuming, processes, nouns by hand, errors."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,13 +14,14 @@ from PIL import Image
 
 from rvos import CONFIG_DIR, InputError, preset
 from rvos.app.entry import build
+from rvos.data import ytvos
 from rvos.data.formats import find_truth, open_split
 from rvos.data.frames import FrameFolder
 from rvos.data.mevis import read_split
 from rvos.masklets import Flow, Oracle
 from rvos.masks import area, decode, encode, iou, write_json
 from rvos.stages.devices import OneDevice, Place
-from rvos.stages.store import Stores
+from rvos.stages.store import Store, Stores
 
 SIZE = (40, 60)
 NUM_FRAMES = 6
@@ -304,3 +307,58 @@ def test_frames_are_decoded_once(root, monkeypatch):
     )
     run(root, "flow")
     assert len(read) == 3 * NUM_FRAMES
+
+
+def test_a_full_disk_is_one_error_and_what_is_finished_stays(root, monkeypatch):
+    original, written = Store.write, []
+
+    def write(self, video, value):
+        if written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(video)
+        original(self, video, value)
+
+    monkeypatch.setattr(Store, "write", write)
+    with pytest.raises(InputError, match="No space left on device.*start again to continue"):
+        run(root, "flow")
+    monkeypatch.undo()
+    assert [p.name for p in (root / "stores/masklets").rglob("*.json.gz")] == [
+        f"{written[0]}.json.gz"
+    ]
+    run(root, "flow")
+    assert len(list((root / "stores/masklets").rglob("*.json.gz"))) == 3
+
+
+def test_oracle_of_a_dataset_with_palette_annotations(tmp_path):
+    """Ref-DAVIS17's layout: object 1 on the left, 2 on the right; one expression each."""
+    meta = {
+        "videos": {
+            "v": {
+                "frames": ["00000", "00001"],
+                "expressions": {
+                    "0": {"exp": "the cat", "obj_id": "1"},
+                    "1": {"exp": "the dog", "obj_id": "2"},
+                },
+            }
+        }
+    }
+    write_json(tmp_path / "data/meta_expressions/valid_u/meta_expressions.json", meta)
+    numbers = np.zeros((10, 20), np.uint8)
+    numbers[2:6, 1:5], numbers[2:6, 12:18] = 1, 2
+    folder = tmp_path / "data/valid_u/Annotations/v"
+    folder.mkdir(parents=True)
+    for name in ("00000", "00001"):
+        Image.fromarray(numbers).save(folder / f"{name}.png")
+    found = run(tmp_path, "oracle", format="ref_davis").tracks.read("v")
+    assert found["cat"] == [[encode(numbers == 1)] * 2]
+    assert found["dog"] == [[encode(numbers == 2)] * 2]
+    (folder / "00000.png").unlink()
+    ytvos._object_numbers.cache_clear()
+    with pytest.raises(InputError, match="00000.png"):
+        run(tmp_path, "oracle", format="ref_davis", stores=tmp_path / "other")
+
+
+def test_oracle_needs_ground_truth(root):
+    (root / "data/valid_u/mask_dict.json").unlink()
+    with pytest.raises(InputError, match="masklets=oracle needs a split with ground truth"):
+        run(root, "oracle")
