@@ -64,7 +64,7 @@ def make_parts(cfg: DictConfig) -> training.Parts:
         lambda: make_trainer(
             cfg.trainer,
             callbacks=make_all(cfg.callbacks),
-            logger=make_all(cfg.logger, keep=("name",)),
+            logger=make_all(cfg.logger),
             plugins=[AtomicCheckpointIO()],
         ),
         lambda: make_data(cfg.data),
@@ -77,10 +77,10 @@ def make_parts(cfg: DictConfig) -> training.Parts:
     return training.Parts(trainer, data, model, loss, optim, coarse, validation)
 
 
-def make_all(group: DictConfig, *, keep: tuple[str, ...] = ()) -> list[Any]:
-    """The objects of a group of named ones; null leaves one out."""
+def make_all(group: DictConfig) -> list[Any]:
+    """The objects of a group of named ones (`name` is an argument of theirs); null leaves one out."""
     nodes = [node for node in group.values() if node is not None]
-    return all_checked(*(lambda node=node: build(node, keep=keep) for node in nodes))
+    return all_checked(*(lambda node=node: build(node, keep=("name",)) for node in nodes))
 
 
 def make_data(node: DictConfig) -> DataModule:

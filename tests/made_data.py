@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rvos.data.synthetic import synthesize
 from rvos.masks import encode, write_json
 
 REPOSITORY = Path(__file__).parents[1]
@@ -23,6 +24,25 @@ def davis_arguments() -> list[str]:
         f"masklets.path={DAVIS / 'masklets.json.gz'}",
         f"masklets.nouns={DAVIS / 'nouns.json'}",
     ]
+
+
+def small_synthetic(folder: Path, **changes) -> Path:
+    """Synthetic videos of 64 x 96 pixels with two or three shapes; `changes` as conf/synthesize."""
+    settings = {
+        "hidden_truth": [],
+        "num_frames": 8,
+        "size": (64, 96),
+        "num_objects": (2, 3),
+        "object_size": (0.25, 0.4),
+        "camera_shake": 0.0,
+        "pillars": 0.0,
+        "no_target": 0.0,
+        "jpeg_quality": 90,
+        "seed": 3,
+        "workers": 1,
+    }
+    synthesize(folder, **settings | changes)
+    return folder
 
 
 def square(x: int, y: int, side: int = 10, size: tuple[int, int] = (40, 60)) -> dict:

@@ -9,9 +9,8 @@ import sys
 import time
 
 import pytest
-from made_data import REPOSITORY
+from made_data import REPOSITORY, small_synthetic
 
-from rvos.data.synthetic import synthesize
 from rvos.masks import read_json
 
 pytestmark = pytest.mark.slow
@@ -121,21 +120,7 @@ def kill_once(command, folder, pattern):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chain") / "data"
-    synthesize(
-        folder,
-        num_videos={"train": 2, "valid_u": 6},
-        hidden_truth=[],
-        num_frames=8,
-        size=(64, 96),
-        num_objects=(2, 3),
-        object_size=(0.25, 0.4),
-        camera_shake=0.0,
-        pillars=0.0,
-        no_target=0.0,
-        jpeg_quality=90,
-        seed=5,
-        workers=1,
-    )
+    small_synthetic(folder, num_videos={"train": 2, "valid_u": 6}, seed=5)
     return folder
 
 

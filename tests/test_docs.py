@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from made_data import DAVIS, REPOSITORY
+from made_data import DAVIS, REPOSITORY, small_synthetic
 
 from rvos import CONFIG_DIR
 from rvos.data.frames import FrameFolder
-from rvos.data.synthetic import synthesize
 from rvos.masks import write_video
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -168,21 +167,7 @@ def given_masks(command: str, folder: Path) -> None:
 
 
 def own_video(command: str, folder: Path) -> None:
-    synthesize(
-        folder / "data",
-        num_videos={"valid_u": 1},
-        hidden_truth=[],
-        num_frames=4,
-        size=(64, 96),
-        num_objects=(2, 3),
-        object_size=(0.25, 0.4),
-        camera_shake=0.0,
-        pillars=0.0,
-        no_target=0.0,
-        jpeg_quality=90,
-        seed=3,
-        workers=1,
-    )
+    small_synthetic(folder / "data", num_videos={"valid_u": 1}, num_frames=4)
     (video,) = (folder / "data/valid_u/JPEGImages").iterdir()
     write_video(folder / "my.mp4", FrameFolder(video), 10)
     words = shlex.split(command)

@@ -5,10 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from made_data import DAVIS, REPOSITORY
+from made_data import DAVIS, REPOSITORY, small_synthetic
 
 from rvos.data.frames import open_frames
-from rvos.data.synthetic import synthesize
 from rvos.masks import read_json
 
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
@@ -29,21 +28,7 @@ def test_refine_masks_gives_the_scores_of_the_grid():
 
 @pytest.mark.slow
 def test_segment_video(tmp_path):
-    synthesize(
-        tmp_path,
-        num_videos={"valid_u": 1},
-        hidden_truth=[],
-        num_frames=8,
-        size=(64, 96),
-        num_objects=(2, 3),
-        object_size=(0.25, 0.4),
-        camera_shake=0.0,
-        pillars=0.0,
-        no_target=0.0,
-        jpeg_quality=90,
-        seed=3,
-        workers=1,
-    )
+    small_synthetic(tmp_path, num_videos={"valid_u": 1})
     (video,) = (tmp_path / "valid_u/JPEGImages").iterdir()
     out = tmp_path / "out.mp4"
     script = REPOSITORY / "examples" / "segment_video.py"

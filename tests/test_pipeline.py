@@ -8,11 +8,10 @@ from html import unescape
 import av
 import numpy as np
 import pytest
-from made_data import REPOSITORY
+from made_data import REPOSITORY, small_synthetic
 from PIL import Image
 
 from rvos.data.frames import FrameFolder, VideoFile
-from rvos.data.synthetic import synthesize
 from rvos.masks import decode, read_json, write_video
 
 pytestmark = pytest.mark.slow
@@ -23,20 +22,8 @@ MODEL = ["model=mutr_tiny", "model.num_queries=1", "coarse=mutr_tiny", "coarse.s
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline") / "data"
-    synthesize(
-        folder,
-        num_videos={"valid_u": 3, "valid": 1},
-        hidden_truth=["valid"],
-        num_frames=6,
-        size=(64, 96),
-        num_objects=(2, 3),
-        object_size=(0.25, 0.4),
-        camera_shake=0.0,
-        pillars=0.0,
-        no_target=0.0,
-        jpeg_quality=90,
-        seed=3,
-        workers=1,
+    small_synthetic(
+        folder, num_videos={"valid_u": 3, "valid": 1}, hidden_truth=["valid"], num_frames=6
     )
     return folder
 
@@ -133,7 +120,7 @@ def test_predict_many_sentences_on_a_folder(data, tmp_path):
         "device=cpu",
     ]
     run("predict", *arguments)
-    coarse = out / "coarse" / f"{video.name}.json.gz"
+    (coarse,) = (out / "stores" / "coarse").glob(f"*/{video.name}.json.gz")
     first, made = (out / "refined" / f"{video.name}.json.gz").read_bytes(), coarse.stat()
     assert set(read_json(coarse)) == {"0", "1"} and not (out / "masks").exists()
     run("predict", *arguments)

@@ -109,8 +109,8 @@ class Photometric:
     """
 
     brightness: float  # added: -b..b of 255
-    contrast: Sequence[float]  # factor: least, most
-    saturation: Sequence[float]  # factor: least, most
+    contrast: tuple[float, float]  # factor: least, most
+    saturation: tuple[float, float]  # factor: least, most
     hue: float  # added: -h..h degrees
     channel_order_probability: float
     overflow: Literal["clip", "wrap"]

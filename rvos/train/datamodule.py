@@ -41,7 +41,9 @@ class ClipSampler(DistributedSampler):
         rank: int,
         world_size: int,
     ):
-        super().__init__(range(length), num_replicas=world_size, rank=rank, seed=seed)  # type: ignore[arg-type]
+        clips: Any = range(length)
+        super().__init__(clips, num_replicas=world_size, rank=rank, seed=seed)
+        self.length = length
         self.batch_size = batch_size
         self.step_size = batch_size * world_size  # clips of all ranks per forward pass
         self.total = length // global_batch_size * global_batch_size
@@ -53,7 +55,7 @@ class ClipSampler(DistributedSampler):
             )
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.dataset))  # type: ignore[arg-type]
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
         epoch = self.epoch
         for step in range(self.position, self.total, self.step_size):
             first = step + self.rank * self.batch_size
