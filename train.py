@@ -78,7 +78,7 @@ def make_parts(cfg: DictConfig) -> training.Parts:
 
 
 def make_all(group: DictConfig) -> list[Any]:
-    """The objects of a group of named ones (`name` is an argument of theirs); null leaves one out."""
+    """The objects of a group of named ones; null leaves one out."""
     nodes = [node for node in group.values() if node is not None]
     return all_checked(*(lambda node=node: build(node, keep=("name",)) for node in nodes))
 

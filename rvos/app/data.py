@@ -29,12 +29,12 @@ def verify(config: DictConfig) -> int:
     from rvos.data.verify import show, verify
 
     os.environ["RVOS_STORES"] = str(config.paths.stores)
-    data = config.data
+    data, splits = config.data, config.splits
     reports = verify(
         data.root,
         format=data.format,
         release=data.release,
-        splits=list(config.splits),
+        splits=[splits] if isinstance(splits, str) else list(splits),
         decode=config.decode,
         workers=config.workers,
     )
