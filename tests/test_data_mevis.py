@@ -155,3 +155,26 @@ def test_palette_numbers_are_the_objects(tmp_path, name):
 def test_an_unknown_format_names_the_known_ones(tmp_path):
     with pytest.raises(InputError, match="data.format: expected one of .*ref_davis"):
         open_split("coco", tmp_path, "train")
+
+
+@pytest.mark.parametrize("key", ["anno_id", "obj_id"])
+@pytest.mark.parametrize("value", [None, 2.0, True, "", {"a": 1}, [0, None], [[0]]])
+def test_ids_of_a_wrong_kind_are_named(tmp_path, key, value):
+    wrong = {**EXPRESSIONS, "1": {**EXPRESSIONS["1"], key: value}}
+    write_split(tmp_path, expressions=wrong)
+    with pytest.raises(InputError, match=rf'video cat, expression 1: "{key}": expected an id'):
+        read_split(tmp_path, "train")
+    left_out = []
+    split = read_split(tmp_path, "train", left_out)
+    assert [e.expression_id for e in split.videos[0].expressions] == ["0", "2", "x"]
+    assert len(left_out) == 1
+
+
+def test_an_object_without_a_number_is_named(tmp_path):
+    meta = {"v": {"frames": ["0"], "expressions": {"0": {"exp": "a cat", "obj_id": "one"}}}}
+    path = tmp_path / "meta_expressions/valid/meta_expressions.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"videos": meta}))
+    (tmp_path / "valid").mkdir()
+    with pytest.raises(InputError, match="expected the number of an object, got 'one'"):
+        open_split("ref_davis", tmp_path, "valid")

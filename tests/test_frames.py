@@ -139,3 +139,22 @@ def test_cached_frames_are_decoded_once_in_any_order(folder):
         assert len(decoded) == 4
         with pytest.raises(IndexError):
             frames[4]
+
+
+def test_a_folder_without_names_follows_the_numbers(tmp_path):
+    """0, 1, ..., 11 in this order, 9b after 9; what the system added (hidden files) is left out."""
+    for t, name in enumerate(["0", "1", "2", "9", "9b", "10", "11"]):
+        Image.fromarray(grey_frame(20 * t)).save(tmp_path / f"{name}.png")
+    (tmp_path / "._0.jpg").write_bytes(b"resource fork")
+    (tmp_path / ".DS_Store").write_bytes(b"")
+    frames = FrameFolder(tmp_path)
+    assert frames.names == ("0", "1", "2", "9", "9b", "10", "11")
+    assert [int(frame[0, 0, 0]) for frame in frames] == [20 * t for t in range(7)]
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    for name in ("00000.jpg", "00000.png", "00001.jpg", "00001.JPEG"):
+        Image.fromarray(grey_frame(0)).save(tmp_path / name, format="PNG")
+    with pytest.raises(FrameError, match=r"(?s)same name \(2\).*00000.jpg and 00000.png") as error:
+        FrameFolder(tmp_path)
+    assert "00001.JPEG and 00001.jpg" in str(error.value)

@@ -238,3 +238,12 @@ def test_json_is_that_of_the_library(tmp_path, name, value):
     data = (tmp_path / name).read_bytes()
     data = gzip.decompress(data) if name.endswith("gz") else data
     assert data.decode() == json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".json.gz"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path, suffix):
+    path = tmp_path / f"marked{suffix}"
+    data = b"\xef\xbb\xbf" + b'{"v": {"0": [null]}}'
+    path.write_bytes(gzip.compress(data) if suffix.endswith("gz") else data)
+    assert masks.read_json(path) == {"v": {"0": [None]}}
+    assert dict(masks.stream_json(path)) == {"v": {"0": [None]}}

@@ -72,7 +72,7 @@ def read_sentences(expression: str | None, path: str | None) -> list[str]:
     if not path:
         return [str(expression)]
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"expressions: {path}: cannot be read as text: {error}") from None
     if sentences := [line.strip() for line in lines if line.strip()]:

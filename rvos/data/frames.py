@@ -8,6 +8,7 @@ are (H, W, 3) uint8 RGB arrays, streamed: memory does not grow with the length o
 import errno
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,10 +65,11 @@ def open_frames(path: Path | str, names: Sequence[str] | None = None) -> Frames:
 
 
 class FrameFolder:
-    """`<folder>/<name>.jpg` for each of `names`; without names all images, sorted by file name.
+    """`<folder>/<name>.jpg` for each of `names`, or all images of a folder.
 
-    Pixels are those of Pillow's decoder, as the official MUTR and MeViS loaders see them; like
-    there an EXIF orientation is not applied. Raises FrameError listing all files that are missing.
+    Without names the images follow the numbers in their names. Pixels are those of Pillow's decoder,
+    as the official MUTR and MeViS loaders see them; like there an EXIF orientation is not applied.
+    Raises FrameError listing all files that are missing.
     """
 
     fps: float | None = None
@@ -78,9 +80,7 @@ class FrameFolder:
         if not self.folder.is_dir():
             raise FrameError(f"{self.folder}: no such folder of frames")
         if names is None:
-            self._files = sorted(
-                p for p in self.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES
-            )
+            self._files = _images(self.folder)
         else:
             self._files = [self.folder / f"{name}.jpg" for name in names]
             missing = [file.name for file in self._files if not file.is_file()]
@@ -100,6 +100,29 @@ class FrameFolder:
             frame = read_image(file)
             _check_size(frame, self.size, str(file))
             yield frame
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images of a folder in the order of their numbers (2 before 10); hidden files are none.
+
+    Raises FrameError where two of them have one name: masks could not be told apart.
+    """
+    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+    files = sorted((p for p in found if not p.name.startswith(".")), key=_by_numbers)
+    by_name: dict[str, list[str]] = {}
+    for file in files:
+        by_name.setdefault(file.stem, []).append(file.name)
+    if twice := [" and ".join(names) for names in by_name.values() if len(names) > 1]:
+        title = f"{folder}: expected one image per frame; several have the same name"
+        raise FrameError(list_problems(title, twice))
+    return files
+
+
+def _by_numbers(file: Path) -> tuple[list[tuple[int, int, str]], str]:
+    """A key that sorts runs of digits as numbers, and everything else as text."""
+    parts = re.findall(r"\d+|\D+", file.stem)
+    key = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    return key, file.name
 
 
 class VideoFile:

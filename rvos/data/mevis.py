@@ -30,7 +30,7 @@ def read_split(root: Path | str, split: str, bad: list[Problem] | None = None) -
 
 
 def _mevis_ids(video: str, entry: dict[str, Any]) -> Ids:
-    return as_ids(entry.get("anno_id", [])), as_ids(entry.get("obj_id", []))
+    return as_ids(entry, "anno_id"), as_ids(entry, "obj_id")
 
 
 def read_truth(split: Split) -> "Annotations":

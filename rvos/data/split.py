@@ -156,7 +156,8 @@ def parse_meta(
 ) -> Split:
     """A split from its meta_expressions.json[.gz].
 
-    `ids_of` (video, expression entry) gives annotation ids and object ids. Raises as `read_split`.
+    `ids_of` (video, expression entry) gives annotation ids and object ids, or raises ValueError
+    with what is wrong with them. Raises as `read_split`.
     """
     path = find_json(meta)
     if path is None:
@@ -207,13 +208,26 @@ def _video(
         if not isinstance(item, dict) or not isinstance(item.get("exp"), str):
             wrong('expected a text "exp"', expression_id)
             continue
-        parsed.append(Expression(name, expression_id, item["exp"], *ids_of(name, item)))
+        try:
+            ids = ids_of(name, item)
+        except ValueError as error:
+            wrong(str(error), expression_id)
+            continue
+        parsed.append(Expression(name, expression_id, item["exp"], *ids))
     return Video(name, tuple(frames), tuple(parsed))
 
 
-def as_ids(value: Any) -> tuple[str, ...]:
-    """One id or a list of ids, numbers or strings -> strings."""
-    return tuple(str(i) for i in (value if isinstance(value, list) else [value]))
+def as_ids(entry: dict[str, Any], key: str) -> tuple[str, ...]:
+    """The id or list of ids, whole numbers or strings, under a key of an expression's entry.
+
+    There are none where the key is missing. Raises ValueError for anything else.
+    """
+    value = entry.get(key, [])
+    ids = value if isinstance(value, list) else [value]
+    for i in ids:
+        if isinstance(i, bool) or not isinstance(i, int | str) or i == "":
+            raise ValueError(f'"{key}": expected an id or a list of ids, got {value!r}')
+    return tuple(str(i) for i in ids)
 
 
 def check_track(

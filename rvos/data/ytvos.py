@@ -33,7 +33,9 @@ def read_split(root: Path | str, split: str, bad: list[Problem] | None = None) -
 
 
 def _ids(video: str, entry: dict[str, Any]) -> Ids:
-    objects = as_ids(entry.get("obj_id", []))
+    objects = as_ids(entry, "obj_id")
+    if wrong := [number for number in objects if not number.isdecimal()]:
+        raise ValueError(f'"obj_id": expected the number of an object, got {wrong[0]!r}')
     return tuple(f"{video}/{number}" for number in objects), objects
 
 

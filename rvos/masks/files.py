@@ -6,8 +6,10 @@ import json
 import os
 import tempfile
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,9 +58,12 @@ def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def open_json(path: Path):
-    """Binary reader of a .json or .json.gz file."""
-    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+def open_json(path: Path) -> BufferedIOBase:
+    """Binary reader of a .json or .json.gz file, behind a byte order mark if there is one."""
+    file: Any = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+    if file.read(len(BOM_UTF8)) != BOM_UTF8:
+        file.seek(0)
+    return file
 
 
 def find_json(path: Path) -> Path | None:
