@@ -67,9 +67,9 @@ def open_frames(path: Path | str, names: Sequence[str] | None = None) -> Frames:
 class FrameFolder:
     """`<folder>/<name>.jpg` for each of `names`, or all images of a folder.
 
-    Without names the images follow the numbers in their names. Pixels are those of Pillow's decoder,
-    as the official MUTR and MeViS loaders see them; like there an EXIF orientation is not applied.
-    Raises FrameError listing all files that are missing.
+    Without names the images follow the numbers in their names. Pixels are those of Pillow's
+    decoder, as the official MUTR and MeViS loaders see them; like there an EXIF orientation is not
+    applied. Raises FrameError listing all files that are missing.
     """
 
     fps: float | None = None
