@@ -36,7 +36,7 @@ from rvos.data.split import Expression, Video
 from rvos.masks import TrackFiles, decode, encode, iou, read_json, write_json
 from rvos.mutr import build_mutr
 from rvos.mutr.features import Predictions
-from rvos.stages.devices import TrainerDevices
+from rvos.stages.lightning import TrainerDevices
 from rvos.stages.runner import run_stage
 from rvos.stages.store import Stores
 

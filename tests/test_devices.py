@@ -11,7 +11,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from rvos import InputError
-from rvos.stages.devices import TrainerDevices
+from rvos.stages.lightning import TrainerDevices
 
 folder = Path(sys.argv[1])
 

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rvos import CONFIG_DIR, InputError
 from rvos.masks import FileError
-from rvos.stages.devices import Devices, OneDevice, TrainerDevices
+from rvos.stages.devices import Devices, OneDevice
 
 Task = Callable[[DictConfig], Any]
 
@@ -110,7 +110,7 @@ def devices_of(cfg: DictConfig, *, uses_gpu: bool) -> Devices:
     """
     if not uses_gpu and cfg.trainer.devices in (1, "1") and cfg.trainer.num_nodes == 1:
         return OneDevice()
-    from rvos.stages.lightning import make_trainer
+    from rvos.stages.lightning import TrainerDevices, make_trainer
 
     trainer = make_trainer(cfg.trainer, logger=False, enable_checkpointing=False)
     check_ranks(trainer.world_size)

@@ -66,22 +66,6 @@ class OneDevice:
         return work(Place(self.device))
 
 
-class TrainerDevices:
-    """The devices of a Lightning trainer, which starts its processes at the first `run`."""
-
-    def __init__(self, trainer: Any):
-        self.trainer = trainer
-        self.precision, self.is_first = str(trainer.precision), bool(trainer.is_global_zero)
-
-    def run(self, work: Callable[[Place], T]) -> T:
-        from rvos.stages.lightning import TrainerPlace, run_in_predict
-
-        if self.trainer.world_size > 1:
-            return run_in_predict(self.trainer, work)
-        end_on_sigterm()
-        return work(TrainerPlace(self.trainer))
-
-
 def end_on_sigterm(kill_others: Callable[[int], None] | None = None) -> None:
     """Make SIGTERM end this process and those it started at once; finished files stay valid.
 

@@ -69,6 +69,20 @@ class TrainerPlace(Place):
         return [message for of_one in of_all for message in of_one]
 
 
+class TrainerDevices:
+    """The devices of a Lightning trainer, which starts its processes at the first `run`."""
+
+    def __init__(self, trainer: Any):
+        self.trainer = trainer
+        self.precision, self.is_first = str(trainer.precision), bool(trainer.is_global_zero)
+
+    def run(self, work: Callable[[Place], T]) -> T:
+        if self.trainer.world_size > 1:
+            return run_in_predict(self.trainer, work)
+        end_on_sigterm()
+        return work(TrainerPlace(self.trainer))
+
+
 class _Work(pl.LightningModule):
     """Module that works when the predict loop starts, outside the loop's precision context."""
 
