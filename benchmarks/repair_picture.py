@@ -32,10 +32,10 @@ def moment(run: Run) -> tuple[str, str, int]:
 
 
 def contrasting(frame) -> tuple[int, int, int]:
-    """The colour that is farthest from any that covers more than 1 % of the picture."""
+    """The colour that is farthest from any that covers more than a thousandth of the picture."""
     bins = frame.reshape(-1, 3) // 32
     values, counts = np.unique(bins, axis=0, return_counts=True)
-    common = values[counts > 0.01 * len(bins)] * 32 + 16
+    common = values[counts > 0.001 * len(bins)] * 32 + 16
     return max(COLORS, key=lambda c: np.linalg.norm(common - np.array(c), axis=1).min())
 
 
@@ -55,28 +55,28 @@ def main() -> None:
     side = min(height, int(1.25 * max(x1 - x0, y1 - y0, height // 2)))
     left = int(np.clip((x0 + x1 - side) // 2, 0, width - side))
     top = int(np.clip((y0 + y1 - side) // 2, 0, height - side))
-    color = contrasting(frame)
-    panels = []
-    for label, mask in (
-        ("frame", None),
-        ("coarse", tracks["coarse"]),
-        ("refined", tracks["refined"]),
-    ):
-        picture = frame if mask is None else overlay(frame, mask, color)
-        crop = picture[top : top + side, left : left + side]
-        panel = cv2.resize(crop, (WIDTH, WIDTH), interpolation=cv2.INTER_CUBIC)
-        title = np.full((36, WIDTH, 3), 255, np.uint8)
-        font = cv2.FONT_HERSHEY_SIMPLEX
-        cv2.putText(title, label, (8, 26), font, 0.8, (40, 40, 40), 2, cv2.LINE_AA)
-        gap = np.full((WIDTH + 36, 8, 3), 255, np.uint8)
-        panels += [np.vstack([title, panel]), gap]
-    picture = np.hstack(panels[:-1])
-    cv2.imwrite(str(options.out), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     sentence = next(
         row["expression"]
         for row in run.expressions
         if (row["video"], row["expression_id"]) == (name, key)
     )
+    color = contrasting(frame[top : top + side, left : left + side])
+    panels = []
+    for label, mask in (
+        (f"frame: {sentence}", None),
+        ("coarse", tracks["coarse"]),
+        ("refined", tracks["refined"]),
+    ):
+        picture = frame if mask is None else overlay(frame, mask, color, opacity=0.75)
+        crop = picture[top : top + side, left : left + side]
+        panel = cv2.resize(crop, (WIDTH, WIDTH), interpolation=cv2.INTER_CUBIC)
+        title = np.full((36, WIDTH, 3), 255, np.uint8)
+        font = cv2.FONT_HERSHEY_SIMPLEX
+        cv2.putText(title, label, (8, 25), font, 0.65, (40, 40, 40), 2, cv2.LINE_AA)
+        gap = np.full((WIDTH + 36, 8, 3), 255, np.uint8)
+        panels += [np.vstack([title, panel]), gap]
+    picture = np.hstack(panels[:-1])
+    cv2.imwrite(str(options.out), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     print(f"{options.out}: {name}, frame {t}: {sentence!r}")
 
 
