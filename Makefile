@@ -35,9 +35,9 @@ masks: $(READY) ## refine and score given masks of 15 real videos: the W x tau g
 	  masklets.path=$(MASKS)/masklets.json.gz masklets.nouns=$(MASKS)/nouns.json ablation=grid $(ARGS)
 
 # Most tests use one core: one worker for each. The tests of a file stay together, since they share
-# costly fixtures; tests/conftest.py puts the long files first.
+# costly fixtures; tests/conftest.py puts the long files first. One thread each: more would compete.
 test: $(READY) ## run all tests (those of the report's page only where Chromium is installed)
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
 	  $(if $(shell command -v chromium),,-m "not browser")
 
 lint: $(READY) ## ruff, mypy and the import contracts
