@@ -24,7 +24,7 @@ from rvos.stages.store import Stores
 RESULTS = ("index.html", "refined", "decisions")
 
 
-@entry_point("predict", sentences=("expression", "video", "expressions"))
+@entry_point("predict")
 def main(cfg: DictConfig) -> None:
     """Read, segment, track, refine, draw."""
     settings = plain(cfg)

@@ -8,9 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 __version__ = "0.2.0"
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
+
+
+def shipped(path: str) -> str:
+    """A file that comes with the repository, found from any working folder."""
+    return path if Path(path).exists() else str(CONFIG_DIR.parent / path)
+
+
+OmegaConf.register_new_resolver("shipped", shipped, replace=True)  # ${shipped:checkpoints/...} in conf/
 
 
 class InputError(ValueError):
@@ -171,7 +181,6 @@ def preset(group: str, name: str, *overrides: str) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException, MissingConfigException
-    from omegaconf import OmegaConf
 
     if GlobalHydra.instance().is_initialized():
         context: Any = nullcontext()

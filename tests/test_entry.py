@@ -1,16 +1,20 @@
 """How entry points start."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 from made_data import REPOSITORY
 from omegaconf import OmegaConf
 
-from rvos.app.entry import quote_sentence
+from rvos import CONFIG_DIR
+from rvos.app.arguments import as_typed
 
 SENTENCES = [
     "the cat walking left",
@@ -40,19 +44,98 @@ def as_hydra_reads_it(argument):
 
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_sentences_arrive_as_typed(sentence):
-    argument = quote_sentence(f"expression={sentence}", ["expression"])
+    argument = as_typed([f"expression={sentence}"])[0]
     assert as_hydra_reads_it(argument) == sentence
 
 
 @given(st.text(st.characters(exclude_categories=["C"]), max_size=20))
 def test_any_text_arrives_as_typed(sentence):
-    argument = quote_sentence(f"expression={sentence}", ["expression"])
+    argument = as_typed([f"expression={sentence}"])[0]
     assert as_hydra_reads_it(argument) == sentence
 
 
+# A path as it is typed -> what the program gets.
+PATHS = {
+    "data/José": "data/José",
+    "runs/epoch=1-step=12.ckpt": "runs/epoch=1-step=12.ckpt",
+    "视频.mp4": "视频.mp4",
+    "a, b.mp4": "a, b.mp4",
+    "a,b": "a,b",
+    "a(1) [b] {c}.mp4": "a(1) [b] {c}.mp4",
+    "it's.mp4": "it's.mp4",
+    '"half quoted': '"half quoted',
+    " spaces ": " spaces ",
+    "100%#1.mp4": "100%#1.mp4",
+    "2024": "2024",
+    "1e3": "1e3",
+    "true": "true",
+    "~/data": str(Path.home() / "data"),
+    "plain/path.json": "plain/path.json",
+    r"epoch\=1.ckpt": "epoch=1.ckpt",  # escaped or quoted as Hydra's manual says
+    "'epoch=1.ckpt'": "epoch=1.ckpt",
+    '"epoch=1.ckpt"': "epoch=1.ckpt",
+    "null": None,
+}
+
+
+@pytest.mark.parametrize("key", ["data.root", "ckpt_path", "+hydra.run.dir", "paths.runs"])
+@pytest.mark.parametrize("text, expected", PATHS.items())
+def test_paths_arrive_as_typed(key, text, expected):
+    (argument,) = as_typed([f"{key}={text}"])
+    assert as_hydra_reads_it(argument) == expected
+    assert as_typed([argument]) == [argument]  # other processes of the run get it once more
+
+
+def test_paths_may_be_swept_and_interpolated():
+    arguments = ["-m", "coarse.path=a.json,b.json"]
+    assert as_typed(arguments) == arguments
+    (argument,) = as_typed(["output_dir=${oc.env:HOME}/José"])
+    assert as_hydra_reads_it(argument) == f"{Path.home()}/José"
+
+
 def test_other_arguments_are_left_alone():
-    for argument in ("video=my, video.mp4", "-m", "expressions=file.txt", "expression"):
-        assert quote_sentence(argument, ["expression"]) == argument
+    arguments = ["refine.window=5,10", "-m", "--config-dir=José", "expression", "optim.lr=ä"]
+    assert as_typed(arguments) == arguments
+
+
+@pytest.mark.parametrize(
+    "program, argument, told",
+    [
+        ("eval.py", "optim.lr=é", "'optim.lr=\"é\"'"),
+        ("eval.py", "refine.tau=0.8=0.9", "'refine.tau=\"0.8=0.9\"'"),
+        ("train.py", "resume", "expected key=value"),
+        ("predict.py", "masks=png)", "'masks=\"png)\"'"),
+        ("-m rvos data verify", "splits=[a", "'splits=\"[a\"'"),
+    ],
+)
+def test_an_argument_that_cannot_be_read_is_named(program, argument, told):
+    command = [sys.executable, *program.split(), argument]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert repr(argument) in done.stderr and told in done.stderr
+
+
+@pytest.mark.parametrize("program", ["train", "eval", "predict", "synthesize", "verify"])
+def test_every_key_of_conf_with_a_path_is_known_as_one(program):
+    """Keys whose default is made of paths.*, or is the name of a file."""
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        cfg = compose(program, ["output_dir=x"] if program in ("train", "eval") else [])
+    found = dict(_texts(OmegaConf.to_container(cfg), ""))
+    paths = {
+        key for key, text in found.items() if re.search(r"\$\{paths|\$\{output_dir|\w/\w", text)
+    }
+    paths -= {"callbacks.best.monitor"}  # val/JF
+    assert paths or program == "synthesize"
+    wrong = [key for key in paths if as_typed([f"{key}=é"]) == [f"{key}=é"]]
+    assert not wrong
+
+
+def _texts(node, prefix):
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _texts(value, f"{prefix}{key}.")
+        elif isinstance(value, str):
+            yield prefix + key, value
 
 
 SCRIPT = """

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from rvos import CONFIG_DIR, InputError
+from rvos.app.arguments import as_typed, explain
 from rvos.masks import FileError
 
 
@@ -54,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            config = compose(given.command, overrides=given.settings)
+            config = compose(given.command, overrides=as_typed(given.settings))
         return COMMANDS[given.command](config)
+    except OverrideParseException as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        return 1
     except (InputError, FileError, HydraException, OmegaConfBaseException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,27 +9,25 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rvos import CONFIG_DIR, InputError
+from rvos.app.arguments import as_typed, explain
 from rvos.masks import FileError
 from rvos.stages.devices import Devices, OneDevice
 
 Task = Callable[[DictConfig], Any]
 
 
-def entry_point(
-    config_name: str, *, sentences: Sequence[str] = ()
-) -> Callable[[Task], Callable[[], Any]]:
+def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
     """Decorate `task(cfg)`: Hydra composes `conf/<config_name>.yaml` and calls it.
 
     Users' mistakes end in one message on stderr and exit status 1, without a traceback. What the
-    task returns is what a Hydra sweeper optimises. Values of the keys `sentences` are taken as
-    typed, whatever characters they hold.
+    task returns is what a Hydra sweeper optimises. Sentences and paths are taken as typed.
     """
 
     def decorate(task: Task) -> Callable[[], Any]:
@@ -49,10 +46,12 @@ def entry_point(
 
         @functools.wraps(task)
         def main() -> Any:
-            sys.argv[1:] = [quote_sentence(arg, sentences) for arg in sys.argv[1:]]
+            sys.argv[1:] = as_typed(sys.argv[1:])
             os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the handlers below
             try:
                 return composed()
+            except OverrideParseException as error:
+                _fail(explain(error))
             except (HydraException, OmegaConfBaseException) as error:
                 _fail(error)
             except OSError as error:  # Hydra makes the run folder before the task starts
@@ -115,17 +114,6 @@ def devices_of(cfg: DictConfig, *, uses_gpu: bool) -> Devices:
     trainer = make_trainer(cfg.trainer, logger=False, enable_checkpointing=False)
     check_ranks(trainer.world_size)
     return TrainerDevices(trainer)
-
-
-def quote_sentence(argument: str, keys: Sequence[str]) -> str:
-    """`key=any text` as Hydra's grammar wants it quoted, for the given keys; others unchanged."""
-    key, equals, text = argument.partition("=")
-    if not equals or key not in keys:
-        return argument
-    text = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text)  # no interpolation
-    # Backslashes are literal except before a quote and at the end, where they are doubled.
-    text = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text)
-    return f"{key}='{text}'"
 
 
 def _fail(error: Any) -> None:

@@ -135,9 +135,10 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
         label = ",".join(f"{key}={_text(value)}" for key, value in run.items())
         target = folder / (label.replace("/", "_") or "run")
         folders.append(target)
-        overrides = overrides_of(sweep, run, [*extra, f"output_dir='{target.resolve()}'"])
+        overrides = overrides_of(sweep, run, extra)
         if (target / _FINISHED).is_file():
             before, now = set(read_json(target / _FINISHED)), set(overrides)
+            before = {part for part in before if not part.startswith("output_dir=")}  # of rvos 0.2
             if before != now:
                 raise InputError(
                     f"{target}: finished before with other overrides: "
@@ -148,7 +149,9 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
             continue
         console.print(f"[{number}/{len(runs)}] {label}", soft_wrap=True)
         program = CONFIG_DIR.parent / sweep.program
-        done = subprocess.run([sys.executable, str(program), *overrides])
+        done = subprocess.run(
+            [sys.executable, str(program), *overrides, f"output_dir={target.resolve()}"]
+        )
         if done.returncode:
             raise InputError(
                 f"{label}: {sweep.program} ended with status {done.returncode}; "
