@@ -20,7 +20,7 @@ def shipped(path: str) -> str:
     return path if Path(path).exists() else str(CONFIG_DIR.parent / path)
 
 
-OmegaConf.register_new_resolver("shipped", shipped, replace=True)  # ${shipped:checkpoints/...} in conf/
+OmegaConf.register_new_resolver("shipped", shipped, replace=True)  # ${shipped:FILE} in conf/
 
 
 class InputError(ValueError):

@@ -150,13 +150,41 @@ def test_track_files_of_every_form(stored):
 def test_png_tree_any_nonzero_pixel_is_foreground(tmp_path):
     pixels = np.zeros((5, 7), np.uint8)
     pixels[2, 3] = 1
-    palette = Image.fromarray(pixels, "P")
-    palette.putpalette([0, 0, 0, 0, 0, 0])  # index 1 is drawn black too, and still foreground
     opaque = Image.fromarray(np.dstack([pixels, pixels * 0, pixels * 0, pixels * 0 + 255]))
-    images = (Image.fromarray(pixels), palette, opaque)
-    for name, image in zip(("grey", "palette", "rgba"), images, strict=True):
+    images = (Image.fromarray(pixels), Image.fromarray(pixels > 0), opaque)
+    for name, image in zip(("grey", "bit", "rgba"), images, strict=True):
         image.save(tmp_path / f"{name}.png")
         assert (masks.read_pixels(tmp_path / f"{name}.png") == (pixels > 0)).all(), name
+
+
+@pytest.mark.parametrize(
+    "palette",
+    [(0, 0, 0, 255, 255, 255), (255, 255, 255, 0, 0, 0), (0, 0, 0, 128, 0, 0), (9, 9, 9, 0, 0, 200)],
+)
+def test_a_palette_counts_by_its_colours(tmp_path, palette):
+    """As OpenCV reads it as grey, which is what MeViS' script does."""
+    pixels = np.zeros((5, 7), np.uint8)
+    pixels[2, 3] = 1
+    image = Image.fromarray(pixels, "P")
+    image.putpalette(palette)
+    image.save(tmp_path / "x.png")
+    expected = cv2.imread(str(tmp_path / "x.png"), cv2.IMREAD_GRAYSCALE) > 0
+    assert (masks.read_pixels(tmp_path / "x.png") == expected).all()
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_mask_in_the_alpha_channel_is_warned_of_once(tmp_path, mode, caplog):
+    alpha = Image.fromarray(np.eye(4, dtype=np.uint8) * 255)
+    image = Image.new("L" if mode == "LA" else "RGB", (4, 4), 0)
+    image.putalpha(alpha)
+    for frame in ("x", "y"):
+        path = tmp_path / "video" / "0" / f"{frame}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+    track = TrackFiles(tmp_path).read("video", ["x", "y"])["0"]
+    assert masks.canonical_track(track) == [None, None]
+    warned = [r.getMessage() for r in caplog.records if "alpha channel" in r.getMessage()]
+    assert len(warned) == 1 and str(tmp_path / "video" / "0" / "x.png") in warned[0]
 
 
 def test_missing_png_is_told_apart_from_an_empty_one(tmp_path):

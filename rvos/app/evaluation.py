@@ -1,5 +1,6 @@
 """What eval.py does around its stages: settings checked, data opened, results written."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track as progress
 
-from rvos import all_checked, one_of, optional, preset, require, whole
+from rvos import InputError, all_checked, one_of, optional, preset, require, whole
 from rvos.app.entry import build, plain
-from rvos.data.formats import find_truth, open_split, open_truth
-from rvos.data.split import Split, Truth
+from rvos.data.formats import open_split, open_truth
+from rvos.data.split import NoTruth, Split, Truth
 from rvos.masklets.source import MaskletFiles
 from rvos.refine import KeepCoarse, Rule, make_rule
 from rvos.report.plots import write_heat_map
@@ -31,6 +32,8 @@ from rvos.score.inputs import Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
 from rvos.stages.devices import Devices
 from rvos.stages.store import Stores
+
+log = logging.getLogger(__name__)
 
 
 class NoMasklets:
@@ -142,7 +145,16 @@ def open_data(cfg: DictConfig) -> tuple[Split, Truth | None]:
     """The split, and its ground truth; None for a submission of a split that has none."""
     split = open_split(cfg.data.format, cfg.data.root, cfg.data.split)
     split = first_videos(split, cfg.score.max_videos)
-    return split, (find_truth if cfg.submission else open_truth)(cfg.data.format, split)
+    try:
+        truth = open_truth(cfg.data.format, split)
+        if reason := truth.unscorable():
+            raise NoTruth(reason)
+    except NoTruth as error:
+        if not cfg.submission:
+            raise InputError(f"{error} (submission=true writes the masks without scores)") from None
+        log.info("not scored: %s", error)
+        return split, None
+    return split, truth
 
 
 def write_results(

@@ -17,7 +17,7 @@ from rich.progress import track as progress
 
 from rvos.data.mask_index import index_folders, writable_index_folder
 from rvos.data.split import Problem, Split, Truth, Video
-from rvos.masks import read_json, write_json
+from rvos.masks import IMAGE_ERRORS, read_json, write_json
 
 Frames = dict[str, Any]  # what is kept of a video: {"key", "size", "problems"}
 END_OF_IMAGE = b"\xff\xd9"
@@ -127,7 +127,7 @@ def _check_video(split: Split, video: Video, decode: bool) -> Frames:
         path = split.frame_path(video.name, frame)
         try:
             found = list(_look_at(path, decode))
-        except (OSError, SyntaxError, ValueError) as error:
+        except IMAGE_ERRORS as error:
             problems.append(f"frame {frame}: {path}: {error}")
             continue
         size = size or found

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rvos import InputError, list_problems
-from rvos.masks import file_sha256
+from rvos.masks import IMAGE_ERRORS, file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -307,7 +307,7 @@ def read_image(file: Path, *, at_least: Size | None = None) -> Frame:
             if at_least is not None:
                 image.draft("RGB", at_least[::-1])
             return np.array(image.convert("RGB"))  # (H, W, 3)
-        except (OSError, SyntaxError) as error:
+        except IMAGE_ERRORS as error:
             raise FrameError(f"{file}: cannot be decoded: {error}") from None
 
 
@@ -320,7 +320,7 @@ def image_size(file: Path) -> Size:
 def _open_image(file: Path) -> Image.Image:
     try:
         return Image.open(file)
-    except (OSError, SyntaxError) as error:
+    except IMAGE_ERRORS as error:
         raise FrameError(f"{file}: cannot be read as an image: {error}") from None
 
 

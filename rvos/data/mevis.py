@@ -10,7 +10,17 @@ from typing import Any
 
 from rvos import InputError
 from rvos.data.mask_index import open_index
-from rvos.data.split import Ids, NoTruth, Problem, Split, Truth, Video, as_ids, parse_meta
+from rvos.data.split import (
+    Ids,
+    NoTruth,
+    Problem,
+    Split,
+    Truth,
+    Video,
+    as_ids,
+    check_labelled,
+    parse_meta,
+)
 from rvos.masks import Mask, find_json
 
 
@@ -26,7 +36,7 @@ def read_split(root: Path | str, split: str, bad: list[Problem] | None = None) -
             f"{folder}: no such folder; expected data.root/data.split with "
             "meta_expressions.json in it"
         )
-    return parse_meta(folder, folder / "meta_expressions.json", split, _mevis_ids, bad)
+    return parse_meta(folder, folder / "meta_expressions.json", split, "anno_id", _mevis_ids, bad)
 
 
 def _mevis_ids(video: str, entry: dict[str, Any]) -> Ids:
@@ -52,6 +62,7 @@ class Annotations(Truth):
                 f"split {split.name} has no ground truth to score against "
                 "(submission=true writes its masks without scores)"
             )
+        check_labelled(split, "anno_id")
         self.path = path
         self.index = open_index(path)
 

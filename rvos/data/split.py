@@ -40,6 +40,7 @@ class Expression:
     text: str
     annotation_ids: tuple[str, ...]  # keys of mask_dict; empty where there is no target or no truth
     object_ids: tuple[str, ...] = ()  # the dataset's numbers of the objects within the video
+    labelled: bool = True  # False where the dataset does not say which objects are meant
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,20 @@ class NoTruth(InputError):
     """A split has no ground truth."""
 
 
+def check_labelled(split: Split, key: str) -> None:
+    """Raises NoTruth unless `key` says of every expression which objects it is about.
+
+    An expression without the key is not one without target, which has an empty list there.
+    """
+    unknown = [e for video in split.videos for e in video.expressions if not e.labelled]
+    if unknown:
+        count = sum(len(video.expressions) for video in split.videos)
+        raise NoTruth(
+            f"split {split.name} has no ground truth: {len(unknown)} of {count} expressions have "
+            f"no {key}, the first is {unknown[0].expression_id} of video {unknown[0].video}"
+        )
+
+
 class Truth(ABC):
     """The ground-truth tracks of a split, by annotation id. `path` is what messages name."""
 
@@ -121,6 +136,10 @@ class Truth(ABC):
     def mask(self, annotation_id: str, frame_idx: int) -> Mask:
         """One annotation's mask in one frame, unchecked."""
         return self.track(annotation_id)[frame_idx]
+
+    def unscorable(self) -> str:
+        """Why the split cannot be scored; empty where it can."""
+        return ""
 
     def problems(
         self, annotation_id: str, video: Video, size: Sequence[int] | None
@@ -151,13 +170,14 @@ def parse_meta(
     folder: Path,
     meta: Path,
     split: str,
+    key: str,
     ids_of: Callable[[str, dict[str, Any]], Ids],
     bad: list[Problem] | None,
 ) -> Split:
     """A split from its meta_expressions.json[.gz].
 
     `ids_of` (video, expression entry) gives annotation ids and object ids, or raises ValueError
-    with what is wrong with them. Raises as `read_split`.
+    with what is wrong with them; `key` is where the entry has them. Raises as `read_split`.
     """
     path = find_json(meta)
     if path is None:
@@ -169,7 +189,7 @@ def parse_meta(
     if not isinstance(content, dict) or not isinstance(content.get("videos"), dict):
         raise InputError(f'{path}: expected {{"videos": {{video: ...}}}}')
     found: list[Problem] = []
-    parsed = [_video(name, entry, ids_of, found) for name, entry in content["videos"].items()]
+    parsed = [_video(name, entry, key, ids_of, found) for name, entry in content["videos"].items()]
     videos = tuple(video for video in parsed if video is not None)
     if found and bad is None:
         problems = [str(problem) for problem in found]
@@ -181,20 +201,38 @@ def parse_meta(
     return Split(folder, split, videos, file_sha256(path))
 
 
+_NO_NAME = "expected a name that can be a file's: not empty, no / or \\, not .., no control codes"
+
+
+def is_name(text: str) -> bool:
+    """Whether a name in data stays in its folder as the name of a file."""
+    return text not in ("", ".", "..") and not any(c in "/\\" or ord(c) < 32 for c in text)
+
+
 def _video(
-    name: str, entry: Any, ids_of: Callable[[str, dict[str, Any]], Ids], problems: list[Problem]
+    name: str,
+    entry: Any,
+    key: str,
+    ids_of: Callable[[str, dict[str, Any]], Ids],
+    problems: list[Problem],
 ) -> Video | None:
     """The video without its malformed expressions; None if the video itself is malformed."""
 
     def wrong(text: str, expression_id: str | None = None) -> None:
         problems.append(Problem(name, expression_id, text))
 
+    if not is_name(name):
+        wrong(_NO_NAME)
+        return None
     if not isinstance(entry, dict) or not {"expressions", "frames"} <= entry.keys():
         wrong('expected "expressions" and "frames"')
         return None
     frames, expressions = entry["frames"], entry["expressions"]
     if not isinstance(frames, list) or not frames or not all(isinstance(f, str) for f in frames):
         wrong('"frames": expected a non-empty list of frame names')
+        return None
+    if bad_names := [frame for frame in frames if not is_name(frame)]:
+        wrong(f'"frames": {bad_names[0]!r}: {_NO_NAME}')
         return None
     if len(set(frames)) < len(frames):
         twice = [frame for frame, count in Counter(frames).items() if count > 1]
@@ -205,6 +243,9 @@ def _video(
         return None
     parsed = []
     for expression_id, item in expressions.items():
+        if not is_name(expression_id):
+            wrong(_NO_NAME, expression_id)
+            continue
         if not isinstance(item, dict) or not isinstance(item.get("exp"), str):
             wrong('expected a text "exp"', expression_id)
             continue
@@ -213,7 +254,7 @@ def _video(
         except ValueError as error:
             wrong(str(error), expression_id)
             continue
-        parsed.append(Expression(name, expression_id, item["exp"], *ids))
+        parsed.append(Expression(name, expression_id, item["exp"], *ids, labelled=key in item))
     return Video(name, tuple(frames), tuple(parsed))
 
 

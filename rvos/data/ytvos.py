@@ -19,8 +19,18 @@ from PIL import Image
 
 from rvos import InputError
 from rvos.data.frames import FrameError, image_size
-from rvos.data.split import Ids, NoTruth, Problem, Split, Truth, Video, as_ids, parse_meta
-from rvos.masks import FileError, Mask, Track, encode
+from rvos.data.split import (
+    Ids,
+    NoTruth,
+    Problem,
+    Split,
+    Truth,
+    Video,
+    as_ids,
+    check_labelled,
+    parse_meta,
+)
+from rvos.masks import IMAGE_ERRORS, FileError, Mask, Track, encode
 
 
 def read_split(root: Path | str, split: str, bad: list[Problem] | None = None) -> Split:
@@ -29,7 +39,7 @@ def read_split(root: Path | str, split: str, bad: list[Problem] | None = None) -
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected data.root/data.split with JPEGImages")
     meta = Path(root) / "meta_expressions" / split / "meta_expressions.json"
-    return parse_meta(folder, meta, split, _ids, bad)
+    return parse_meta(folder, meta, split, "obj_id", _ids, bad)
 
 
 def _ids(video: str, entry: dict[str, Any]) -> Ids:
@@ -51,10 +61,7 @@ class PaletteAnnotations(Truth):
         self.path = split.folder / "Annotations"
         if not self.path.is_dir():
             raise NoTruth(f"{self.path}: no such folder; split {split.name} has no ground truth")
-        if not any(e.annotation_ids for video in split.videos for e in video.expressions):
-            raise NoTruth(
-                f"split {split.name} has no ground truth: its meta_expressions.json has no obj_id"
-            )
+        check_labelled(split, "obj_id")
         self._frames = {video.name: video.frames for video in split.videos}
         self._ids = {i for v in split.videos for e in v.expressions for i in e.annotation_ids}
 
@@ -75,6 +82,18 @@ class PaletteAnnotations(Truth):
         numbers = _object_numbers(self.frame_path(video, self._frames[video][frame_idx]))
         mask = numbers == int(number)
         return encode(mask) if mask.any() else None
+
+    def unscorable(self) -> str:
+        """Public splits without masks have annotations of some frames, as a start for tracking."""
+        listed = [self.frame_path(v, frame) for v in self._frames for frame in self._frames[v]]
+        there = {path for name in self._frames for path in (self.path / name).glob("*.png")}
+        missing = [path for path in listed if path not in there]
+        if not missing:
+            return ""
+        return (
+            f"{self.path}: {len(missing)} of {len(listed)} listed frames have no annotation, the "
+            f"first is {missing[0].relative_to(self.path)}; scores need every frame"
+        )
 
     def problems(
         self, annotation_id: str, video: Video, size: Sequence[int] | None
@@ -112,5 +131,5 @@ def _object_numbers(path: Path) -> NDArray[np.uint8]:
             if image.mode not in ("P", "L"):
                 raise FileError(f"{path}: expected a palette or grey PNG, got mode {image.mode}")
             return np.array(image)
-    except (OSError, SyntaxError) as error:
+    except IMAGE_ERRORS as error:
         raise FileError(f"{path}: cannot be read as an image: {error}") from None

@@ -2,6 +2,7 @@
 
 from rvos.masks.draw import overlay, write_overlays, write_video
 from rvos.masks.files import (
+    IMAGE_ERRORS,
     FileError,
     TrackFiles,
     file_sha256,
@@ -34,6 +35,7 @@ from rvos.masks.rle import (
 )
 
 __all__ = [
+    "IMAGE_ERRORS",
     "MISSING_FRAME",
     "RLE",
     "Box",

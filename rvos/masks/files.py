@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import json
+import logging
 import os
+import struct
 import tempfile
 import zlib
 from codecs import BOM_UTF8
@@ -19,6 +21,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rvos.masks.rle import MISSING_FRAME, encode
+
+# What Pillow raises for damaged images.
+IMAGE_ERRORS = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error),
+    Image.DecompressionBombError,
+)
+_told_of_alpha: set[Path] = set()  # trees of images: one warning each
+log = logging.getLogger(__name__)
 
 
 class FileError(ValueError):
@@ -126,7 +136,7 @@ class TrackFiles:
 
     `path` is one JSON file `{video: value}` (.json or .json.gz, read as a stream), a folder with
     one `<video>.json[.gz]` each, or (coarse only) a PNG tree `<video>/<expression_id>/<frame>.png`
-    where any non-zero pixel is foreground. Folders are read video by video when asked.
+    (`read_pixels` says what is foreground). Folders are read video by video when asked.
     Raises FileError naming the file; the masks themselves are not checked here.
     """
 
@@ -175,13 +185,22 @@ class TrackFiles:
 
 
 def read_pixels(path: Path) -> NDArray[np.bool_]:
-    """(H, W) bool of a mask image: any non-zero pixel (palette index, grey or colour)."""
+    """(H, W) bool of a mask image: every pixel whose value is not zero.
+
+    Of a palette image the colour's grey value counts, not its index, as for MeViS' script
+    (tools/eval_mevis.py reads with OpenCV as grey). Transparency does not count.
+    """
     try:
         with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L") if image.mode == "P" else image)
             has_alpha = image.mode in ("LA", "RGBA")
-            pixels = np.asarray(image.convert("RGB") if has_alpha else image)
-    except (OSError, SyntaxError) as error:
+    except IMAGE_ERRORS as error:
         raise FileError(f"{path}: cannot be read as an image: {error}") from None
+    if has_alpha:  # (H, W, C + 1) -> (H, W, C)
+        pixels, alpha, tree = pixels[..., :-1], pixels[..., -1], path.parent.parent.parent
+        if np.ptp(alpha) and not np.ptp(pixels) and tree not in _told_of_alpha:
+            _told_of_alpha.add(tree)
+            log.warning("%s: the mask seems to be in the alpha channel, which is ignored", path)
     return np.asarray(pixels.any(-1) if pixels.ndim == 3 else pixels != 0)
 
 

@@ -14,7 +14,7 @@ import sys
 import zipfile
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -147,15 +147,17 @@ def check(path: Path | str, split: Split) -> int:
     except (zipfile.BadZipFile, IsADirectoryError):
         raise InputError(f"{path}: not a zip file") from None
     with archive:
-        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        files = [info for info in archive.infolist() if not info.is_dir()]
+        names = [info.filename.removeprefix("./") for info in files]  # of `zip -r x.zip ./*`
         problems = _layout_problems(names, split)
         if problems:
             raise InputError(
                 "\n".join(list_problems(f"{path}: {kind}", p) for kind, p in problems.items())
             )
         wrong: list[str] = []
+        by_name = dict(zip(names, files, strict=True))
         for video in progress(split.videos, "Checking images", transient=True):
-            wrong += _image_problems(archive, video, frame_size(split, video))
+            wrong += _image_problems(archive, by_name, video, frame_size(split, video))
     if wrong:
         raise InputError(list_problems(f"{path}: wrong images", wrong))
     return len(names)
@@ -172,6 +174,11 @@ def _layout_problems(names: Sequence[str], split: Split) -> dict[str, list[str]]
     found = set(names)
     if found == expected and len(names) == len(expected):
         return {}
+    if backslashes := sorted(name for name in found if "\\" in name):
+        return {
+            "names with backslashes, which only Windows reads as folders; zip again with a tool "
+            "that writes / (the Explorer, 7-Zip, Python's zipfile)": backslashes
+        }
     if parent := _parent_folder(found, expected):
         return {
             "the parent folder was zipped": [
@@ -197,12 +204,19 @@ def _layout_problems(names: Sequence[str], split: Split) -> dict[str, list[str]]
                 count = f"{len(missing)} of {len(video.frames)} frames, first {missing[0]}.png"
                 problems["missing frames"].append(f"{folder}: {count}")
     if extra := sorted(found - expected):
-        junk = [name for name in extra if any(part in name for part in _EXTRAS)]
+        junk = [name for name in extra if _is_extra(name)]
         if junk:
             problems["files that the system added (leave them out: zip -x)"] = junk
         if rest := [name for name in extra if name not in set(junk)]:
             problems["files that are not part of the split"] = rest
     return problems
+
+
+def _is_extra(name: str) -> bool:
+    """Whether a system or an editor added the file: known names, and hidden ones (._00000.png)."""
+    return any(
+        part in _EXTRAS or (part.startswith(".") and part != "..") for part in name.split("/")
+    )
 
 
 def _hint(folder: str, found: set[str]) -> str:
@@ -213,7 +227,7 @@ def _hint(folder: str, found: set[str]) -> str:
 
 def _parent_folder(found: set[str], expected: set[str]) -> str | None:
     """The folder above the videos, if everything lies below one that should not be there."""
-    tops = {name.partition("/")[0] for name in found if not any(part in name for part in _EXTRAS)}
+    tops = {name.partition("/")[0] for name in found if not _is_extra(name)}
     if len(tops) != 1 or (top := tops.pop()) in {name.partition("/")[0] for name in expected}:
         return None
     inside = {name.partition("/")[2] for name in found}
@@ -223,7 +237,9 @@ def _parent_folder(found: set[str], expected: set[str]) -> str | None:
     return f"{top}/{deeper}" if deeper else None
 
 
-def _image_problems(archive: zipfile.ZipFile, video: Video, size: Size | None) -> list[str]:
+def _image_problems(
+    archive: zipfile.ZipFile, files: Mapping[str, zipfile.ZipInfo], video: Video, size: Size | None
+) -> list[str]:
     """What is wrong with a video's images.
 
     If the frame size is not known, all are to have the size that most of them have.
@@ -233,12 +249,12 @@ def _image_problems(archive: zipfile.ZipFile, video: Video, size: Size | None) -
     for expression in video.expressions:
         for frame in video.frames:
             name = f"{video.name}/{expression.expression_id}/{frame}.png"
-            info = archive.getinfo(name)
+            info = files[name]
             if info.flag_bits & _ENCRYPTED or info.compress_type not in _COMPRESSIONS:
                 problems.append(f"{name}: encrypted, or neither stored nor deflated: zip it again")
                 continue
             try:
-                data = archive.read(name)
+                data = archive.read(info)
             except (zipfile.BadZipFile, zlib.error, EOFError):
                 problems.append(f"{name}: damaged (wrong checksum)")
                 continue

@@ -124,6 +124,19 @@ def test_parent_folder_zipped(good, split, parent):
         check(rezip(good, files), split)
 
 
+def test_names_as_other_tools_write_them(good, split):
+    """`zip -r x.zip ./*` is sound; backslashes are not folders outside Windows."""
+    files = contents(good)
+    assert check(rezip(good, {f"./{name}": value for name, value in files.items()}), split) == 9
+    with_backslashes = {name.replace("/", "\\"): value for name, value in files.items()}
+    with pytest.raises(InputError, match=r"names with backslashes.*zip again.*\n.*a\\0\\00000"):
+        check(rezip(good, with_backslashes), split)
+    with pytest.raises(InputError, match=r"(?s)system added.*__MACOSX/a/x.png.*a/0/\._00000.png"):
+        check(rezip(good, {**files, "a/0/._00000.png": b"", "__MACOSX/a/x.png": b""}), split)
+    with pytest.raises(InputError, match=r"(?s)not part of the split.*\n *\.\./a/0/00000.png"):
+        check(rezip(good, {**files, "../a/0/00000.png": b""}), split)
+
+
 def test_missing_frames_expressions_and_videos(good, split):
     files = contents(good)
     del files["a/0/00003.png"], files["a/0/00007.png"]
