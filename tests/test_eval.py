@@ -195,6 +195,30 @@ def test_missing_empty_scores_what_is_missing_as_empty(made_data, run_eval):
 # ------------------------------------------------------------------------------------- errors
 
 
+@pytest.mark.parametrize("max_videos", ["null", "1"])
+def test_a_video_without_expressions_needs_no_masks(made_data, run_eval, max_videos):
+    """It counts as no video. Of the other, one of two equal squares is missed once: J = 2.5 / 3."""
+    made_data.meta["videos"]["long"]["expressions"] = {}
+    for table in (made_data.coarse, made_data.masklets, made_data.nouns):
+        del table["long"]
+    arguments = [*made_data.write(), f"score.max_videos={max_videos}"]
+    assert run_eval(arguments)[0] == 0
+    metrics = read_json(made_data.root / "out" / "metrics.json")
+    assert (metrics["num_expressions"], metrics["J"]) == (3, pytest.approx(2.5 / 3))
+    log = (made_data.root / "out" / "eval.log").read_text()
+    assert "videos without expressions in the meta file (1):\n  long" in log
+
+
+def test_a_metric_that_is_no_number_has_no_mean(made_data, run_eval):
+    """The standard deviation over frames, with Bessel's correction, of a video of one frame."""
+    extra = "+score.extra.spread={_target_: made_data.spread}"
+    assert run_eval([*made_data.write(), extra, "report=html"])[0] == 0
+    out = made_data.root / "out"
+    assert read_json(out / "metrics.json")["extra"]["spread"] is None
+    assert "score.extra.spread: no mean" in (out / "eval.log").read_text()
+    assert "nan" not in (out / "report" / "index.html").read_text().lower().split("</style>")[-1]
+
+
 def spoil(change):
     """A case that changes the data before it is written."""
     return lambda data: (change(data), data.write())[1]

@@ -70,7 +70,9 @@ def scores(metrics: dict[str, Any]) -> dict[str, float]:
         result[f"refined/{short}"] = metrics[score]
         result[f"coarse/{short}"] = metrics["coarse"][score]
         result[f"gain/{short}"] = metrics[score] - metrics["coarse"][score]
-    return result | {f"extra/{key}": value for key, value in metrics["extra"].items()}
+    return result | {
+        f"extra/{key}": value for key, value in metrics["extra"].items() if value is not None
+    }
 
 
 def _table(wandb: Any, rows: Sequence[dict[str, Any]]) -> Any:

@@ -74,7 +74,7 @@ def extras_of(extra: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (key.replace("_", " "), f"{100 * value:.2f}" if key in _SHARES else f"{value:.4g}")
         for key, value in extra.items()
-        if key not in COUNTS
+        if key not in COUNTS and value is not None
     ]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from rvos.report.bootstrap import Bootstrap
 from rvos.score.ablation import COARSE, REFINED
 from rvos.score.evaluate import ExpressionResult
 from rvos.score.measures import Summary
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,7 @@ def metrics(
 ) -> dict[str, Any]:
     """The content of metrics.json; scores in 0..1. `refine` is the config of the run's rule."""
     refined, coarse = summary_of(results, REFINED), summary_of(results, COARSE)
-    extra: dict[str, Any] = {
-        name: float(np.mean([r.extra[name] for r in results])) for name in results[0].extra
-    }
+    extra: dict[str, Any] = {name: _mean(name, results) for name in results[0].extra}
     extra["frames_kept_coarse"] = sum(r.refined.frames_kept_coarse for r in results)
     extra["frames_scored_as_empty"] = num_scored_as_empty
     return {
@@ -95,6 +96,19 @@ def metrics(
         "refine": {key: value for key, value in refine.items() if key != "_target_"},
         "extra": extra,
     }
+
+
+def _mean(metric: str, results: Sequence[ExpressionResult]) -> float | None:
+    """The mean of an entry of `score.extra`; None, with a warning, where a value is no number."""
+    wrong = [r for r in results if not np.isfinite(r.extra[metric])]
+    if not wrong:
+        return float(np.mean([r.extra[metric] for r in results]))
+    log.warning(
+        "score.extra.%s: no mean, it is not a number for %d of %d expressions, the first is "
+        "expression %s of video %s",
+        *(metric, len(wrong), len(results), wrong[0].expression_id, wrong[0].video),
+    )
+    return None
 
 
 _SCORES = ["J", "F", "J&F"]

@@ -4,6 +4,7 @@ Everything is read and checked before the first mask is refined, and all that is
 reported at once.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from rvos.masks import (
     canonical,
     canonical_track,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -195,10 +198,14 @@ def check_missing(missing: str) -> None:
 
 
 def first_videos(split: Split, max_videos: int | None) -> Split:
-    """The split with its first `score.max_videos` videos only; all for None."""
+    """The split with its first `score.max_videos` videos that have expressions; all for None."""
     settings = SimpleNamespace(max_videos=max_videos)
     require(settings, "score", max_videos=optional(whole(1)))
-    return replace(split, videos=split.videos[:max_videos])
+    videos = tuple(video for video in split.videos if video.expressions)
+    if len(videos) < len(split.videos):
+        names = [video.name for video in split.videos if not video.expressions]
+        log.warning(list_problems("left out: videos without expressions in the meta file", names))
+    return replace(split, videos=videos[:max_videos])
 
 
 def _merged(video: Video, by_annotation: dict[str, Track]) -> dict[str, Track]:
