@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 MASKS := tests/data/davis_masks
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-train masks test lint eval train sweep bench clean
+.PHONY: help setup demo demo-train masks test fuzz lint eval train sweep bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ masks: $(READY) ## refine and score given masks of 15 real videos: the W x tau g
 test: $(READY) ## run all tests (those of the report's page only where Chromium is installed)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
 	  $(if $(shell command -v chromium),,-m "not browser")
+
+fuzz: $(READY) ## 2,000 cases of damaged input (tests/test_fuzz.py; `make test` runs 200)
+	RVOS_FUZZ=2000 $(BIN)/python -m pytest -q tests/test_fuzz.py
 
 lint: $(READY) ## ruff, mypy and the import contracts
 	$(BIN)/ruff format --check .

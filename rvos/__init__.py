@@ -5,6 +5,7 @@ Here stands what every room uses: the error for users' mistakes and the one way 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,22 @@ def all_checked(*makes: Callable[[], Any]) -> list[Any]:
     if problems:
         raise SettingsError(problems)
     return results
+
+
+def named(key: str, target: Any) -> Any:
+    """The function or class of a dotted name, which stands under `key`. Raises InputError."""
+    if not isinstance(target, str) or not all(target.rpartition(".")):
+        raise InputError(
+            f"{key}: expected the dotted name of a function or class (_target_), got {target!r}"
+        )
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise InputError(f"{key}: cannot import {target}: {error}") from None
+    if not callable(found):
+        raise InputError(f"{key}: {target} is neither a function nor a class")
+    return found
 
 
 def preset(group: str, name: str, *overrides: str) -> dict[str, Any]:

@@ -54,23 +54,25 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
                 _fail(explain(error))
             except (HydraException, OmegaConfBaseException) as error:
                 _fail(error)
-            except OSError as error:  # Hydra makes the run folder before the task starts
+            except (OSError, ValueError, TypeError) as error:
                 if not _made_by_hydra(error):
                     raise
-                _fail(f"output_dir: cannot write to {error.filename}: {error.strerror}")
+                if isinstance(error, OSError):  # it makes the run folder before the task starts
+                    _fail(f"output_dir: cannot write to {error.filename}: {error.strerror}")
+                _fail(f"{' '.join(sys.argv[1:])}: {error}")
 
         return main
 
     return decorate
 
 
-def _made_by_hydra(error: OSError) -> bool:
-    """Whether an error comes from Hydra's own making of the run folder, not from the task."""
+def _made_by_hydra(error: Exception) -> bool:
+    """Whether an error comes from Hydra's composing or making of the run folder, not the task."""
     trace, names = error.__traceback__, []
     while trace is not None:
         names.append(trace.tb_frame.f_code.co_name)
         trace = trace.tb_next
-    return error.filename is not None and "job" not in names
+    return "job" not in names
 
 
 def build(node: DictConfig, *, keep: Sequence[str] = ()) -> Any:

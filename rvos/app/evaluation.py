@@ -4,13 +4,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track as progress
 
-from rvos import InputError, all_checked, one_of, optional, preset, require, whole
+from rvos import InputError, all_checked, list_of, one_of, optional, preset, require, whole, words
 from rvos.app.entry import build, plain
 from rvos.data.formats import open_split, open_truth
 from rvos.data.split import NoTruth, Split, Truth
@@ -100,7 +101,7 @@ class Evaluation:
         rule, cells, named, extra, checked, coarse, page = all_checked(
             lambda: make_rule(**settings["refine"]),
             lambda: grid(ablation["windows"], ablation["taus"]),
-            lambda: {name: named_rule(name, settings["refine"]) for name in ablation["rules"]},
+            lambda: named_rules(ablation["rules"], settings["refine"]),
             lambda: make_metrics(score["extra"]),
             lambda: ScoreSettings(
                 **{key: score[key] for key in ("workers", "missing", "max_videos")}
@@ -127,18 +128,18 @@ class Evaluation:
         )
 
 
-def named_rule(name: str, refine: Mapping[str, Any]) -> Rule:
-    """A rule of `ablation.rules` as its file describes it.
+def named_rules(names: Any, refine: Mapping[str, Any]) -> dict[str, Rule]:
+    """The rules of `ablation.rules` as their files describe them.
 
-    It gets the run's window and tau where both rules have them.
+    They get the run's window and tau where both rules have them.
     """
-    own = preset("refine", name)
-    given = {
-        key: refine[key]
-        for key in ("window", "tau")
-        if refine[key] is not None and own[key] is not None
-    }
-    return make_rule(**own | given)
+    require(SimpleNamespace(rules=names), "ablation", rules=list_of(words()))
+    rules = {}
+    for name in names:
+        own = preset("refine", name)
+        both = [k for k in ("window", "tau") if refine[k] is not None and own[k] is not None]
+        rules[name] = make_rule(**own | {key: refine[key] for key in both})
+    return rules
 
 
 def open_data(cfg: DictConfig) -> tuple[Split, Truth | None]:

@@ -39,9 +39,8 @@ def open_index(source: Path) -> "MaskIndex":
     stat = source.stat()
     key = {"format": FORMAT, "name": source.name, "size": stat.st_size, "mtime": stat.st_mtime_ns}
     for folder in index_folders(source.parent):
-        tracks = folder / "masks" / "tracks.json"
-        if tracks.is_file() and read_json(tracks)["source"] == key:
-            return MaskIndex(folder / "masks")
+        if (index := _whole_index(folder / "masks", key)) is not None:
+            return index
     folder = writable_index_folder(source.parent)
     building = Path(tempfile.mkdtemp(dir=folder, prefix=".building-"))
     try:
@@ -50,6 +49,18 @@ def open_index(source: Path) -> "MaskIndex":
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return MaskIndex(folder / "masks")
+
+
+def _whole_index(folder: Path, key: dict[str, Any]) -> "MaskIndex | None":
+    """The index in a folder; None if there is none, if it is damaged or of another source."""
+    try:
+        if read_json(folder / "tracks.json")["source"] != key:
+            return None
+        index = MaskIndex(folder)  # np.load runs no code from a file
+        whole = int(index._offsets[-1]) == (folder / "counts.bin").stat().st_size
+        return index if whole else None
+    except (FileError, OSError, ValueError, TypeError, LookupError):
+        return None
 
 
 def index_folders(data: Path) -> list[Path]:

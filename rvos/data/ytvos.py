@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from rvos import InputError
 from rvos.data.frames import FrameError, image_size
@@ -30,7 +29,7 @@ from rvos.data.split import (
     check_labelled,
     parse_meta,
 )
-from rvos.masks import IMAGE_ERRORS, FileError, Mask, Track, encode
+from rvos.masks import IMAGE_ERRORS, FileError, Mask, Track, encode, sound_image
 
 
 def read_split(root: Path | str, split: str, bad: list[Problem] | None = None) -> Split:
@@ -127,7 +126,7 @@ class PaletteAnnotations(Truth):
 def _object_numbers(path: Path) -> NDArray[np.uint8]:
     """(H, W) uint8 object numbers of an annotation PNG."""
     try:
-        with Image.open(path) as image:
+        with sound_image(path) as image:
             if image.mode not in ("P", "L"):
                 raise FileError(f"{path}: expected a palette or grey PNG, got mode {image.mode}")
             return np.array(image)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rvos import InputError
-from rvos.masks import file_sha256
+from rvos.masks import damaged_part, file_sha256
 
 DOWNLOAD = (
     "https://github.com/facebookresearch/sam2#download-checkpoints (.pt) or "
@@ -193,6 +193,8 @@ def version_of(state: Mapping[str, Tensor]) -> str:
 
 def read_meta_file(path: Path) -> dict[str, Tensor]:
     """The state dict in one of Meta's .pt files. Raises InputError when it is not one."""
+    if damaged := damaged_part(path):
+        raise InputError(f"masklets.weights: {path}: damaged: wrong checksum of {damaged}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not its own

@@ -7,6 +7,7 @@ import logging
 import os
 import struct
 import tempfile
+import zipfile
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
@@ -22,10 +23,14 @@ from PIL import Image
 
 from rvos.masks.rle import MISSING_FRAME, encode
 
-# What Pillow raises for damaged images.
+# What Pillow raises for damaged images, and zipfile for damaged archives.
 IMAGE_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,
+)
+ZIP_ERRORS = (
+    *(zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error),
+    *(NotImplementedError, RuntimeError),
 )
 _told_of_alpha: set[Path] = set()  # trees of images: one warning each
 log = logging.getLogger(__name__)
@@ -39,6 +44,20 @@ def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def damaged_part(path: Path) -> str | None:
+    """The first part of a zip file (PyTorch's checkpoints are such) whose checksum is wrong.
+
+    None if all are right, and for a file that is no zip: who reads it says what is wrong with it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except (zipfile.BadZipFile, OSError):
+        return None
+    except ZIP_ERRORS as error:
+        return str(error)
 
 
 def read_json(path: Path) -> Any:
@@ -191,7 +210,7 @@ def read_pixels(path: Path) -> NDArray[np.bool_]:
     (tools/eval_mevis.py reads with OpenCV as grey). Transparency does not count.
     """
     try:
-        with Image.open(path) as image:
+        with sound_image(path) as image:
             pixels = np.asarray(image.convert("L") if image.mode == "P" else image)
             has_alpha = image.mode in ("LA", "RGBA")
     except IMAGE_ERRORS as error:
@@ -202,6 +221,13 @@ def read_pixels(path: Path) -> NDArray[np.bool_]:
             _told_of_alpha.add(tree)
             log.warning("%s: the mask seems to be in the alpha channel, which is ignored", path)
     return np.asarray(pixels.any(-1) if pixels.ndim == 3 else pixels != 0)
+
+
+def sound_image(path: Path) -> Image.Image:
+    """An image whose checksums, which decoding ignores, are right. Raises IMAGE_ERRORS."""
+    with Image.open(path) as image:
+        image.verify()
+    return Image.open(path)
 
 
 def _read_png(path: Path) -> Any:

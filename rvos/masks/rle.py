@@ -143,16 +143,22 @@ def canonical_track(track: Sequence[Any], size: Sequence[int] | None = None) -> 
     return result
 
 
+def size_of(mask: Any) -> tuple[int, int] | None:
+    """(height, width) of a mask in pixels; None where it has none, or none that makes sense."""
+    size = mask.get("size") if isinstance(mask, dict) else None
+    if not isinstance(size, list | tuple) or len(size) != 2:
+        return None
+    if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
+        return None
+    return size[0], size[1]
+
+
 def _check_form(rle: Any, size: Sequence[int] | None) -> None:
     if not isinstance(rle, dict) or "size" not in rle or "counts" not in rle:
         text = "the frame's file is missing" if rle == MISSING_FRAME else f"got {_short(rle)}"
         raise MaskError(f'expected {{"size": [h, w], "counts": str}} or null, {text}')
     found = rle["size"]
-    if (
-        not isinstance(found, list | tuple)
-        or len(found) != 2
-        or not all(isinstance(n, int) and n > 0 for n in found)
-    ):
+    if size_of(rle) is None:
         raise MaskError(f"size: expected [height, width] of positive integers, got {_short(found)}")
     if size is not None and list(found) != list(size):
         raise MaskError(

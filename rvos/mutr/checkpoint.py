@@ -6,7 +6,6 @@ a file is.
 """
 
 import argparse
-import pickle
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rvos import InputError, list_problems
+from rvos.masks import damaged_part
 from rvos.mutr.backbones import NAMES as BACKBONES
 from rvos.mutr.backbones import build_backbone
 from rvos.mutr.model import MUTR
@@ -171,9 +171,11 @@ def read_state(path: str | Path) -> State:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
+    if damaged := damaged_part(path):
+        raise InputError(f"{path}: damaged: the checksum of {damaged} is wrong; fetch it again")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch raises many kinds for a file that is not its own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{path}: not a readable checkpoint of {path.stat().st_size} bytes (truncated, or it"

@@ -1,10 +1,9 @@
 """The name of a rule, or the settings of one -> the rule."""
 
-from dataclasses import fields
-from importlib import import_module
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-from rvos import InputError, preset
+from rvos import InputError, named, preset
 from rvos.refine.candidates import Rule
 
 
@@ -17,8 +16,9 @@ def make_rule(name: str, **settings: Any) -> Rule:
     InputError for a name or a key that is not there, SettingsError for values out of range.
     """
     given = settings if "_target_" in settings else preset("refine", name) | settings
-    module, _, cls = str(given["_target_"]).rpartition(".")
-    rule = getattr(import_module(module), cls)
+    rule = named("refine._target_", given["_target_"])
+    if not is_dataclass(rule):
+        raise InputError(f"refine._target_: expected a dataclass, got {given['_target_']}")
     known = {field.name for field in fields(rule)}
     arguments = {
         key: value for key, value in given.items() if key not in {"_target_", "name"} - known
@@ -27,4 +27,5 @@ def make_rule(name: str, **settings: Any) -> Rule:
         arguments.pop(key, None)
     if unknown := sorted(arguments.keys() - known):
         raise InputError(f"refine={name}: no such key: {', '.join(unknown)}")
-    return rule(**arguments)
+    make: Any = rule
+    return make(**arguments)

@@ -12,7 +12,6 @@ import argparse
 import struct
 import sys
 import zipfile
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from rvos import InputError, list_problems
 from rvos.data.frames import Size, image_size
 from rvos.data.mevis import read_split
 from rvos.data.split import Split, Video, check_track
-from rvos.masks import FileError, Track, TrackFiles, decode
+from rvos.masks import ZIP_ERRORS, FileError, Track, TrackFiles, decode, size_of
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ENCRYPTED = 0x41  # flags of a file in a zip: encryption, strong encryption
@@ -112,8 +111,8 @@ def frame_size(split: Split, video: Video) -> Size | None:
 
 
 def _size_of_masks(tracks: dict[str, Track]) -> Size | None:
-    masks = (m for t in tracks.values() if isinstance(t, list) for m in t if isinstance(m, dict))
-    return next((tuple(m["size"]) for m in masks if isinstance(m.get("size"), list)), None)
+    masks = (mask for track in tracks.values() if isinstance(track, list) for mask in track)
+    return next((size for mask in masks if (size := size_of(mask)) is not None), None)
 
 
 def _images(track: Track, size: Size) -> list[bytes]:
@@ -144,8 +143,8 @@ def check(path: Path | str, split: Split) -> int:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (zipfile.BadZipFile, IsADirectoryError):
-        raise InputError(f"{path}: not a zip file") from None
+    except ZIP_ERRORS as error:
+        raise InputError(f"{path}: not a zip file: {error}") from None
     with archive:
         files = [info for info in archive.infolist() if not info.is_dir()]
         names = [info.filename.removeprefix("./") for info in files]  # of `zip -r x.zip ./*`
@@ -255,8 +254,8 @@ def _image_problems(
                 continue
             try:
                 data = archive.read(info)
-            except (zipfile.BadZipFile, zlib.error, EOFError):
-                problems.append(f"{name}: damaged (wrong checksum)")
+            except ZIP_ERRORS:
+                problems.append(f"{name}: damaged")
                 continue
             problem, found = _image_problem(data)
             if problem:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from rich.progress import track as progress
 
 from rvos import InputError, list_problems, one_of, optional, require, whole
+from rvos.data.frames import Size
 from rvos.data.split import Split, Truth, Video, merge_tracks
 from rvos.masks import (
     FileError,
@@ -22,6 +23,7 @@ from rvos.masks import (
     TrackFiles,
     canonical,
     canonical_track,
+    size_of,
 )
 
 log = logging.getLogger(__name__)
@@ -90,10 +92,10 @@ class Inputs:
         truths = None if self.annotations is None else _merged(video, by_annotation)
         return VideoInputs(video, truths, coarse, masklets, nouns)
 
-    def _annotations_of(self, video: Video) -> tuple[dict[str, Track], Any]:
+    def _annotations_of(self, video: Video) -> tuple[dict[str, Track], Size | None]:
         """The video's ground-truth tracks, and the size of their masks if there are any."""
         by_annotation: dict[str, Track] = {}
-        size: Any = None
+        size: Size | None = None
         if self.annotations is None:
             return by_annotation, size
         for expression in video.expressions:
@@ -127,7 +129,7 @@ class Inputs:
         return value
 
     def _coarse_track(
-        self, raw: dict[str, Any], video: Video, expression_id: str, size: Any
+        self, raw: dict[str, Any], video: Video, expression_id: str, size: Size | None
     ) -> Track:
         where = f"{self.coarse.source(video.name)}: video {video.name}, expression {expression_id}"
         num_frames = len(video.frames)
@@ -153,7 +155,9 @@ class Inputs:
             self._problem("Nouns missing", f"video {video.name}, expression {expression_id}")
             return ""
 
-    def _masklets(self, raw: dict[str, Any], video: Video, noun: str, size: Any) -> list[Track]:
+    def _masklets(
+        self, raw: dict[str, Any], video: Video, noun: str, size: Size | None
+    ) -> list[Track]:
         if self.masklets is None or video.name not in self.masklets:
             return []
         where = f"{self.masklets.source(video.name)}: video {video.name}, noun {noun}"
@@ -170,7 +174,7 @@ class Inputs:
             for i, instance in enumerate(instances)
         ]
 
-    def _track(self, raw: Any, video: Video, size: Any, where: str) -> Track:
+    def _track(self, raw: Any, video: Video, size: Size | None, where: str) -> Track:
         """A checked track of the video's length; all masks of one (height, width)."""
         frames = video.frames
         if not isinstance(raw, list) or len(raw) != len(frames):
@@ -219,14 +223,11 @@ def _merged(video: Video, by_annotation: dict[str, Track]) -> dict[str, Track]:
     return {e.expression_id: merged[e.annotation_ids] for e in video.expressions}
 
 
-def _size_of(tracks: Iterable[Any]) -> list[int] | None:
-    """The [h, w] of the first mask that has one."""
-    for track in tracks:
-        for mask in track if isinstance(track, list) else []:
-            if isinstance(mask, dict) and isinstance(mask.get("size"), list):
-                return mask["size"]
-    return None
+def _size_of(tracks: Iterable[Any]) -> Size | None:
+    """(height, width) of the first mask that has one."""
+    masks = (mask for track in tracks if isinstance(track, list) for mask in track)
+    return next((size for mask in masks if (size := size_of(mask)) is not None), None)
 
 
-def _of_size(mask: Any, size: Any) -> bool:
-    return mask is None or (isinstance(mask, dict) and mask.get("size") == size)
+def _of_size(mask: Any, size: Size | None) -> bool:
+    return mask is None or size_of(mask) == size

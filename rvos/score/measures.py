@@ -12,13 +12,12 @@ Conventions (henghuiding/MeViS, tools/eval_mevis.py and tools/metrics.py):
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos import InputError, all_checked, one_of, require
+from rvos import InputError, all_checked, named, one_of, require
 from rvos.masks import Mask, Track, area, iou
 from rvos.score.contour import Contour, contour_of, matches
 
@@ -195,17 +194,7 @@ def _make_metric(label: str, entry: Any) -> Metric:
         raise InputError(f"{key}: metrics.json has another number of that name")
     arguments = dict(entry) if isinstance(entry, Mapping) else {"_target_": entry}
     target = arguments.pop("_target_", None)
-    if not isinstance(target, str) or "." not in target:
-        raise InputError(
-            f"{key}: expected the dotted name of a function or class (_target_), got {target!r}"
-        )
-    module, _, name = target.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"{key}: cannot import {target}: {error}") from None
-    if not callable(found):
-        raise InputError(f"{key}: {target} is neither a function nor a class")
+    found = named(key, target)
     if not isinstance(found, type):
         return partial(found, **arguments) if arguments else found
     try:

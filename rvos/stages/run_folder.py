@@ -54,9 +54,12 @@ def has_no_effect(key: str, on: str) -> bool:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The content of a run's config.yaml; empty where there is none."""
+    """The content of a run's config.yaml; empty where there is none. Raises InputError."""
     path = folder / SETTINGS_FILE
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not the settings of a run: {error}") from None
     return content if isinstance(content, dict) else {}
 
 
