@@ -73,12 +73,20 @@ def read_json(path: Path) -> Any:
 
 def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
     """(key, value) of the top-level object of a .json or .json.gz file, one value in memory."""
+    twice: list[str] = []  # noted, since ijson's C code takes no exception from a dict
+
+    class StrictDict(dict[str, Any]):
+        def __setitem__(self, key: str, value: Any) -> None:
+            if key in self:
+                twice.append(key)
+            super().__setitem__(key, value)
+
     try:
         with open_json(path) as file:
             seen: set[str] = set()
-            for key, value in ijson.kvitems(file, "", use_float=True, map_type=_StrictDict):
-                if key in seen:
-                    raise _DuplicateKey(key)
+            for key, value in ijson.kvitems(file, "", use_float=True, map_type=StrictDict):
+                if key in seen or twice:
+                    raise _DuplicateKey([*twice, key][0])
                 seen.add(key)
                 yield key, value
     except (ijson.JSONError, _DuplicateKey, EOFError, zlib.error) as error:
@@ -238,13 +246,6 @@ def _read_png(path: Path) -> Any:
 class _DuplicateKey(ValueError):
     def __init__(self, key: str):
         super().__init__(f"key {key!r} occurs twice in one object")
-
-
-class _StrictDict(dict):
-    def __setitem__(self, key, value):
-        if key in self:
-            raise _DuplicateKey(key)
-        super().__setitem__(key, value)
 
 
 def _dict_without_duplicates(pairs):

@@ -183,6 +183,8 @@ def make_metrics(extra: Mapping[str, Any]) -> dict[str, Metric]:
     arguments, or of a class, which is built with them. Raises SettingsError for all entries that
     cannot be made.
     """
+    if not isinstance(extra, Mapping):
+        raise InputError(f"score.extra: expected {{label: metric}}, got {extra!r}")
     entries = {label: entry for label, entry in extra.items() if entry is not None}
     makes = [partial(_make_metric, str(label), entry) for label, entry in entries.items()]
     return dict(zip(map(str, entries), all_checked(*makes), strict=True))
