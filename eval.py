@@ -39,9 +39,8 @@ def main(cfg: DictConfig) -> float | None:
     if not devices.is_first:
         return None  # the other processes' work is done
 
-    inputs = Inputs(
-        split, truth, coarse, masklets.tracks, masklets.nouns, missing=cfg.score.missing
-    )
+    files = (coarse, masklets.tracks, masklets.nouns)
+    inputs = Inputs(split, truth, *files, missing=cfg.score.missing, protocol=todo.protocol)
     videos = inputs.read()
     claim_folder(folder, settings, **record)
     log.info("rvos %s: %d videos, seed %d -> %s", __version__, len(videos), cfg.seed, folder)

@@ -32,7 +32,7 @@ from rvos.refine import Candidates, Masklets, Vote, make_rule
 from rvos.report.submission import check, pack
 from rvos.report.tables import metrics, write_tables
 from rvos.score.ablation import labelled
-from rvos.score.evaluate import evaluate
+from rvos.score.evaluate import Results, evaluate
 from rvos.score.inputs import Inputs
 from rvos.stages.store import given_nouns
 
@@ -183,7 +183,9 @@ def score(root):
     )
     videos = inputs.read()
     rules = labelled(Vote(window=3, tau=0.5))
-    results = [r for video in evaluate(videos, rules, {}, root / "out", workers=1) for r in video]
+    results = Results()
+    for video in evaluate(videos, rules, {}, root / "out", workers=1):
+        results.add(video)
     content = metrics(results, split="valid_u", refine={"name": "vote"}, num_scored_as_empty=0)
     write_tables(root / "out", content, results)
     return content, videos

@@ -44,6 +44,7 @@ def write(root, format, *, labelled, annotated):
         "coarse=files",
         f"coarse.path={root / 'coarse.json'}",
         "refine=none",
+        "score.protocol=expressions",
         "report=none",
         "score.workers=1",
         f"output_dir={root / 'out'}",

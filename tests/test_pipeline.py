@@ -23,7 +23,11 @@ MODEL = ["model=mutr_tiny", "model.num_queries=1", "coarse=mutr_tiny", "coarse.s
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline") / "data"
     small_synthetic(
-        folder, num_videos={"valid_u": 3, "valid": 1}, hidden_truth=["valid"], num_frames=6
+        folder,
+        num_videos={"valid_u": 3, "valid": 1},
+        hidden_truth=["valid"],
+        num_frames=6,
+        no_target=0.2,
     )
     return folder
 
@@ -61,6 +65,32 @@ def test_all_stages(first_run):
     with zipfile.ZipFile(out / "submission.zip") as archive:
         assert len(archive.namelist()) == metrics["num_frames"]
     assert len(list((stores / "masklets").glob("*/*.json.gz"))) == 3
+
+
+def test_expressions_without_target_have_their_scores(data, first_run):
+    """N-acc counted from the refined masks; tables, page and compare show it."""
+    stores, out = first_run
+    metrics = read_json(out / "metrics.json")
+    meta = read_json(data / "valid_u" / "meta_expressions.json")["videos"]
+    silent = [
+        not any(read_json(out / "refined" / f"{video}.json.gz")[key])
+        for video, entry in meta.items()
+        for key, expression in entry["expressions"].items()
+        if not expression["anno_id"]
+    ]
+    assert 0 < len(silent) == metrics["slices"]["no_target"]["num_expressions"]
+    assert metrics["N-acc"] == pytest.approx(np.mean(silent))
+    final = (metrics["J&F"] + metrics["N-acc"] + metrics["T-acc"]) / 3
+    assert metrics["Final"]["all"] == pytest.approx(final)
+    page = (out / "report" / "index.html").read_text()
+    assert "N-acc" in page and "no target" in page and f"{100 * final:.2f}" in page
+    printed = subprocess.run(
+        [sys.executable, "-m", "rvos", "compare", out, out],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "Final (all)" in printed and "J&F, no target" in printed
 
 
 def test_another_window_runs_no_stage_again(data, first_run):

@@ -210,7 +210,11 @@ def test_metrics_and_rules_travel_to_the_workers_by_label(tmp_path, workers):
     ]
     rules = {COARSE: KeepCoarse(), REFINED: Vote(2, 0.4), "strict": Vote(2, 0.5)}
     metrics = make_metrics({"error": f"{__name__}.area_error"})
-    found = [r for v in evaluate(videos, rules, metrics, tmp_path, workers=workers) for r in v]
+    found = [
+        r
+        for v in evaluate(videos, rules, metrics, tmp_path, workers=workers)
+        for r in v.expressions
+    ]
     assert [(r.video, r.expression_id, r.expression) for r in found] == [
         ("a", "7", "the square"),
         ("b", "7", "the square"),

@@ -38,6 +38,7 @@ def verify(config: DictConfig) -> int:
         splits=[splits] if isinstance(splits, str) else list(splits),
         decode=config.decode,
         workers=config.workers,
+        meta=data.meta,
     )
     return 0 if show(reports, Console()) else 1
 

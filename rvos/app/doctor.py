@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from rich.console import Console
 
 from rvos import CONFIG_DIR, __version__
+from rvos.data.mevis import METAS
 from rvos.masks import find_json
 
 _SPLITS = ("train", "valid_u", "valid", "test")
@@ -170,12 +171,13 @@ def _data(folder: Path) -> Iterator[Finding]:
     found = False
     for root in sets:
         for split in sorted(p.name for p in root.iterdir() if p.is_dir()):
-            if find_json(root / split / "meta_expressions.json") is None:
+            if not any(find_json(root / split / meta) for meta in METAS):
                 continue
             found = True
             parts = ["expressions"]
             parts += ["ground truth"] * (find_json(root / split / "mask_dict.json") is not None)
-            parts += ["images"] * (root / split / "JPEGImages").is_dir()
+            images = root / split / "JPEGImages"
+            parts += ["images"] * (images.is_dir() or images.with_suffix(".tar").is_file())
             missing = "" if "images" in parts else "; no JPEGImages: only given masks can be used"
             yield Finding("ok", f"data {root.name}/{split}", ", ".join(parts) + missing)
     if not found:

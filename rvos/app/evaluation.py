@@ -27,10 +27,11 @@ from rvos.report.tables import (
     print_rules,
     write_tables,
 )
-from rvos.score.ablation import COARSE, Hashes, grid, labelled
-from rvos.score.evaluate import ExpressionResult, evaluate, num_workers
+from rvos.score.ablation import COARSE, grid, labelled
+from rvos.score.evaluate import Results, evaluate, num_workers
 from rvos.score.inputs import Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
+from rvos.score.protocols import Expressions, make_protocol
 from rvos.stages.devices import Devices
 from rvos.stages.store import Stores
 
@@ -78,6 +79,7 @@ class Evaluation:
     cells: Sequence[str]  # labels of the grid
     named: Sequence[str]  # labels of `ablation.rules`
     metrics: dict[str, Metric]
+    protocol: Expressions
     score: ScoreSettings
     coarse: Any
     masklets: Any
@@ -98,11 +100,12 @@ class Evaluation:
         settings = plain(cfg)
         score = settings["score"]
         ablation = settings["ablation"]
-        rule, cells, named, extra, checked, coarse, page = all_checked(
+        rule, cells, named, extra, protocol, checked, coarse, page = all_checked(
             lambda: make_rule(**settings["refine"]),
             lambda: grid(ablation["windows"], ablation["taus"]),
             lambda: named_rules(ablation["rules"], settings["refine"]),
             lambda: make_metrics(score["extra"]),
+            lambda: make_protocol(score["protocol"]),
             lambda: ScoreSettings(
                 **{key: score[key] for key in ("workers", "missing", "max_videos")}
             ),
@@ -112,7 +115,9 @@ class Evaluation:
         rules = labelled(rule, cells, named)
         idle = all(isinstance(rule, KeepCoarse) for rule in rules.values())
         masklets = NoMasklets() if idle else build(cfg.masklets)
-        return cls(rules, list(cells), list(named), extra, checked, coarse, masklets, page)
+        return cls(
+            rules, list(cells), list(named), extra, protocol, checked, coarse, masklets, page
+        )
 
     @property
     def uses_gpu(self) -> bool:
@@ -144,7 +149,7 @@ def named_rules(names: Any, refine: Mapping[str, Any]) -> dict[str, Rule]:
 
 def open_data(cfg: DictConfig) -> tuple[Split, Truth | None]:
     """The split, and its ground truth; None for a submission of a split that has none."""
-    split = open_split(cfg.data.format, cfg.data.root, cfg.data.split)
+    split = open_split(cfg.data.format, cfg.data.root, cfg.data.split, meta=cfg.data.meta)
     split = first_videos(split, cfg.score.max_videos)
     try:
         truth = open_truth(cfg.data.format, split)
@@ -167,16 +172,20 @@ def write_results(
     videos: Sequence[VideoInputs],
 ) -> float | None:
     """Refine and score all videos; tables, page, dashboard, submission. Returns J&F, if scored."""
-    results, hashes = [], Hashes()
-    workers = num_workers(todo.score.workers)
-    found = evaluate(videos, todo.rules, todo.metrics, folder, workers=workers)
+    results = Results(inputs.protocol)
+    found = evaluate(
+        videos,
+        todo.rules,
+        todo.metrics,
+        folder,
+        workers=num_workers(todo.score.workers),
+        protocol=inputs.protocol,
+    )
     for video in progress(found, "Refining and scoring", total=len(videos)):
-        for result in video:
-            hashes.update(result.fingerprint)
-            results.append(result)
+        results.add(video)
     score = None
     if inputs.annotations is not None:
-        score = _report(console, folder, cfg, todo, inputs, results, hashes)
+        score = _report(console, folder, cfg, todo, inputs, results)
     if cfg.submission:
         path = folder / "submission.zip"
         count = pack(folder / "refined", path, inputs.split)
@@ -191,11 +200,10 @@ def _report(
     cfg: DictConfig,
     todo: Evaluation,
     inputs: Inputs,
-    results: Sequence[ExpressionResult],
-    hashes: Hashes,
+    results: Results,
 ) -> float:
     """Tables as files and on the console, the page, the dashboard; returns J&F."""
-    rows = make_rows(results, todo.rules, hashes.hexdigests())
+    rows = make_rows(results, todo.rules)
     ablation = [rows[label] for label in (COARSE, *todo.cells)] if todo.cells else []
     named = [rows[label] for label in todo.named]
     content = metrics(

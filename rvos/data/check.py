@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from rich.progress import track as progress
 
+from rvos.data.archive import FilePath, TarPath
 from rvos.data.mask_index import index_folders, writable_index_folder
 from rvos.data.split import Problem, Split, Truth, Video
 from rvos.masks import IMAGE_ERRORS, read_json, write_json
@@ -109,8 +109,11 @@ def _kept(split: Split) -> dict[str, Frames]:
 
 
 def _key(split: Split, video: Video) -> str:
-    """Hash of the names, sizes and times of change of a video's frames."""
+    """Hash of the names, sizes and times of change of a video's frames, or of their archive."""
     paths = [split.frame_path(video.name, frame) for frame in video.frames]
+    if isinstance(paths[0], TarPath):
+        text = f"{paths[0].archive.stamp} {video.name} {video.frames}"
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
     entries = list(os.scandir(paths[0].parent)) if paths[0].parent.is_dir() else []
     stats = {entry.name: entry.stat() for entry in entries}
     digest = hashlib.sha256()
@@ -139,17 +142,17 @@ def _check_video(split: Split, video: Video, decode: bool) -> Frames:
     return {"size": size, "problems": problems}
 
 
-def _look_at(path: Path, decode: bool) -> tuple[int, int]:
+def _look_at(path: FilePath, decode: bool) -> tuple[int, int]:
     """(height, width) of a JPEG. Raises OSError if it is missing, no image, or cut off."""
     if not path.is_file():
         raise OSError("no such file")
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         with Image.open(file) as image:
             size = image.height, image.width
             if decode:
                 image.load()
                 return size
-            file.seek(max(os.path.getsize(path) - 64, 0))
+            file.seek(max(file.seek(0, os.SEEK_END) - 64, 0))
             if END_OF_IMAGE not in file.read():
                 image.load()  # raises if cut off; other bytes may follow a whole image
     return size

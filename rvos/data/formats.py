@@ -2,6 +2,7 @@
 
 import logging
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ FORMATS = {
     "mevis": "rvos.data.mevis",
     "ref_youtube_vos": "rvos.data.ytvos",
     "ref_davis": "rvos.data.ytvos",
+    "long_rvos": "rvos.data.long_rvos",
+    "revos": "rvos.data.revos",
 }
 
 log = logging.getLogger(__name__)
@@ -39,10 +42,19 @@ def reader(format: str) -> Any:
 
 
 def open_split(
-    format: str, root: Path | str, split: str, bad: list[Problem] | None = None
+    format: str,
+    root: Path | str,
+    split: str,
+    bad: list[Problem] | None = None,
+    meta: str | None = None,
 ) -> Split:
     """The split in `format`'s layout; see `mevis.read_split`."""
-    return reader(format).read_split(root, split, bad)
+    read_split = reader(format).read_split
+    if meta is None:  # a reader of one's own need not know it
+        return read_split(root, split, bad)
+    if "meta" not in signature(read_split).parameters:
+        raise InputError(f"data.meta: expected null, {format} has one file only; got {meta!r}")
+    return read_split(root, split, bad, meta=meta)
 
 
 def open_truth(format: str, split: Split) -> Truth:
@@ -59,7 +71,13 @@ def find_truth(format: str, split: Split) -> Truth | None:
 
 
 def open_checked(
-    format: str, root: Path | str, split: str, *, with_truth: bool, skip_bad: bool
+    format: str,
+    root: Path | str,
+    split: str,
+    *,
+    with_truth: bool,
+    skip_bad: bool,
+    meta: str | None = None,
 ) -> tuple[Split, Truth | None]:
     """A split whose frames and masks can all be used, and its ground truth if wanted.
 
@@ -67,7 +85,7 @@ def open_checked(
     warning. What was found about frames is kept on disk, so that only the first time is slow.
     """
     bad: list[Problem] | None = [] if skip_bad else None
-    opened = open_split(format, root, split, bad)
+    opened = open_split(format, root, split, bad, meta)
     truth = open_truth(format, opened) if with_truth else None
     problems = (bad or []) + find_problems(opened, truth)
     if not problems:

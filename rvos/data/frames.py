@@ -1,4 +1,4 @@
-"""Video -> frames: the one place that decodes and resizes pixels.
+"""Video -> frames: every source of frames, and the one place that resizes them.
 
 A video is a folder of JPEGs in the order of given frame names, or a file that PyAV reads. Frames
 are (H, W, 3) uint8 RGB arrays, streamed: memory does not grow with the length of the video.
@@ -11,31 +11,35 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from rvos import InputError, list_problems
-from rvos.masks import IMAGE_ERRORS, file_sha256
+from rvos.data.archive import FilePath
+from rvos.data.decoding import (
+    Frame,
+    FrameError,
+    Size,
+    bits_in_use,
+    decode_video,
+    image_size,
+    read_image,
+    video_contents,
+)
+from rvos.masks import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Frame = NDArray[np.uint8]  # (H, W, 3) RGB
-
-Size = tuple[int, int]  # height, width in pixels
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB of 0..1, as the backbones and SAM 2 were trained
 IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-class FrameError(InputError):
-    """A video or frame that is missing or cannot be decoded; the message names file and frame."""
 
 
 class Frames(Protocol):
@@ -67,19 +71,23 @@ def open_frames(path: Path | str, names: Sequence[str] | None = None) -> Frames:
 class FrameFolder:
     """`<folder>/<name>.jpg` for each of `names`, or all images of a folder.
 
-    Without names the images follow the numbers in their names. Pixels are those of Pillow's
-    decoder, as the official MUTR and MeViS loaders see them; like there an EXIF orientation is not
-    applied. Raises FrameError listing all files that are missing.
+    With names, a data set's folder: pixels are those of Pillow's decoder, as the official MUTR and
+    MeViS loaders see them, and like there an EXIF orientation is not applied. Without names, one's
+    own: images follow the numbers in their names, and an EXIF orientation is applied, as by
+    viewers. Images of 16 bits are scaled to 8 from the bits in use, one scale for the folder.
+    Raises FrameError listing all files that are missing.
     """
 
     fps: float | None = None
 
-    def __init__(self, folder: Path | str, names: Sequence[str] | None = None):
-        self.folder = Path(folder)
+    def __init__(self, folder: FilePath | str, names: Sequence[str] | None = None):
+        self.folder = Path(folder) if isinstance(folder, str) else folder
         self.source = str(self.folder)
         if not self.folder.is_dir():
             raise FrameError(f"{self.folder}: no such folder of frames")
+        self._files: Sequence[FilePath]
         if names is None:
+            assert isinstance(self.folder, Path), "the frames of an archive are known by name"
             self._files = _images(self.folder)
         else:
             self._files = [self.folder / f"{name}.jpg" for name in names]
@@ -88,18 +96,24 @@ class FrameFolder:
                 raise FrameError(list_problems(f"{self.folder}: missing frames", missing))
         if not self._files:
             raise FrameError(f"{self.folder}: no frames; expected {' or '.join(IMAGE_SUFFIXES)}")
-        self.names = tuple(file.stem for file in self._files) if names is None else tuple(names)
-        with _open_image(self._files[0]) as image:
-            self.size: Size = (image.height, image.width)
+        self.names = (
+            tuple(Path(file.name).stem for file in self._files) if names is None else tuple(names)
+        )
+        self._upright = names is None
+        self.size: Size = image_size(self._files[0], upright=self._upright)
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __iter__(self) -> Iterator[Frame]:
         for file in self._files:
-            frame = read_image(file)
+            frame = read_image(file, upright=self._upright, bits=lambda: self._bits)
             _check_size(frame, self.size, str(file))
             yield frame
+
+    @cached_property
+    def _bits(self) -> int:
+        return bits_in_use(self._files)
 
 
 def _images(folder: Path) -> list[Path]:
@@ -126,55 +140,34 @@ def _by_numbers(file: Path) -> tuple[list[tuple[int, int, str]], str]:
 
 
 class VideoFile:
-    """The first video stream of a file, decoded by PyAV; frame names are 00000, 00001, ...
+    """The video stream of a file, decoded by PyAV; frame names are 00000, 00001, ...
 
-    The display rotation that phones record is applied. Frames are counted by reading the packets,
-    not trusted from the header. Raises FrameError when the file is no video or breaks off.
+    Frames are turned and mirrored as the file says that they are shown. They are what decodes of
+    the file: a warning says what is missing. `fps` follows the time stamps where the announced
+    rate does not. Raises FrameError when no frame decodes.
     """
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self.source = str(self.path)
-        with _open_video(self.path) as container:
-            stream = container.streams.video[0]
-            self.fps = float(stream.average_rate) if stream.average_rate else None
-            num_frames = sum(
-                1 for packet in container.demux(stream) if packet.size and not packet.is_discard
-            )
-        self.names = tuple(f"{frame_idx:05d}" for frame_idx in range(num_frames))
-        self.size = next(self._decode(), np.zeros((0, 0, 3), np.uint8)).shape[:2]
-        if not num_frames or not all(self.size):
-            raise FrameError(f"{self.path}: no frame can be decoded")
+        self._contents = video_contents(self.path)
+        self.size, self.fps = self._contents.size, self._contents.fps
+        self.names = tuple(f"{frame_idx:05d}" for frame_idx in range(self._contents.num_frames))
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __iter__(self) -> Iterator[Frame]:
         count = 0
-        for frame in self._decode():
+        for frame in islice(decode_video(self.path, self._contents), len(self)):
             _check_size(frame, self.size, f"{self.path}, frame {count}")
-            if count == len(self):
-                break
             yield frame
             count += 1
         if count < len(self):
             raise FrameError(
-                f"{self.path}: frame {count} cannot be decoded; the file announces "
-                f"{len(self)} frames and may be cut off"
+                f"{self.path}: expected {len(self)} frames as when it was opened, got {count}; "
+                "has the file changed?"
             )
-
-    def _decode(self) -> Iterator[Frame]:
-        import av
-
-        with _open_video(self.path) as container:
-            container.streams.video[0].thread_type = "AUTO"
-            try:
-                for frame in container.decode(video=0):
-                    pixels = frame.to_ndarray(format="rgb24")
-                    quarter_turns = round(getattr(frame, "rotation", 0) / 90)
-                    yield np.ascontiguousarray(np.rot90(pixels, quarter_turns))
-            except av.error.FFmpegError as error:
-                raise FrameError(f"{self.path}: cannot be decoded: {error}") from None
 
 
 class FrameCache:
@@ -291,54 +284,6 @@ def normalise(frames: "Tensor") -> "Tensor":
     frames = frames.float() / 255
     mean, std = frames.new_tensor(IMAGENET_MEAN), frames.new_tensor(IMAGENET_STD)  # (3,)
     return (frames - mean[:, None, None]) / std[:, None, None]
-
-
-# ------------------------------------------------------------------------------------ decoding
-
-
-def read_image(file: Path, *, at_least: Size | None = None) -> Frame:
-    """(H, W, 3) uint8 RGB of an image file.
-
-    `at_least` (height, width): a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size where that is
-    still as large. Raises FrameError.
-    """
-    with _open_image(file) as image:
-        try:
-            if at_least is not None:
-                image.draft("RGB", at_least[::-1])
-            return np.array(image.convert("RGB"))  # (H, W, 3)
-        except IMAGE_ERRORS as error:
-            raise FrameError(f"{file}: cannot be decoded: {error}") from None
-
-
-def image_size(file: Path) -> Size:
-    """(height, width) in pixels of an image file, from its header. Raises FrameError."""
-    with _open_image(file) as image:
-        return image.height, image.width
-
-
-def _open_image(file: Path) -> Image.Image:
-    try:
-        return Image.open(file)
-    except IMAGE_ERRORS as error:
-        raise FrameError(f"{file}: cannot be read as an image: {error}") from None
-
-
-def _open_video(path: Path) -> Any:
-    try:
-        import av
-    except ImportError:
-        raise InputError(
-            f"{path}: reading a video file needs PyAV: pip install 'rvos[models]'"
-        ) from None
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
-        raise FrameError(f"{path}: cannot be opened as a video: {error}") from None
-    if not container.streams.video:
-        container.close()
-        raise FrameError(f"{path}: has no video stream")
-    return container
 
 
 def _check_size(frame: Frame, size: Size, where: str) -> None:

@@ -1,7 +1,8 @@
 """MeViS folder -> videos, expressions and ground-truth tracks.
 
-`<root>/<split>/meta_expressions.json`, `mask_dict.json` (splits with ground truth) and
-`JPEGImages/<video>/<frame>.jpg`; every .json may be .json.gz. Format: henghuiding/MeViS, README.
+`<root>/<split>/` has a file of expressions (METAS), `mask_dict.json` (splits with ground truth) and
+`JPEGImages/<video>/<frame>.jpg`, or `JPEGImages.tar` with these; every .json may be .json.gz.
+Format: henghuiding/MeViS, README.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,16 +20,30 @@ from rvos.data.split import (
     Video,
     as_ids,
     check_labelled,
+    find_meta,
     parse_meta,
 )
 from rvos.masks import Mask, find_json
 
+# Names of the file of expressions: v1's, then those that v2 was released with.
+METAS = (
+    "meta_expressions.json",
+    "meta_expressions_v2.json",
+    "meta_expressions_v2_release.json",
+    "meta_expressions_release.json",
+    "meta_expressions_text_release.json",
+)
 
-def read_split(root: Path | str, split: str, bad: list[Problem] | None = None) -> Split:
+
+def read_split(
+    root: Path | str, split: str, bad: list[Problem] | None = None, meta: str | None = None
+) -> Split:
     """Read the expressions and frame names of a split.
 
-    Raises InputError naming the file and listing everything that is wrong with it. With `bad`,
-    malformed videos and expressions are left out and appended there instead.
+    `meta` names the file of expressions; None takes the one of METAS that is there. Raises
+    InputError naming the file and listing everything that is wrong with it, or files of several
+    names that differ. With `bad`, malformed videos and expressions are left out and appended there
+    instead.
     """
     folder = Path(root) / split
     if not folder.is_dir():
@@ -36,11 +51,12 @@ def read_split(root: Path | str, split: str, bad: list[Problem] | None = None) -
             f"{folder}: no such folder; expected data.root/data.split with "
             "meta_expressions.json in it"
         )
-    return parse_meta(folder, folder / "meta_expressions.json", split, "anno_id", _mevis_ids, bad)
+    path = find_meta(folder, METAS, meta)
+    return parse_meta(folder, path, split, "anno_id", _mevis_ids, bad)
 
 
 def _mevis_ids(video: str, entry: dict[str, Any]) -> Ids:
-    return as_ids(entry, "anno_id"), as_ids(entry, "obj_id")
+    return Ids(as_ids(entry, "anno_id"), as_ids(entry, "obj_id"))
 
 
 def read_truth(split: Split) -> "Annotations":

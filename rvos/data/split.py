@@ -6,14 +6,17 @@ with its sentences is a split too (`own_split`).
 
 import hashlib
 import json
+import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rvos import InputError, list_problems
+from rvos.data.archive import FilePath, find_frames
 from rvos.data.frames import FrameFolder, Frames, fingerprint, open_frames
 from rvos.masks import (
     FileError,
@@ -24,11 +27,18 @@ from rvos.masks import (
     canonical_track,
     file_sha256,
     find_json,
+    open_json,
     read_json,
     union,
 )
 
-Ids = tuple[tuple[str, ...], tuple[str, ...]]  # annotation ids, object ids
+
+class Ids(NamedTuple):
+    """What an expression's entry says of its objects; see `Expression`."""
+
+    annotation_ids: tuple[str, ...]
+    object_ids: tuple[str, ...]
+    type: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Expression:
     text: str
     annotation_ids: tuple[str, ...]  # keys of mask_dict; empty where there is no target or no truth
     object_ids: tuple[str, ...] = ()  # the dataset's numbers of the objects within the video
+    type: str = ""  # the dataset's kind of expression, where it has kinds
     labelled: bool = True  # False where the dataset does not say which objects are meant
 
 
@@ -61,13 +72,18 @@ class Split:
     videos: tuple[Video, ...]
     meta_sha256: str
 
-    def frame_path(self, video: str, frame: str) -> Path:
-        """The image file of one frame."""
-        return self.folder / "JPEGImages" / video / f"{frame}.jpg"
+    @cached_property
+    def images(self) -> FilePath:
+        """Where the frames lie, see `find_frames`."""
+        return find_frames(self.folder)
+
+    def frame_path(self, video: str, frame: str) -> FilePath:
+        """The image file of one frame, which may lie in an archive."""
+        return self.images / video / f"{frame}.jpg"
 
     def open_frames(self, video: Video) -> Frames:
         """The video's frames, in its order. Raises FrameError listing all that are missing."""
-        return FrameFolder(self.folder / "JPEGImages" / video.name, video.frames)
+        return FrameFolder(self.images / video.name, video.frames)
 
 
 @dataclass(frozen=True)
@@ -166,22 +182,53 @@ class Problem:
         return f"{where}: {self.text}"
 
 
+def find_meta(folder: Path, names: Sequence[str], chosen: str | None) -> Path:
+    """The file of expressions in a folder: `chosen` (the setting data.meta), or one of `names`.
+
+    Each may be .gz. Several are fine if their content is the same. Raises InputError.
+    """
+    if chosen is not None:
+        if not isinstance(chosen, str) or not is_name(chosen):
+            raise InputError(f"data.meta: expected the name of a file, or null; got {chosen!r}")
+        if (path := find_json(folder / chosen)) is None:
+            raise InputError(f"data.meta: {folder / chosen}: no such file (nor .gz)")
+        return path
+    candidates = [folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
+    there = [path for path in candidates if path.is_file()]
+    if not there:
+        others = f", or one of {', '.join(names[1:])}" if names[1:] else ""
+        raise InputError(f"{folder / names[0]}: no such file (nor .json.gz{others})")
+    if len(there) > 1 and len({_unpacked(path) for path in there}) > 1:
+        found = ", ".join(path.name for path in there)
+        raise InputError(
+            f"{folder}: files of expressions that differ: {found}; "
+            f"choose one by its name, e.g. data.meta={there[0].name}"
+        )
+    return there[0]
+
+
+def _unpacked(path: Path) -> str:
+    """Hex SHA-256 of a .json[.gz] file's content."""
+    try:
+        with open_json(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+
+
 def parse_meta(
     folder: Path,
-    meta: Path,
+    path: Path,
     split: str,
     key: str,
     ids_of: Callable[[str, dict[str, Any]], Ids],
     bad: list[Problem] | None,
 ) -> Split:
-    """A split from its meta_expressions.json[.gz].
+    """A split from its file of expressions.
 
-    `ids_of` (video, expression entry) gives annotation ids and object ids, or raises ValueError
-    with what is wrong with them; `key` is where the entry has them. Raises as `read_split`.
+    `ids_of` (video, expression entry) gives an entry's ids and type, or raises ValueError with what
+    is wrong with them; `key` is where the entry has them. Raises as `read_split`.
     """
-    path = find_json(meta)
-    if path is None:
-        raise InputError(f"{meta}: no such file (nor .json.gz)")
     try:
         content = read_json(path)
     except FileError as error:
@@ -198,10 +245,12 @@ def parse_meta(
         bad.extend(found)
     if not any(video.expressions for video in videos):
         raise InputError(f"{path}: the split is empty; expected at least one expression")
-    return Split(folder, split, videos, file_sha256(path))
+    opened = Split(folder, split, videos, file_sha256(path))
+    _ = opened.images  # an archive that is damaged is named now, not amid the work
+    return opened
 
 
-_NO_NAME = "expected a name that can be a file's: not empty, no / or \\, not .., no control codes"
+_NO_NAME = "expected a name that can be a file's: not empty, not .., without / or \\"
 
 
 def is_name(text: str) -> bool:
@@ -221,7 +270,7 @@ def _video(
     def wrong(text: str, expression_id: str | None = None) -> None:
         problems.append(Problem(name, expression_id, text))
 
-    if not is_name(name):
+    if not all(map(is_name, name.split("/"))):  # ReVOS has videos in folders
         wrong(_NO_NAME)
         return None
     if not isinstance(entry, dict) or not {"expressions", "frames"} <= entry.keys():

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from rvos import InputError, all_checked, flag, list_of, one_of, require, whole, words
 from rvos.data.check import find_problems
-from rvos.data.formats import find_truth, open_split, open_truth
+from rvos.data.formats import find_truth, open_split, open_truth, reader
 from rvos.data.mevis import Annotations
 from rvos.data.split import Problem, Split, Truth
 
@@ -50,6 +50,7 @@ def verify(
     splits: Sequence[str],
     decode: bool,
     workers: int,
+    meta: str | None = None,
 ) -> list[Report]:
     """Reports of those of `splits` that exist. Raises InputError if none does.
 
@@ -66,21 +67,29 @@ def verify(
             workers=whole(1),
         ),
     )
-    present = [split for split in splits if (Path(root) / split).is_dir()]
+    has_split = getattr(reader(format), "has_split", lambda root, split: (root / split).is_dir())
+    present = [split for split in splits if has_split(Path(root), split)]
     if not present:
         raise InputError(f"{root}: expected folders named {', '.join(splits)}, found none of them")
     return [
-        _report(Path(root), split, format, release, decode=decode, workers=workers)
+        _report(Path(root), split, format, release, meta, decode=decode, workers=workers)
         for split in present
     ]
 
 
 def _report(
-    root: Path, name: str, format: str, release: str, *, decode: bool, workers: int
+    root: Path,
+    name: str,
+    format: str,
+    release: str,
+    meta: str | None,
+    *,
+    decode: bool,
+    workers: int,
 ) -> Report:
     malformed: list[Problem] = []
     try:
-        split = open_split(format, root, name, malformed)
+        split = open_split(format, root, name, malformed, meta)
         truth = _truth(format, split)
     except InputError as error:
         return Report(name, 0, 0, None, None, 0, None, (str(error),), ())

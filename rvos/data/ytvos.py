@@ -27,25 +27,31 @@ from rvos.data.split import (
     Video,
     as_ids,
     check_labelled,
+    find_meta,
     parse_meta,
 )
 from rvos.masks import IMAGE_ERRORS, FileError, Mask, Track, encode, sound_image
 
+VOID = 255  # the label of pixels that DAVIS does not score
 
-def read_split(root: Path | str, split: str, bad: list[Problem] | None = None) -> Split:
+
+def read_split(
+    root: Path | str, split: str, bad: list[Problem] | None = None, meta: str | None = None
+) -> Split:
     """Read a split; annotation ids are `<video>/<object number>`. Raises as `mevis.read_split`."""
     folder = Path(root) / split
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected data.root/data.split with JPEGImages")
-    meta = Path(root) / "meta_expressions" / split / "meta_expressions.json"
-    return parse_meta(folder, meta, split, "obj_id", _ids, bad)
+    names = ("meta_expressions.json",)
+    path = find_meta(Path(root) / "meta_expressions" / split, names, meta)
+    return parse_meta(folder, path, split, "obj_id", _ids, bad)
 
 
 def _ids(video: str, entry: dict[str, Any]) -> Ids:
     objects = as_ids(entry, "obj_id")
     if wrong := [number for number in objects if not number.isdecimal()]:
         raise ValueError(f'"obj_id": expected the number of an object, got {wrong[0]!r}')
-    return tuple(f"{video}/{number}" for number in objects), objects
+    return Ids(tuple(f"{video}/{number}" for number in objects), objects)
 
 
 def read_truth(split: Split) -> "PaletteAnnotations":
@@ -81,6 +87,20 @@ class PaletteAnnotations(Truth):
         numbers = _object_numbers(self.frame_path(video, self._frames[video][frame_idx]))
         mask = numbers == int(number)
         return encode(mask) if mask.any() else None
+
+    def objects(self, video: Video) -> tuple[list[Track], Track]:
+        """The tracks of objects 1, 2, ..., and that of the pixels that do not count (label 255).
+
+        Objects are those up to the largest label of the first frame, as in DAVIS' evaluation
+        (davis2017-evaluation, davis2017/davis.py). Raises FileError.
+        """
+        pictures = [_object_numbers(self.frame_path(video.name, frame)) for frame in video.frames]
+        first = pictures[0][pictures[0] != VOID]
+        tracks = [
+            [encode(p == number) if (p == number).any() else None for p in pictures]
+            for number in (*range(1, int(first.max(initial=0)) + 1), VOID)
+        ]
+        return tracks[:-1], tracks[-1]
 
     def unscorable(self) -> str:
         """Public splits without masks have annotations of some frames, as a start for tracking."""

@@ -163,22 +163,17 @@ class TrackFiles:
 
     `path` is one JSON file `{video: value}` (.json or .json.gz, read as a stream), a folder with
     one `<video>.json[.gz]` each, or (coarse only) a PNG tree `<video>/<expression_id>/<frame>.png`
-    (`read_pixels` says what is foreground). Folders are read video by video when asked.
+    (`read_pixels` says what is foreground). Instead of a track there may be `{"prediction_masks":
+    track}`, as in Sa2VA's results.json. Folders are read video by video when asked.
     Raises FileError naming the file; the masks themselves are not checked here.
     """
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self._in_memory: dict[str, Any] | None = None
-        self._files: dict[str, Path] = {}
         if self.path.is_dir():
-            names = sorted(p for p in self.path.iterdir() if not p.name.startswith("."))
-            for p in names:
-                if p.is_dir():
-                    self._files[p.name] = p
-                elif p.name.endswith((".json", ".json.gz")) and p.name != "provenance.json":
-                    self._files[p.name.removesuffix(".gz").removesuffix(".json")] = p
-            if not self._files:
+            names = [p for p in self.path.iterdir() if not p.name.startswith(".")]
+            if not any(p.is_dir() or _is_video(p) for p in names):
                 raise FileError(
                     f"{self.path}: expected <video>.json[.gz] files or <video> folders "
                     "of PNG masks, found none"
@@ -189,26 +184,55 @@ class TrackFiles:
             raise FileError(f"{self.path}: no such file or folder")
 
     def videos(self) -> list[str]:
-        return list(self._files if self._in_memory is None else self._in_memory)
+        """The names of all videos."""
+        if self._in_memory is not None:
+            return list(self._in_memory)
+        files = [p.relative_to(self.path) for p in self.path.rglob("*.json*") if _is_video(p)]
+        names = {str(p).removesuffix(".gz").removesuffix(".json") for p in files}
+        folders = {p.name for p in self.path.iterdir() if p.is_dir()} - {p.parts[0] for p in files}
+        return sorted(name for name in names | folders if not name.startswith("."))
 
     def __contains__(self, video: str) -> bool:
-        return video in (self._files if self._in_memory is None else self._in_memory)
+        if self._in_memory is not None:
+            return video in self._in_memory
+        return self._file(video) is not None
 
     def source(self, video: str) -> str:
         """What to name in an error about this video."""
-        return str(self._files.get(video, self.path))
+        return str(self._file(video) or self.path)
+
+    def _file(self, video: str) -> Path | None:
+        """The file or folder of one video, whose name may have folders in it."""
+        if self._in_memory is not None:
+            return None
+        path = self.path / video
+        return find_json(path.with_name(f"{path.name}.json")) or (path if path.is_dir() else None)
 
     def read(self, video: str, frames: Sequence[str] | None = None) -> Any:
         """The value of one video; `frames` are the frame names, needed for a PNG tree."""
         if self._in_memory is not None:
-            return self._in_memory[video]
-        path = self._files[video]
+            return _tracks_of(self._in_memory[video])
+        path = self._file(video)
+        if path is None:
+            raise FileError(f"{self.path}: video {video} is not there")
         if path.is_file():
-            return read_json(path)
+            return _tracks_of(read_json(path))
         if frames is None:
             raise ValueError("a PNG tree is read with the frame names of the video")
         folders = sorted(p for p in path.iterdir() if p.is_dir())
         return {p.name: [_read_png(p / f"{frame}.png") for frame in frames] for p in folders}
+
+
+def _is_video(path: Path) -> bool:
+    return path.name.endswith((".json", ".json.gz")) and path.name != "provenance.json"
+
+
+def _tracks_of(value: Any) -> Any:
+    """A video's value, without what the Sa2VA family wraps its tracks in ("prediction_masks")."""
+    if not isinstance(value, dict):
+        return value
+    key = "prediction_masks"
+    return {k: v[key] if isinstance(v, dict) and key in v else v for k, v in value.items()}
 
 
 def read_pixels(path: Path) -> NDArray[np.bool_]:

@@ -198,6 +198,14 @@ def union(masks: Iterable[Mask]) -> Mask:
     return {"size": [int(n) for n in merged["size"]], "counts": merged["counts"].decode("ascii")}
 
 
+def minus(mask: Mask, other: Mask) -> Mask:
+    """Pixels of `mask` that are not in `other`, which has the same size; None if there are none."""
+    if mask is None or other is None or not coco.area(coco.merge([mask, other], intersect=True)):
+        return mask
+    left = decode(mask) & ~decode(other).astype(bool)  # (H, W)
+    return encode(left) if left.any() else None
+
+
 def overlap_fractions(masklets: Sequence[Mask], coarse: Mask) -> NDArray[np.float64]:
     """f_i = |v_i and u| / |v_i| in double precision, (O,); 0 where an instance is absent."""
     fractions = np.zeros(len(masklets))

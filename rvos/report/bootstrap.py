@@ -31,25 +31,48 @@ class Interval:
 class Bootstrap:
     """Resamples of a split's videos, the same for everything that is compared.
 
-    `videos` names each expression's video, in the order of the values given to `interval`.
+    `videos` names the video of each value given to `interval`, `groups` its group: the mean is that
+    over groups of their means. Without groups it is the mean over all.
     """
 
-    def __init__(self, videos: Sequence[str], *, resamples: int, confidence: float, seed: int):
+    def __init__(
+        self,
+        videos: Sequence[str],
+        groups: Sequence[str] | None = None,
+        *,
+        resamples: int,
+        confidence: float,
+        seed: int,
+    ):
         settings = SimpleNamespace(resamples=resamples, confidence=confidence)
         require(settings, "", resamples=whole(1), confidence=real(above=0, below=1))
-        names, self._video_idx = np.unique(list(videos), return_inverse=True)  # (E,)
+        names, video_idx = np.unique(list(videos), return_inverse=True)  # (E,)
         self.num_videos = len(names)
         rng = np.random.default_rng(seed)
         even = np.full(self.num_videos, 1 / self.num_videos)
         draws = rng.multinomial(self.num_videos, even, size=resamples)  # (R, V) times drawn
         self._draws = draws.astype(np.float64)
-        self._sizes = self._draws @ np.bincount(self._video_idx)  # (R,) expressions drawn
+        _, group_idx = np.unique(list(groups or [""] * len(videos)), return_inverse=True)
+        self._groups = []  # positions of a group's values, their videos, (R,) values drawn
+        for group in range(group_idx.max() + 1):
+            members = np.flatnonzero(group_idx == group)
+            counts = np.bincount(video_idx[members], minlength=self.num_videos)  # (V,)
+            self._groups.append((members, video_idx[members], self._draws @ counts))
         tail = (1 - confidence) / 2
         self._quantiles = (tail, 1 - tail)
 
     def interval(self, values: ArrayLike) -> Interval:
-        """Mean over expressions of `values` (E,), and its interval."""
+        """The mean of `values` (E,), and its interval."""
         array = np.asarray(values, np.float64)
-        sums = np.bincount(self._video_idx, weights=array, minlength=self.num_videos)  # (V,)
-        low, high = np.quantile(self._draws @ sums / self._sizes, self._quantiles)
-        return Interval(float(array.mean()), float(low), float(high))
+        means, resampled = [], []
+        for members, video_idx, sizes in self._groups:
+            of_group = array[members]
+            sums = np.bincount(video_idx, weights=of_group, minlength=self.num_videos)  # (V,)
+            drawn = self._draws @ sums  # (R,)
+            resampled.append(
+                np.divide(drawn, sizes, out=np.full_like(drawn, np.nan), where=sizes > 0)
+            )
+            means.append(of_group.mean())
+        # A group of few videos may be missing in a resample, which is then the mean of the others.
+        low, high = np.quantile(np.nanmean(resampled, axis=0), self._quantiles)
+        return Interval(float(np.mean(means)), float(low), float(high))

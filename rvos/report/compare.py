@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from rvos import InputError, preset
-from rvos.report.bootstrap import Bootstrap, Interval
+from rvos.report.bootstrap import Interval
 from rvos.report.run import SCORES, Run, changes
+from rvos.report.scores import answers_of
 from rvos.stages.run_folder import has_no_effect
 from rvos.stages.store import differences
 
@@ -39,6 +40,12 @@ class Comparison:
         order = [i for i in changes(before, after) if before[i] != after[i]]
         return [(self.b.expressions[i], before[i], after[i]) for i in order[:count]]
 
+    def others(self) -> list[tuple[str, float, float]]:
+        """(name, in A, in B) of N-acc, T-acc, Final, and J&F of slices, if both have them."""
+        before, after = (dict(answers_of(run.metrics)) for run in (self.a, self.b))
+        both = [(name, before[name], after.get(name)) for name in before]
+        return [(name, x, y) for name, x, y in both if y is not None]
+
     def settings(self) -> list[tuple[str, Any, Any]]:
         """(key, value in A, value in B) of the settings that differ."""
         rows = differences(self.a.config, self.b.config)
@@ -57,14 +64,12 @@ def compare(
     """Compare two run folders. Raises InputError if they did not score the same expressions."""
     a = Run.read(folder_a)
     b = Run.read(folder_b).in_order_of(a)
-    bootstrap = Bootstrap(
-        [video for video, _ in a.identities], resamples=resamples, confidence=confidence, seed=seed
-    )
+    bootstrap = a.bootstrap(resamples=resamples, confidence=confidence, seed=seed)
     scores = {}
     for score in SCORES:
-        before, after = a.scores(score), b.scores(score)
-        difference = bootstrap.interval(after - before)
-        scores[score] = (float(before.mean()), float(after.mean()), difference)
+        before, after = a.unit_scores(score), b.unit_scores(score)
+        means = bootstrap.interval(before).mean, bootstrap.interval(after).mean
+        scores[score] = (*means, bootstrap.interval(after - before))
     change = b.scores("J&F") - a.scores("J&F")
     return Comparison(a, b, scores, int((change > 0).sum()), int((change < 0).sum()))
 
@@ -76,7 +81,8 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
         console.print(f"   {key}: {before} -> {after}", soft_wrap=True)
     videos = {video for video, _ in comparison.a.identities}
     counts = f"{len(comparison.a.identities)} expressions in {len(videos)} videos"
-    table = Table(title=f"{counts} (percent)", title_justify="left")
+    title = f"{counts}, protocol {comparison.a.protocol} (percent)"
+    table = Table(title=title, title_justify="left")
     for column in ("", "A", "B", "B - A", f"{100 * confidence:g} % interval"):
         table.add_column(column, justify="right" if column else "left")
     for score, (before, after, difference) in comparison.scores.items():
@@ -88,6 +94,10 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
             f"{100 * after:.2f}",
             f"{100 * difference.mean:+.2f}",
             interval + mark,
+        )
+    for name, before, after in comparison.others():
+        table.add_row(
+            name, *(f"{100 * v:.2f}" for v in (before, after)), f"{100 * (after - before):+.2f}"
         )
     console.print(table)
     console.print(

@@ -13,6 +13,7 @@ import numpy as np
 from rvos.report.details import strip_of
 from rvos.report.html import NoPage, Page
 from rvos.report.run import SCORES, Run, changes
+from rvos.report.scores import answers_of
 
 
 def log_evaluation(
@@ -70,6 +71,8 @@ def scores(metrics: dict[str, Any]) -> dict[str, float]:
         result[f"refined/{short}"] = metrics[score]
         result[f"coarse/{short}"] = metrics["coarse"][score]
         result[f"gain/{short}"] = metrics[score] - metrics["coarse"][score]
+    for kind, content in (("refined", metrics), ("coarse", metrics["coarse"])):
+        result |= {f"{kind}/{name}": value for name, value in answers_of(content)}
     return result | {
         f"extra/{key}": value for key, value in metrics["extra"].items() if value is not None
     }

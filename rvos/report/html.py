@@ -26,10 +26,18 @@ from rvos import (
     whole,
 )
 from rvos.masks import write_bytes
-from rvos.report.bootstrap import Bootstrap
 from rvos.report.details import make_details
 from rvos.report.run import Run, changes
-from rvos.report.scores import extras_of, headline, heat_map, highlights, rows_of, settings_of
+from rvos.report.scores import (
+    answered,
+    extras_of,
+    headline,
+    heat_map,
+    highlights,
+    kinds,
+    rows_of,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -114,7 +122,7 @@ class Page(Intervals):
         oracle, ablated, others = self._other_runs()
         oracle = oracle and oracle.in_order_of(run)
         others = {label: other.in_order_of(run) for label, other in others.items()}
-        bootstrap = Bootstrap([video for video, _ in run.identities], **self.bootstrap)
+        bootstrap = run.bootstrap(**self.bootstrap)
         order = changes(run.scores("coarse_J&F"), run.scores("J&F"))
         details = make_details(
             run,
@@ -135,6 +143,8 @@ class Page(Intervals):
                 losses=highlights(run, order, -1),
                 headline=headline(run, oracle, others, bootstrap),
                 extras=extras_of(run.metrics["extra"]),
+                kinds=kinds(run.metrics),
+                answered=answered(run.metrics),
                 rules=[(row, settings_of(row)) for row in run.rules],
                 oracle=oracle,
                 others=others,

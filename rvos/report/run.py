@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rvos import InputError, list_problems
 from rvos.data.formats import open_split
 from rvos.masks import FileError, Track, read_json
+from rvos.report.bootstrap import Bootstrap
 from rvos.report.strips import FramePath
 from rvos.stages.run_folder import read_settings
 
@@ -39,6 +40,7 @@ class Run:
     ablation: tuple[dict[str, Any], ...]  # rows of ablation.csv; empty without
     rules: tuple[dict[str, Any], ...]  # rows of rules.csv; empty without
     settings: dict[str, Any]  # config.yaml; empty without
+    units: tuple[dict[str, Any], ...] = ()  # rows of units.csv; empty without
 
     @classmethod
     def read(cls, folder: Path | str) -> "Run":
@@ -59,6 +61,7 @@ class Run:
             tuple(read_csv(folder / "ablation.csv", optional=True)),
             tuple(read_csv(folder / "rules.csv", optional=True)),
             read_settings(folder),
+            tuple(read_csv(folder / "units.csv", optional=True)),
         )
 
     @property
@@ -70,6 +73,21 @@ class Run:
     def identities(self) -> list[tuple[str, str]]:
         """(video, expression_id) of each row."""
         return [(row["video"], row["expression_id"]) for row in self.expressions]
+
+    @property
+    def protocol(self) -> str:
+        """How the scores are averaged; releases before 0.3 knew one way."""
+        return self.metrics.get("protocol", "expressions")
+
+    def bootstrap(self, **settings: Any) -> Bootstrap:
+        """Intervals for what `unit_scores` gives, of the settings of `Bootstrap`."""
+        rows = self.units or self.expressions
+        groups = [row.get("group", "") for row in rows]
+        return Bootstrap([row["video"] for row in rows], groups, **settings)
+
+    def unit_scores(self, column: str) -> NDArray[np.float64]:
+        """One score of what the protocol averages, (U,) in 0..1: expressions, or units.csv."""
+        return np.array([row[column] for row in self.units or self.expressions])
 
     @cached_property
     def videos(self) -> list[str]:
@@ -107,7 +125,8 @@ class Run:
         """
         data = self.config.get("data") or {}
         try:
-            return open_split(data["format"], data["root"], data["split"]).frame_path
+            named = data["format"], data["root"], data["split"]
+            return open_split(*named, meta=data.get("meta")).frame_path
         except (KeyError, InputError, FileError, OSError):
             return None
 
@@ -124,8 +143,24 @@ class Run:
         ]
         if alone:
             raise InputError(list_problems("The runs scored different expressions", alone))
+        if self.protocol != other.protocol:
+            raise InputError(
+                f"{self.folder}: scored by the protocol {self.protocol}, expected that of "
+                f"{other.folder}, {other.protocol}"
+            )
         rows = dict(zip(self.identities, self.expressions, strict=True))
-        return replace(self, expressions=tuple(rows[identity] for identity in other.identities))
+        units = {_unit(row): row for row in self.units}
+        if units.keys() != {_unit(row) for row in other.units}:
+            raise InputError(f"{self.folder}: units.csv has other rows than that of {other.folder}")
+        return replace(
+            self,
+            expressions=tuple(rows[identity] for identity in other.identities),
+            units=tuple(units[_unit(row)] for row in other.units),
+        )
+
+
+def _unit(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["video"], row["group"], row["unit"]
 
 
 def _read(path: Path) -> Any:
@@ -135,7 +170,7 @@ def _read(path: Path) -> Any:
         raise InputError(f"{error}; eval.py writes it: run it again") from None
 
 
-_TEXT = {"video", "expression_id", "expression", "noun", "sha256", "rule"}
+_TEXT = {"group", "type", "unit", "video", "expression_id", "expression", "noun", "sha256", "rule"}
 _NUMBERS = {"num_frames", "window", "tau", "box_ratio", "frames_kept_coarse"}
 _NUMBERS |= {f"{kind}{score}" for kind in ("", "coarse_") for score in SCORES}
 

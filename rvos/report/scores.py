@@ -7,6 +7,7 @@ from typing import Any, Literal
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.details import Details
 from rvos.report.run import SCORES, Run
+from rvos.report.tables import slices_shown
 from rvos.score.measures import COUNTS
 
 HIGHLIGHTS = 4  # gains and losses shown above the table
@@ -29,14 +30,14 @@ def headline(
     def row(label: str, kind: Any, values: Mapping[str, Any]) -> HeadlineRow:
         return HeadlineRow(label, kind, {k: bootstrap.interval(v) for k, v in values.items()})
 
-    coarse = {score: run.scores(f"coarse_{score}") for score in SCORES}
-    refined = {score: run.scores(score) for score in SCORES}
+    coarse = {score: run.unit_scores(f"coarse_{score}") for score in SCORES}
+    refined = {score: run.unit_scores(score) for score in SCORES}
     rows = [row("Coarse", "coarse", coarse), row("Refined", "refined", refined)]
     for label, other in others.items():
-        values = {score: other.scores(score) for score in SCORES}
+        values = {score: other.unit_scores(score) for score in SCORES}
         rows.append(row(label.capitalize(), "compared", values))
     if oracle is not None:
-        rows.append(row("Oracle", "oracle", {score: oracle.scores(score) for score in SCORES}))
+        rows.append(row("Oracle", "oracle", {score: oracle.unit_scores(score) for score in SCORES}))
     change = {score: refined[score] - coarse[score] for score in SCORES}
     return [*rows, row("Change", "difference", change)]
 
@@ -64,6 +65,38 @@ def heat_map(run: Run, setting: Mapping[str, Any]) -> dict[str, Any] | None:
     by_setting = {(cell["window"], cell["tau"]): cell for cell in cells}
     grid = [(window, [by_setting.get((window, tau)) for tau in taus]) for window in windows]
     return {"taus": taus, "rows": grid, "coarse": coarse, "best": best}
+
+
+def answers_of(metrics: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """(name, value in 0..1) of N-acc, T-acc, Final, and J&F of slices, where they are defined.
+
+    `metrics` is the content of metrics.json, or its `coarse`; older releases had none of them.
+    """
+    final = metrics.get("Final", {})
+    found = [(key, metrics.get(key)) for key in ("N-acc", "T-acc")]
+    found += [(f"Final ({name})", value) for name, value in final.items()]
+    if metrics.get("N-acc") is None:
+        found = []
+    slices = {k: s for k, s in metrics.get("slices", {}).items() if k != "all"}
+    several = len({s["num_expressions"] for s in slices.values() if s["num_expressions"]}) > 1
+    found += [(f"J&F, {k.replace('_', ' ')}", s["J&F"]) for k, s in slices.items() if several]
+    return [(name, value) for name, value in found if value is not None]
+
+
+def kinds(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Coarse and refined scores of the kinds of expressions, and of a protocol's other means."""
+    coarse = dict(slices_shown(metrics["coarse"] | {"num_expressions": metrics["num_expressions"]}))
+    return [
+        {"name": name.replace("_", " "), "refined": refined, "coarse": coarse[name]}
+        for name, refined in slices_shown(metrics)
+    ]
+
+
+def answered(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """(name, coarse, refined) of N-acc, T-acc and Final, where there are no-target expressions."""
+    coarse = dict(answers_of(metrics["coarse"]))
+    found = answers_of(metrics)
+    return [(name, coarse[name], value) for name, value in found if not name.startswith("J&F")]
 
 
 _SHARES = ("J_recall", "F_recall", "J_decay", "F_decay", "tIoU", "vIoU")  # shown in percent

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rvos.data.archive import FilePath
 from rvos.data.frames import image_size, read_image, resize_frame
 from rvos.masks import Track
 from rvos.masks.draw import outline, paint
 
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
-FramePath = Callable[[str, str], Path]  # (video, frame name) -> image file, e.g. Split.frame_path
+FramePath = Callable[[str, str], FilePath]  # (video, frame name) -> image; Split.frame_path
 
 # Okabe-Ito colours: told apart with any colour vision, in print too.
 COLORS = {"coarse": (230, 159, 0), "refined": (0, 114, 178), "truth": (0, 158, 115)}
@@ -34,7 +34,7 @@ class Strip:
 def draw_strip(
     tracks: dict[str, Track],
     frame_idx: Sequence[int],
-    images: Sequence[Path | None],
+    images: Sequence[FilePath | None],
     *,
     width: int,
 ) -> Strip:
@@ -69,14 +69,14 @@ def spread(num_frames: int, count: int) -> list[int]:
     return [int((i + 0.5) * num_frames / count) for i in range(count)]
 
 
-def _background(path: Path | None, size: tuple[int, int]) -> Pixels:
+def _background(path: FilePath | None, size: tuple[int, int]) -> Pixels:
     height, width = size
     if path is None:
         return np.full((height, width, 3), _GREY, np.uint8)
     return resize_frame(read_image(path, at_least=(2 * height, 2 * width)), size)
 
 
-def _size(tracks: dict[str, Track], images: Sequence[Path | None]) -> tuple[int, int]:
+def _size(tracks: dict[str, Track], images: Sequence[FilePath | None]) -> tuple[int, int]:
     """(height, width) of the video."""
     for track in tracks.values():
         for mask in track:

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,11 +19,21 @@ from typing import Any
 import numpy as np
 
 from rvos import require, whole
+from rvos.data import split as data
 from rvos.masks import Track, write_json
 from rvos.refine import Candidates, Masklets, Refinement, Rule
-from rvos.score.ablation import COARSE, REFINED, Expression, Fingerprint, Scored, score_rules
+from rvos.score.ablation import (
+    COARSE,
+    REFINED,
+    Expression,
+    Fingerprint,
+    Hashes,
+    Scored,
+    score_rules,
+)
 from rvos.score.inputs import VideoInputs
-from rvos.score.measures import Metric
+from rvos.score.measures import Metric, Summary
+from rvos.score.protocols import Expressions, Unit, mean_of
 
 
 @dataclass(frozen=True)
@@ -33,15 +43,22 @@ class RuleScores:
     J: float
     F: float
     frames_kept_coarse: int
+    says_nothing: bool  # every frame is empty
+    more: dict[str, float]  # what the protocol measures beside them
 
     @property
     def JF(self) -> float:
         return (self.J + self.F) / 2
 
     @classmethod
-    def of(cls, scored: Scored) -> "RuleScores":
-        kept = scored.refinement.frames_kept_coarse
-        return cls(float(np.mean(scored.J)), float(np.mean(scored.F)), kept)
+    def of(cls, scored: Scored, more: dict[str, float]) -> "RuleScores":
+        refinement = scored.refinement
+        means = float(np.mean(scored.J)), float(np.mean(scored.F))
+        return cls(*means, refinement.frames_kept_coarse, not any(refinement.track), more)
+
+    def as_dict(self) -> dict[str, float]:
+        """J, F and what the protocol measures."""
+        return {"J": self.J, "F": self.F, **self.more}
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,8 @@ class ExpressionResult:
     expression: str  # the sentence
     noun: str
     num_frames: int
+    num_targets: int  # objects that it is about; 0: a no-target expression
+    type: str  # the dataset's kind of expression; empty where it has none
     scores: dict[str, RuleScores]
     extra: dict[str, float]  # metrics of the run's own rule, by label
     fingerprint: Fingerprint  # of the masks of every label
@@ -68,6 +87,36 @@ class ExpressionResult:
         return self.scores[REFINED]
 
 
+@dataclass(frozen=True)
+class VideoResult:
+    """What every rule scored on one video; nothing where there is no ground truth."""
+
+    expressions: list[ExpressionResult]
+    units: dict[str, list[Unit]]  # as `Expressions.units` of the protocol
+
+
+@dataclass
+class Results:
+    """What every rule scored on a split, as its protocol averages it."""
+
+    protocol: Expressions = field(default_factory=Expressions)
+    expressions: list[ExpressionResult] = field(default_factory=list)
+    units: dict[str, list[Unit]] = field(default_factory=dict)
+    hashes: Hashes = field(default_factory=Hashes)
+
+    def add(self, video: VideoResult) -> None:
+        """Add a video's; videos come in the order of the split."""
+        for result in video.expressions:
+            self.hashes.update(result.fingerprint)
+        self.expressions += video.expressions
+        for name, units in video.units.items():
+            self.units.setdefault(name, []).extend(units)
+
+    def summary(self, label: str) -> Summary:
+        """The score of one rule."""
+        return mean_of(self.units[""], label)
+
+
 def num_workers(workers: int) -> int:
     """`score.workers` as a number of processes; 0 is one per core. Raises SettingsError."""
     require(SimpleNamespace(workers=workers), "score", workers=whole(0))
@@ -81,18 +130,19 @@ def evaluate(
     output_dir: Path,
     *,
     workers: int,
-) -> Iterator[list[ExpressionResult]]:
+    protocol: Expressions | None = None,
+) -> Iterator[VideoResult]:
     """Results of each video, in order, by `workers` processes; arguments as `evaluate_video`."""
     workers = min(workers, len(videos))
-    work = partial(evaluate_video, rules=rules, extra=extra, output_dir=output_dir)
+    work = partial(
+        evaluate_video, rules=rules, extra=extra, output_dir=output_dir, protocol=protocol
+    )
     if workers == 1:
         yield from map(work, videos)
         return
     # spawn: safe whatever threads or devices this process holds.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures: deque[Future[list[ExpressionResult]]] = deque(
-            pool.submit(work, video) for video in videos
-        )
+        futures: deque[Future[VideoResult]] = deque(pool.submit(work, video) for video in videos)
         try:
             while futures:
                 yield futures.popleft().result()
@@ -105,12 +155,13 @@ def evaluate_video(
     rules: Mapping[str, Rule],
     extra: Mapping[str, Metric],
     output_dir: Path,
-) -> list[ExpressionResult]:
+    protocol: Expressions | None = None,
+) -> VideoResult:
     """Refine one video by rules[REFINED], score all rules, and write the video's files.
 
     `rules` has the labels COARSE and REFINED beside those of an ablation; `extra` are further
     metrics of the refined masks. Without ground truth the video is refined only, by
-    rules[REFINED], and the list is empty.
+    rules[REFINED], and the result is empty. `protocol` None is the plain mean over expressions.
     """
     masklets = {noun: Masklets(tracks) for noun, tracks in inputs.masklets.items()}
     candidates = {
@@ -120,7 +171,7 @@ def evaluate_video(
     if inputs.truths is None:
         rule = rules[REFINED]
         _write_refined(inputs, {key: rule(c) for key, c in candidates.items()}, output_dir)
-        return []
+        return VideoResult([], {})
     expressions = [
         Expression(key, inputs.nouns[key], inputs.truths[key], candidates[key])
         for key in (e.expression_id for e in inputs.video.expressions)
@@ -129,10 +180,20 @@ def evaluate_video(
     rows = {e.expression_id: row for e, row in zip(expressions, scored, strict=True)}
     _write_refined(inputs, {key: row[REFINED].refinement for key, row in rows.items()}, output_dir)
     _write_for_report(inputs, rows, output_dir)
-    return [
-        _result(inputs, e.text, expression, row, extra)
-        for e, expression, row in zip(inputs.video.expressions, expressions, scored, strict=True)
+    protocol = protocol or Expressions()
+    results = [
+        _result(inputs, e, rows[e.expression_id], extra, protocol) for e in inputs.video.expressions
     ]
+    tracks = {
+        key: {label: scored.refinement.track for label, scored in row.items()}
+        for key, row in rows.items()
+    }
+    scores = {
+        r.expression_id: {label: scores.as_dict() for label, scores in r.scores.items()}
+        for r in results
+    }
+    units = protocol.units(inputs.video, tracks, scores, inputs.of_protocol)
+    return VideoResult(results, units)
 
 
 def _write_refined(
@@ -197,26 +258,35 @@ def _decisions(noun: str, refinement: Refinement) -> dict[str, Any]:
 
 def _result(
     inputs: VideoInputs,
-    text: str,
-    expression: Expression,
+    expression: data.Expression,
     row: Mapping[str, Scored],
     extra: Mapping[str, Metric],
+    protocol: Expressions,
 ) -> ExpressionResult:
-    video, refined = inputs.video, row[REFINED]
-    track = refined.refinement.track
+    assert inputs.truths is not None
+    video, key = inputs.video, expression.expression_id
+    truth = inputs.truths[key]
+
+    def scores_of(scored: Scored) -> RuleScores:
+        track = scored.refinement.track
+        return RuleScores.of(scored, protocol.more(truth, track, scored.J, inputs.of_protocol))
+
+    refined = row[REFINED]
     return ExpressionResult(
         video=video.name,
-        expression_id=expression.expression_id,
-        expression=text,
-        noun=expression.noun,
+        expression_id=key,
+        expression=expression.text,
+        noun=inputs.nouns[key],
         num_frames=len(video.frames),
-        scores={label: RuleScores.of(scored) for label, scored in row.items()},
+        num_targets=len(expression.annotation_ids),
+        type=expression.type,
+        scores={label: scores_of(scored) for label, scored in row.items()},
         extra={
-            label: float(metric(expression.truth, track, refined.J, refined.F))
+            label: float(metric(truth, refined.refinement.track, refined.J, refined.F))
             for label, metric in extra.items()
         },
         fingerprint=Fingerprint.of(
-            f"{video.name}/{expression.expression_id}",
+            f"{video.name}/{key}",
             video.frames,
             {label: scored.refinement.track for label, scored in row.items()},
         ),

@@ -25,6 +25,7 @@ from rvos.masks import (
     canonical_track,
     size_of,
 )
+from rvos.score.protocols import Expressions
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class VideoInputs:
     coarse: dict[str, Track]  # by expression_id
     masklets: dict[str, list[Track]]  # by noun
     nouns: dict[str, str]  # by expression_id
+    of_protocol: Any = None  # what its protocol needs of the ground truth beside `truths`
 
 
 class Inputs:
@@ -52,6 +54,7 @@ class Inputs:
         nouns: dict[str, dict[str, str]],
         *,
         missing: Literal["error", "empty"] = "error",
+        protocol: Expressions | None = None,
     ):
         check_missing(missing)
         self.split = split
@@ -60,6 +63,9 @@ class Inputs:
         self.masklets = masklets  # None where the rule needs none
         self.nouns = nouns
         self.missing = missing
+        self.protocol = protocol or Expressions()
+        if annotations is not None:
+            self.protocol.check(split, annotations)
         self.num_scored_as_empty = 0  # expression-frames without a usable coarse mask
         self._problems: dict[str, list[str]] = defaultdict(list)
 
@@ -89,8 +95,12 @@ class Inputs:
             for noun in dict.fromkeys(nouns.values())
             if noun
         }
-        truths = None if self.annotations is None else _merged(video, by_annotation)
-        return VideoInputs(video, truths, coarse, masklets, nouns)
+        if self.annotations is None:
+            return VideoInputs(video, None, coarse, masklets, nouns)
+        truths, of_protocol = _merged(video, by_annotation), None
+        if not self._problems:  # else the files may be unreadable, and the run ends anyway
+            of_protocol = self.protocol.read(self.annotations, video)
+        return VideoInputs(video, truths, coarse, masklets, nouns, of_protocol)
 
     def _annotations_of(self, video: Video) -> tuple[dict[str, Track], Size | None]:
         """The video's ground-truth tracks, and the size of their masks if there are any."""

@@ -10,7 +10,7 @@ Conventions (henghuiding/MeViS, tools/eval_mevis.py and tools/metrics.py):
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -75,6 +75,7 @@ class Summary:
 
     J: float
     F: float
+    more: dict[str, float] = field(default_factory=dict)  # what a protocol measures beside them
 
     @property
     def JF(self) -> float:
@@ -86,7 +87,7 @@ class Summary:
         return cls(float(np.mean(J)), float(np.mean(F)))
 
     def as_dict(self) -> dict[str, float]:
-        return {"J": self.J, "F": self.F, "J&F": self.JF}
+        return {"J": self.J, "F": self.F, "J&F": self.JF, **self.more}
 
 
 # ---------------------------------------------------------------------------- further metrics

@@ -8,7 +8,6 @@ FudanCVLab's track solution); where we differ by default, docs/data.md says so.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -21,6 +20,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from rvos import Expected, list_of, one_of, optional, real, require, whole
+from rvos.data.archive import FilePath
 from rvos.data.frames import Size, fit, read_image
 
 CHANNEL_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
@@ -168,7 +168,7 @@ class Photometric:
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
-def read_frames(paths: list[Path], geometry: Geometry, original: Size, reduced: bool) -> Tensor:
+def read_frames(paths: list[FilePath], geometry: Geometry, original: Size, reduced: bool) -> Tensor:
     """JPEG files -> (T, 3, h, w) uint8 RGB with the geometry applied (but for photometrics).
 
     `reduced`: let the decoder deliver 1/2, 1/4 or 1/8 of the size where that is large enough.
@@ -181,7 +181,7 @@ def read_frames(paths: list[Path], geometry: Geometry, original: Size, reduced: 
     return F.horizontal_flip(frames) if geometry.flip else frames
 
 
-def _decode(path: Path, geometry: Geometry, original: Size, reduced: bool) -> Tensor:
+def _decode(path: FilePath, geometry: Geometry, original: Size, reduced: bool) -> Tensor:
     """(H, W, 3) uint8, the whole frame at full or reduced size. Raises FrameError."""
     scale = max(g / c for g, c in zip(geometry.size, geometry.crop[2:], strict=True))
     height, width = original

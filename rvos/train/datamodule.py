@@ -150,9 +150,12 @@ class DataModule(pl.LightningDataModule):
         num_workers: int,
         skip_bad: bool,
         seed: int,
+        meta: str | None = None,
+        protocol: str = "expressions",  # of eval.py; validation takes the mean over expressions
     ):
         super().__init__()
         self.name, self.format, self.root, self.release = name, format, root, release
+        self.meta = meta
         self.split, self.train_split, self.val_split = split, train_split, val_split
         self.clip, self.seed = clip, seed
         self.batch_size, self.global_batch_size = batch_size, global_batch_size
@@ -172,6 +175,7 @@ class DataModule(pl.LightningDataModule):
             train_split=words(),
             val_split=optional(words()),
             release=one_of("any", "v1", "v2"),
+            meta=optional(words()),
             clip=Expected("the keys of ClipRecipe", lambda v: isinstance(v, ClipRecipe)),
             batch_size=whole(1),
             global_batch_size=whole(1),
@@ -238,7 +242,12 @@ class DataModule(pl.LightningDataModule):
     def open(self, split: str) -> tuple[Split, Truth]:
         """A split of the dataset and its ground truth. Raises InputError for bad data."""
         opened, truth = open_checked(
-            self.format, self.root, split, with_truth=True, skip_bad=self.skip_bad
+            self.format,
+            self.root,
+            split,
+            with_truth=True,
+            skip_bad=self.skip_bad,
+            meta=self.meta,
         )
         assert truth is not None
         return opened, truth

@@ -10,6 +10,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from rvos.masks import read_json
+
 pytestmark = pytest.mark.browser
 
 # A root user has no sandbox; the rest keeps Chromium from reaching for the network.
@@ -82,6 +84,19 @@ def test_it_loads_with_the_largest_changes_open(page):
     for highlight in opened:
         assert len(images_loaded(page, highlight)) == 3
         assert highlight.find_elements(By.CSS_SELECTOR, ".timeline polyline.refined")
+
+
+def test_kinds_of_expressions_have_tables(page, tiny):
+    """The split has expressions without target: N-acc, T-acc, Final, and scores by kind."""
+    metrics = read_json(tiny.run / "metrics.json")
+    section = page.find_element(By.ID, "kinds")
+    shown = section.text
+    assert section.is_displayed() and "Is there a target?" in shown
+    final = f"Final (all) {100 * metrics['coarse']['Final']['all']:.2f}"
+    assert f"{final} {100 * metrics['Final']['all']:.2f}" in shown
+    none = metrics["slices"]["no_target"]
+    assert f"no target {none['num_expressions']} " in shown
+    assert "protocol expressions" in page.find_element(By.CSS_SELECTOR, "header").text
 
 
 def test_it_asks_for_nothing_but_itself(page, url):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from rvos import InputError
+from rvos.masks import read_json, write_json
 from rvos.report import best
 from rvos.report.compare import compare, main
 from rvos.report.run import Run
@@ -71,9 +72,18 @@ def test_command_line(tiny, tmp_path, capsys):
     assert main([str(tiny.run), str(tiny.other)]) == 0
     out = capsys.readouterr().out
     assert "save_dir" not in out and "root_dir" not in out  # follow from the run folder
+    assert "N-acc" in out and "Final (target)" in out and "protocol expressions" in out
     assert "refine.window: 6 -> 1" in out and "12 expressions in 3 videos" in out
     assert main([str(tiny.run), str(tmp_path)]) == 1
     assert "found no metrics.json" in capsys.readouterr().err
+
+
+def test_runs_of_other_protocols_are_refused(tiny, tmp_path):
+    folder = shutil.copytree(tiny.other, tmp_path / "other")
+    metrics = read_json(folder / "metrics.json")
+    write_json(folder / "metrics.json", metrics | {"protocol": "davis17"})
+    with pytest.raises(InputError, match="scored by the protocol davis17, expected .* expressions"):
+        compare(tiny.run, folder, **SETTINGS)
 
 
 def test_the_best_cell_is_given_as_overrides(tiny, capsys):

@@ -104,3 +104,6 @@ def test_scores_have_the_keys_that_sweeps_optimise():
         "extra": {"tIoU": 0.9},
     }
     assert scores(metrics)["refined/JF"] == 0.6 and scores(metrics)["extra/tIoU"] == 0.9
+    answers = {"N-acc": 0.5, "T-acc": 1.0, "Final": {"all": 0.7, "target": 0.8}}
+    assert scores(metrics | answers)["refined/N-acc"] == 0.5
+    assert scores(metrics | answers)["refined/Final (target)"] == 0.8

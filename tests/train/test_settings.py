@@ -83,6 +83,7 @@ WRONG = {
             "train_split": None,
             "val_split": 7,
             "release": "v3",
+            "meta": "",
             "clip": None,
             "batch_size": 0,
             "global_batch_size": "four",

@@ -1,0 +1,374 @@
+"""Image and video files -> RGB pixels of 8 bits, the right way up; what decodes of a damaged file.
+
+Every function raises FrameError for a file that cannot be read.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rvos import InputError
+from rvos.data.archive import FilePath
+from rvos.masks import IMAGE_ERRORS
+
+Frame = NDArray[np.uint8]  # (H, W, 3) RGB
+Size = tuple[int, int]  # height, width in pixels
+AnyFile = TypeVar("AnyFile", bound=FilePath)
+Stamp = tuple[AnyFile, int, int]  # file, time of change, bytes: what a file held then
+
+# (a, b, c, d): the pixel at (x, y) is shown at (a x + c y, b x + d y); x is right, y is down.
+Turn = tuple[float, float, float, float]
+ORIENTATION = 0x0112  # Exif 2.32 (CIPA DC-008), 4.6.4
+EXIF_TURNS: dict[int, Turn] = {
+    2: (-1, 0, 0, 1),
+    3: (-1, 0, 0, -1),
+    4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0),
+    6: (0, 1, -1, 0),
+    7: (0, -1, -1, 0),
+    8: (0, -1, 1, 0),
+}
+UPRIGHT: Turn = (1, 0, 0, 1)
+
+log = logging.getLogger(__name__)
+
+
+class FrameError(InputError):
+    """A video or frame that is missing or cannot be decoded; the message names file and frame."""
+
+
+def turn(pixels: Frame, shown: Turn) -> Frame:
+    """Pixels as they are shown, to the nearest of the eight ways to turn and mirror a picture."""
+    a, b, c, d = shown
+    across, down = a, d
+    if abs(b) > abs(a):
+        pixels, across, down = pixels.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
+
+
+def stamp(file: AnyFile) -> Stamp[AnyFile]:
+    """What is different once the file has changed."""
+    stat = file.stat()
+    return file, stat.st_mtime_ns, stat.st_size
+
+
+# -------------------------------------------------------------------------------------- images
+
+
+def read_image(
+    file: FilePath,
+    *,
+    at_least: Size | None = None,
+    upright: bool = False,
+    bits: Callable[[], int] = lambda: 16,
+) -> Frame:
+    """(H, W, 3) uint8 RGB of an image file; transparency is left out.
+
+    `at_least` (height, width): a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size where that is
+    still as large. `upright` applies the EXIF orientation. `bits` is asked for an image of 16 bits
+    per channel: how many are in use; they are scaled to 8. Raises FrameError.
+    """
+    with _open_image(file) as image:
+        try:
+            if at_least is not None:
+                image.draft("RGB", at_least[::-1])
+            if image.format == "PNG" and _has_16_bits(file):
+                image.load()  # raises where OpenCV would give a part of the picture
+                pixels = np.rint(_read_16_bits(file) * (255 / (2 ** bits() - 1))).astype(np.uint8)
+            else:
+                pixels = np.array(image.convert("RGB"))
+            return turn(pixels, _shown(image)) if upright else pixels
+        except IMAGE_ERRORS as error:
+            raise FrameError(f"{file}: cannot be decoded: {error}") from None
+
+
+def image_size(file: FilePath, *, upright: bool = False) -> Size:
+    """(height, width) in pixels of an image file, from its header. Raises FrameError."""
+    with _open_image(file) as image:
+        size = image.height, image.width
+        return size[::-1] if upright and not _shown(image)[0] else size
+
+
+def _has_16_bits(file: FilePath) -> bool:
+    """Whether it is a PNG of 16 bits per channel, of which Pillow keeps the upper or lower 8."""
+    with file.open("rb") as opened:
+        header = opened.read(25)  # signature, length, "IHDR", width, height, bit depth
+    return header[12:16] == b"IHDR" and header[24:] == b"\x10"
+
+
+def bits_in_use(files: Sequence[FilePath]) -> int:
+    """The smallest number of bits, 8 to 16, that holds every value of the images of 16 bits.
+
+    Other images do not count. The log says it once in a process.
+    """
+    return _bits_in_use(tuple(stamp(file) for file in files if _has_16_bits(file)))
+
+
+@lru_cache(maxsize=64)
+def _bits_in_use(stamps: tuple[Stamp[FilePath], ...]) -> int:
+    files = [file for file, _, _ in stamps]
+    largest = max(int(_read_16_bits(file).max()) for file in files)
+    bits = max(8, largest.bit_length())
+    log.info(
+        "%s: %d images of 16 bits, the largest value is %d; %d bits are scaled to 8",
+        *(files[0].parent, len(files), largest, bits),
+    )
+    return bits
+
+
+def _read_16_bits(file: FilePath) -> NDArray[np.uint16]:
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), flags)  # (H, W, 3) BGR
+    if pixels is None:
+        raise FrameError(f"{file}: cannot be decoded")
+    return pixels[..., ::-1]
+
+
+def _shown(image: Image.Image) -> Turn:
+    return EXIF_TURNS.get(image.getexif().get(ORIENTATION, 1), UPRIGHT)
+
+
+def _open_image(file: FilePath) -> Image.Image:
+    try:
+        return Image.open(file if isinstance(file, Path) else file.open("rb"))
+    except IMAGE_ERRORS as error:
+        raise FrameError(f"{file}: cannot be read as an image: {error}") from None
+
+
+# ------------------------------------------------------------------------------------- videos
+
+
+@dataclass(frozen=True)
+class VideoContents:
+    """What decodes of a video file, and how."""
+
+    num_frames: int
+    size: Size  # as shown
+    fps: float | None
+    stream: int
+    threads: str
+    from_key: bool
+
+
+def video_contents(path: Path) -> VideoContents:
+    """What decodes of the file; a warning says what does not. Raises FrameError if nothing does.
+
+    A process decodes the file once for this: neither the header nor the number of packets tells
+    how many frames the decoder gives.
+    """
+    return _contents(stamp(path))
+
+
+def decode_video(path: Path, contents: VideoContents) -> Iterator[Frame]:
+    """The frames that `contents` counts, as they are shown."""
+    with _open_video(path) as container:
+        stream = container.streams[contents.stream]
+        stream.thread_type = contents.threads
+        for _, frames in _decode(_packets(container, stream), stream, contents.from_key):
+            for frame in frames or ():
+                yield turn(frame.to_ndarray(format="rgb24"), _display(frame))
+
+
+@lru_cache(maxsize=64)
+def _contents(stamp: Stamp[Path]) -> VideoContents:
+    path = stamp[0]
+    stream = _main_stream(path)
+    # After damage, threads that decode a frame each lose as many frames as there are threads.
+    # Where the container marks no key frame, the start is as good as any.
+    for threads, from_key in (("AUTO", True), ("SLICE", True), ("SLICE", False)):
+        scan = _scan(path, stream, threads, from_key)
+        if scan.whole or (threads == "SLICE" and scan.num_frames):
+            break
+    if not scan.num_frames:
+        raise FrameError(f"{path}: no frame can be decoded")
+    if losses := scan.losses():
+        log.warning("%s: %d frames are read; %s", path, scan.num_frames, "; ".join(losses))
+    return VideoContents(scan.num_frames, scan.size, scan.fps(), stream, threads, from_key)
+
+
+@dataclass
+class _Scan:
+    """What one pass through a video file finds. Times are in seconds."""
+
+    num_frames: int = 0
+    num_damaged: int = 0  # frames that the decoder completed from others
+    num_packets: int = 0
+    num_before_key: int = 0  # packets
+    size: Size = (0, 0)
+    frames: list[float] = field(default_factory=list)  # times, where the container has them
+    packets: list[float] = field(default_factory=list)
+    failed: list[float | None] = field(default_factory=list)  # of packets that are refused
+    end: float = 0  # of the last packet of any stream
+    announced_end: float | None = None
+    announced_fps: float | None = None
+    tick: float = 0  # of the stream's clock
+
+    @property
+    def whole(self) -> bool:
+        return self.num_packets == self.num_frames and not self.failed
+
+    @property
+    def step(self) -> float:
+        """The usual time from frame to frame, 0 where unknown."""
+        steps = np.diff(self.frames)
+        return float(np.median(steps[steps > 0])) if (steps > 0).any() else 0
+
+    def fps(self) -> float | None:
+        """The announced rate where time stamps agree, else theirs without pauses and jumps."""
+        announced, step = self.announced_fps, self.step
+        if not step or (announced and abs(1 / announced - step) <= 0.5 * self.tick + 0.02 * step):
+            return announced
+        steps = np.diff(self.frames)
+        return float(1 / steps[(steps > 0) & (steps < 10 * step)].mean())
+
+    def losses(self) -> list[str]:
+        """What is missing, at which end."""
+        first, last = (self.frames[0], self.frames[-1]) if self.frames else (-np.inf, np.inf)
+        last += 0.75 * self.step  # the second field of a frame may be a packet of its own
+        between = sum(time is None or first <= time <= last for time in self.failed)
+        counts = {
+            "before the first frame": max(
+                self.num_before_key, sum(time < first for time in self.packets)
+            ),
+            "after the last frame": sum(time > last for time in self.packets),
+            "in between": between,
+        }
+        losses = []
+        if lost := [f"{count} {where}" for where, count in counts.items() if count]:
+            losses.append("packets that do not decode: " + ", ".join(lost))
+        if self.num_damaged:
+            losses.append(f"frames that decode with damage: {self.num_damaged}")
+        if self.announced_end and self.packets:
+            if abs(self.announced_end - self.end) > max(2 * self.step, 0.1):
+                losses.append(
+                    f"the file announces {self.announced_end:.2f} s and ends at {self.end:.2f} s"
+                )
+        return losses
+
+
+def _scan(path: Path, index: int, threads: str, from_key: bool) -> _Scan:
+    scan = _Scan()
+    with _open_video(path) as container:
+        stream = container.streams[index]
+        stream.thread_type = threads
+        scan.tick = float(stream.time_base)
+        scan.announced_fps = float(stream.average_rate) if stream.average_rate else None
+        if container.duration:
+            scan.announced_end = ((container.start_time or 0) + container.duration) / 1e6
+        started = False
+        for packet, frames in _decode(_packets(container), stream, from_key):
+            time = None if packet.pts is None else float(packet.pts * packet.time_base)
+            shown = packet.size and not packet.is_discard
+            if shown and time is not None:
+                scan.end = max(scan.end, time + float((packet.duration or 0) * packet.time_base))
+            if packet.stream is not stream:
+                continue
+            started = started or packet.is_keyframe or not from_key
+            if shown:
+                scan.num_packets += 1
+                scan.num_before_key += not started
+                scan.packets += [] if time is None else [time]
+            if frames is None:
+                scan.failed.append(time)
+            for frame in frames or ():
+                if not scan.num_frames:
+                    a, b, _, _ = _display(frame)
+                    size = frame.height, frame.width
+                    scan.size = size[::-1] if abs(b) > abs(a) else size
+                scan.num_frames += 1
+                scan.num_damaged += frame.is_corrupt
+                scan.frames += [] if frame.pts is None else [float(frame.pts * frame.time_base)]
+    return scan
+
+
+def _packets(container: Any, *streams: Any) -> Iterator[Any]:
+    """The packets of these streams, or of all, up to where the file ends or breaks off."""
+    import av
+
+    with suppress(av.error.FFmpegError):
+        yield from container.demux(*streams)
+
+
+def _decode(
+    packets: Iterator[Any], stream: Any, from_key: bool
+) -> Iterator[tuple[Any, list[Any] | None]]:
+    """Each packet with the frames that the decoder gives for it; None where it refuses the packet.
+
+    What comes before the first key packet is not decoded: some codecs would make frames of it by
+    guessing.
+    """
+    import av
+
+    started = not from_key
+    for packet in packets:
+        frames: list[Any] | None = []
+        if packet.stream is stream:
+            started = started or packet.is_keyframe
+            try:
+                frames = packet.decode() if started else []
+            except av.error.FFmpegError:
+                frames = None
+        yield packet, frames
+
+
+def _display(frame: Any) -> Turn:
+    """How a decoded frame is shown: the 2 x 2 part of its display matrix (libavutil/display.h)."""
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # other side data is newer than this PyAV, which then gives the angle only
+        turned = np.exp(1j * np.deg2rad(frame.rotation))  # counterclockwise
+        return turned.real, -turned.imag, turned.imag, turned.real
+    if data is None:
+        return UPRIGHT
+    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
+    return a, b, c, d
+
+
+def _main_stream(path: Path) -> int:
+    """The stream that is the video: no cover, not far shorter than another, default, large, first.
+
+    A cover or a preview may come first, or be larger.
+    """
+    from av.stream import Disposition
+
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    with _open_video(path) as container:
+        streams = [s for s in container.streams.video if s.codec_context and s.codec_context.codec]
+        streams = [s for s in streams if not s.disposition & covers]
+        counts = Counter({stream.index: 0 for stream in streams})
+        if len(streams) > 1:
+            counts.update(packet.stream_index for packet in _packets(container, streams))
+        rank = {
+            stream.index: (
+                2 * counts[stream.index] >= max(counts.values()),
+                bool(stream.disposition & Disposition.default),
+                stream.codec_context.width * stream.codec_context.height,
+            )
+            for stream in streams
+        }
+    if not rank:
+        raise FrameError(f"{path}: has no video stream")
+    return max(rank, key=lambda index: rank[index])
+
+
+def _open_video(path: Path) -> Any:
+    try:
+        import av
+    except ImportError:
+        raise InputError(
+            f"{path}: reading a video file needs PyAV: pip install 'rvos[models]'"
+        ) from None
+    try:
+        return av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise FrameError(f"{path}: cannot be opened as a video: {error}") from None

@@ -1,0 +1,67 @@
+"""Scores of kinds of expressions, and whether a model knows when there is nothing to segment.
+
+MeViS v2 has expressions without a target. N-acc is the share of those whose every frame is answered
+by an empty mask, T-acc the share of the others that get a mask in some frame, and
+Final = (J&F + N-acc + T-acc) / 3 (arXiv 2512.10945 describes v2; no evaluator of it is public).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rvos.score.evaluate import ExpressionResult
+
+
+def slices_of(results: Sequence[ExpressionResult]) -> dict[str, list[ExpressionResult]]:
+    """The expressions of each slice by its name: by number of targets, then the dataset's types."""
+    slices = {
+        "all": list(results),
+        "target": [r for r in results if r.num_targets],
+        "no_target": [r for r in results if not r.num_targets],
+        "single_target": [r for r in results if r.num_targets == 1],
+        "multi_target": [r for r in results if r.num_targets > 1],
+    }
+    for type in dict.fromkeys(r.type for r in results if r.type):
+        slices[type] = [r for r in results if r.type == type]
+    return slices
+
+
+def answers(results: Sequence[ExpressionResult], label: str) -> dict[str, Any]:
+    """`slices`, `N-acc`, `T-acc` and `Final` of one rule, in 0..1; None where there is no such.
+
+    No published number tells whether J&F in Final goes over all expressions or over those with a
+    target: it is given for both.
+    """
+    slices = slices_of(results)
+    scores = {name: _means(members, label) for name, members in slices.items()}
+    silent = {name: [r.scores[label].says_nothing for r in slices[name]] for name in slices}
+    n_acc = float(np.mean(silent["no_target"])) if silent["no_target"] else None
+    t_acc = float(1 - np.mean(silent["target"])) if silent["target"] else None
+    means = {name: scores[name]["J&F"] for name in ("all", "target")}
+    return {
+        "slices": scores,
+        "N-acc": n_acc,
+        "T-acc": t_acc,
+        "Final": {name: final(JF, n_acc, t_acc) for name, JF in means.items()},
+    }
+
+
+def final(JF: float | None, n_acc: float | None, t_acc: float | None) -> float | None:
+    """(J&F + N-acc + T-acc) / 3, in 0..1; None unless all three are there."""
+    if JF is None or n_acc is None or t_acc is None:
+        return None
+    return (JF + n_acc + t_acc) / 3
+
+
+def _means(results: Sequence[ExpressionResult], label: str) -> dict[str, Any]:
+    """J, F, J&F and what the protocol measures beside them; None without expressions."""
+    scores = [r.scores[label].as_dict() for r in results]
+    keys = list(scores[0]) if scores else ["J", "F"]
+    means: dict[str, Any] = {
+        key: float(np.mean([s[key] for s in scores])) if scores else None for key in keys
+    }
+    JF = (means["J"] + means["F"]) / 2 if scores else None
+    return {"J": means.pop("J"), "F": means.pop("F"), "J&F": JF, **means} | {
+        "num_expressions": len(results)
+    }
