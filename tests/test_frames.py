@@ -1,12 +1,13 @@
 """Video -> frames: order, pixels, single decoding, and errors that name file and frame."""
 
-import struct
+import logging
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from rvos.data.frames import FrameCache, FrameError, FrameFolder, VideoFile, open_frames
+from rvos.data.frames import FrameCache, FrameError, FrameFolder, VideoFile, open_frames, read_image
 
 av = pytest.importorskip("av")
 
@@ -67,19 +68,6 @@ def test_video_file(tmp_path):
     assert frames.names[:2] == ("00000", "00001")
     for frame, level in zip(frames, levels, strict=True):
         assert abs(float(frame[24:].mean()) - level) < 6
-
-
-def test_the_display_rotation_of_phones_is_applied(tmp_path):
-    """A display matrix that turns clockwise moves the bright bar from the top to the right."""
-    path = write_video(tmp_path / "v.mp4", [20, 20, 20])
-    data = bytearray(path.read_bytes())
-    start = data.index(b"tkhd") + 4 + 40  # ISO 14496-12, 8.3.2: the matrix of a version 0 box
-    data[start : start + 24] = struct.pack(">6i", 0, 1 << 16, 0, -(1 << 16), 0, 0)
-    path.write_bytes(data)
-    frames = VideoFile(path)
-    assert frames.size == (64, 48)
-    first = next(iter(frames))
-    assert first[:, -8:].mean() > 200 and first[:, :24].mean() < 60
 
 
 def test_a_cut_file_gives_the_frames_that_are_whole(tmp_path):
@@ -158,3 +146,118 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     with pytest.raises(FrameError, match=r"(?s)same name \(2\).*00000.jpg and 00000.png") as error:
         FrameFolder(tmp_path)
     assert "00001.JPEG and 00001.jpg" in str(error.value)
+
+
+# ------------------------------------------------------- images that say more than their pixels
+
+
+def quarters():
+    """40 and 100 above 160 and 220."""
+    return np.kron(np.array([[40, 100], [160, 220]], np.uint8), np.ones((16, 24), np.uint8))
+
+
+def with_orientation(path, orientation, pixels):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_own_images_are_shown_as_exif_says(tmp_path, suffix, orientation):
+    path = tmp_path / f"0.{suffix}"
+    with_orientation(path, orientation, np.dstack([quarters()] * 3))
+    frames = FrameFolder(tmp_path)
+    (frame,) = frames
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+    assert frames.size == expected.shape[:2] == ((32, 48) if orientation < 5 else (48, 32))
+    assert np.array_equal(frame, expected)
+
+
+def test_an_image_held_upright_has_its_top_at_the_right_of_the_pixels(tmp_path):
+    with_orientation(tmp_path / "0.png", 6, quarters())
+    (frame,) = FrameFolder(tmp_path)
+    assert [[frame[0, 0, 0], frame[0, -1, 0]], [frame[-1, 0, 0], frame[-1, -1, 0]]] == [
+        [160, 40],
+        [220, 100],
+    ]
+
+
+def test_images_of_16_bits_are_turned_too(tmp_path):
+    with_orientation(tmp_path / "0.png", 6, quarters().astype(np.uint16) * 257)
+    frames = FrameFolder(tmp_path)
+    (frame,) = frames
+    assert frame.shape[:2] == frames.size == (48, 32)
+    assert (frame[0, 0, 0], frame[0, -1, 0]) == (160, 40)
+
+
+def test_images_of_a_data_set_stay_as_its_loaders_read_them(tmp_path):
+    with_orientation(tmp_path / "0.jpg", 6, quarters())
+    frames = FrameFolder(tmp_path, ["0"])
+    (frame,) = frames
+    assert frame.shape[:2] == frames.size == (32, 48)
+    assert np.array_equal(frame, np.asarray(Image.open(tmp_path / "0.jpg").convert("RGB")))
+
+
+def test_16_bit_frames_have_one_scale_for_the_folder(tmp_path, caplog):
+    """Largest value 4095: 12 bits. 1000 becomes 1000 / 4095 * 255 = 62.3 in every frame."""
+    caplog.set_level(logging.INFO, "rvos")
+    for t, largest in enumerate((1000, 4095, 2000)):
+        cv2.imwrite(str(tmp_path / f"{t}.png"), np.array([[0, 1000, largest]], np.uint16))
+    expected = [[0, 62, 62], [0, 62, 255], [0, 62, 125]]
+    for _ in range(2):
+        frames = FrameFolder(tmp_path)
+        assert [frame[0].tolist() for frame in frames] == [
+            [[grey] * 3 for grey in row] for row in expected
+        ]
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert str(tmp_path) in message and "largest value is 4095; 12 bits" in message
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        # Colours of 10 bits: Pillow keeps the upper 8 of 16, which are nearly black.
+        (np.array([[[1023, 512, 0]]], np.uint16), [255, 128, 0]),
+        # All 16 bits: 65535 / 257 = 255.
+        (np.array([[[65535, 25700, 257]]], np.uint16), [255, 100, 1]),
+        # 8 bits in files of 16: as they are.
+        (np.array([[[200, 100, 3]]], np.uint16), [200, 100, 3]),
+    ],
+)
+def test_colours_of_16_bits(tmp_path, pixels, expected):
+    cv2.imwrite(str(tmp_path / "0.png"), pixels[..., ::-1])
+    (frame,) = FrameFolder(tmp_path)
+    assert frame[0, 0].tolist() == expected
+
+
+def test_transparency_of_16_bits_counts_for_nothing(tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), np.array([[[0, 512, 1023, 65535]]], np.uint16))  # BGRA
+    (frame,) = FrameFolder(tmp_path)
+    assert frame[0, 0].tolist() == [255, 128, 0]
+
+
+def test_images_of_8_bits_beside_those_of_16_stay(tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), np.array([[7, 200]], np.uint8))
+    cv2.imwrite(str(tmp_path / "1.png"), np.array([[0, 1023]], np.uint16))
+    assert [frame[0, :, 0].tolist() for frame in FrameFolder(tmp_path)] == [[7, 200], [0, 255]]
+
+
+def test_a_damaged_image_of_16_bits_is_named(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 4096, (64, 64)).astype(np.uint16)
+    for name in ("0.png", "1.png"):
+        cv2.imwrite(str(tmp_path / name), noise)
+    (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:3000])
+    with pytest.raises(FrameError, match="^[^ ]*1.png: cannot be decoded"):
+        list(FrameFolder(tmp_path))
+
+
+def test_palettes_cmyk_and_transparency_are_read_as_colours(tmp_path):
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.save(tmp_path / "p.png", transparency=1)
+    Image.new("RGBA", (2, 1), (10, 20, 30, 0)).save(tmp_path / "a.png")
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "c.jpg", quality=95)
+    assert read_image(tmp_path / "p.png")[0].tolist() == [[255, 0, 0], [0, 0, 255]]
+    assert read_image(tmp_path / "a.png")[0, 0].tolist() == [10, 20, 30]
+    assert np.abs(read_image(tmp_path / "c.jpg")[0, 0].astype(int) - [255, 0, 0]).max() < 4

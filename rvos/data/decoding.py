@@ -79,12 +79,13 @@ def read_image(
     per channel: how many are in use; they are scaled to 8. Raises FrameError.
     """
     with _open_image(file) as image:
+        largest = 2 ** bits() - 1 if image.format == "PNG" and _has_16_bits(file) else None
         try:
             if at_least is not None:
                 image.draft("RGB", at_least[::-1])
-            if image.format == "PNG" and _has_16_bits(file):
+            if largest:
                 image.load()  # raises where OpenCV would give a part of the picture
-                pixels = np.rint(_read_16_bits(file) * (255 / (2 ** bits() - 1))).astype(np.uint8)
+                pixels = np.rint(_read_16_bits(file) * (255 / largest)).astype(np.uint8)
             else:
                 pixels = np.array(image.convert("RGB"))
             return turn(pixels, _shown(image)) if upright else pixels
@@ -96,7 +97,10 @@ def image_size(file: FilePath, *, upright: bool = False) -> Size:
     """(height, width) in pixels of an image file, from its header. Raises FrameError."""
     with _open_image(file) as image:
         size = image.height, image.width
-        return size[::-1] if upright and not _shown(image)[0] else size
+        try:
+            return size[::-1] if upright and not _shown(image)[0] else size
+        except IMAGE_ERRORS as error:
+            raise FrameError(f"{file}: cannot be decoded: {error}") from None
 
 
 def _has_16_bits(file: FilePath) -> bool:
@@ -339,10 +343,10 @@ def _main_stream(path: Path) -> int:
 
     A cover or a preview may come first, or be larger.
     """
-    from av.stream import Disposition
-
-    covers = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
     with _open_video(path) as container:
+        from av.stream import Disposition
+
+        covers = Disposition.attached_pic | Disposition.timed_thumbnails
         streams = [s for s in container.streams.video if s.codec_context and s.codec_context.codec]
         streams = [s for s in streams if not s.disposition & covers]
         counts = Counter({stream.index: 0 for stream in streams})
