@@ -98,6 +98,15 @@ def test_other_arguments_are_left_alone():
     assert as_typed(arguments) == arguments
 
 
+def test_files_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):
+    for folder in (REPOSITORY, tmp_path):
+        monkeypatch.chdir(folder)
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            cfg = compose("predict", ["video=x.mp4", "expression=x"])
+        path = Path(cfg.coarse.checkpoint)
+        assert path.is_file() and path.is_absolute() == (folder == tmp_path)
+
+
 @pytest.mark.parametrize(
     "program, argument, told",
     [

@@ -187,6 +187,24 @@ def test_a_mask_in_the_alpha_channel_is_warned_of_once(tmp_path, mode, caplog):
     assert len(warned) == 1 and str(tmp_path / "video" / "0" / "x.png") in warned[0]
 
 
+@pytest.mark.parametrize("other", ["a.json.gz", "a/0/x.png"])
+def test_a_video_that_is_there_twice_is_named(tmp_path, other):
+    (tmp_path / "a.json").write_text('{"0": [null]}')
+    (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / other).write_bytes(b"")
+    name = other.partition("/")[0]
+    with pytest.raises(FileError, match=f"video a is there more than once: a.json and {name}$"):
+        TrackFiles(tmp_path).read("a", ["x"])
+
+
+def test_hidden_folders_are_no_expressions(tmp_path):
+    for name in ("0", ".ipynb_checkpoints"):
+        path = tmp_path / "video" / name / "x.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.ones((2, 3), np.uint8)).save(path)
+    assert list(TrackFiles(tmp_path).read("video", ["x"])) == ["0"]
+
+
 def test_missing_png_is_told_apart_from_an_empty_one(tmp_path):
     folder = tmp_path / "video" / "0"
     folder.mkdir(parents=True)

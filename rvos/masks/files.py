@@ -206,7 +206,12 @@ class TrackFiles:
         if self._in_memory is not None:
             return None
         path = self.path / video
-        return find_json(path.with_name(f"{path.name}.json")) or (path if path.is_dir() else None)
+        files = [path.with_name(f"{path.name}.json{suffix}") for suffix in ("", ".gz")]
+        found = [p for p in files if p.is_file()] + ([path] if path.is_dir() else [])
+        if len(found) > 1:
+            names = " and ".join(p.name for p in found)
+            raise FileError(f"{self.path}: video {video} is there more than once: {names}")
+        return found[0] if found else None
 
     def read(self, video: str, frames: Sequence[str] | None = None) -> Any:
         """The value of one video; `frames` are the frame names, needed for a PNG tree."""
@@ -219,7 +224,7 @@ class TrackFiles:
             return _tracks_of(read_json(path))
         if frames is None:
             raise ValueError("a PNG tree is read with the frame names of the video")
-        folders = sorted(p for p in path.iterdir() if p.is_dir())
+        folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
         return {p.name: [_read_png(p / f"{frame}.png") for frame in frames] for p in folders}
 
 
