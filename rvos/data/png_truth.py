@@ -1,0 +1,65 @@
+"""Ground truth in PNG files below `Annotations/`: what Ref-YouTube-VOS and Long-RVOS share."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rvos.data.frames import FrameError, image_size
+from rvos.data.split import NoTruth, Split, Truth, Video, check_labelled
+from rvos.masks import Mask, Track
+
+
+class PngTruth(Truth):
+    """The ground-truth tracks of a split, read from its PNG files when asked for.
+
+    An annotation id is `<video>/<object>`, and the expressions have the objects in `obj_id`.
+    """
+
+    def __init__(self, split: Split):
+        self.path = split.folder / "Annotations"
+        if not self.path.is_dir():
+            raise NoTruth(f"{self.path}: no such folder; split {split.name} has no ground truth")
+        check_labelled(split, "obj_id")
+        self.frames = {video.name: video.frames for video in split.videos}
+        self.ids = {i for v in split.videos for e in v.expressions for i in e.annotation_ids}
+
+    @abstractmethod
+    def file(self, annotation_id: str, frame: str) -> Path | None:
+        """Where an object's mask of a frame is; None if it does not show there."""
+
+    def __contains__(self, annotation_id: str) -> bool:
+        return annotation_id in self.ids
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self.ids))
+
+    def track(self, annotation_id: str) -> Track:
+        """One object's masks per frame. Raises FileError for a PNG that cannot be read."""
+        video = annotation_id.rpartition("/")[0]
+        return [self.mask(annotation_id, t) for t in range(len(self.frames[video]))]
+
+    @abstractmethod
+    def mask(self, annotation_id: str, frame_idx: int) -> Mask: ...
+
+    def problems(
+        self, annotation_id: str, video: Video, size: Sequence[int] | None
+    ) -> Iterator[str]:
+        """As `Truth.problems`, from the headers of the files."""
+        for path in filter(None, (self.file(annotation_id, frame) for frame in video.frames)):
+            try:
+                found = image_size(path)
+            except FrameError as error:
+                yield str(error)
+                continue
+            if size is not None and found != tuple(size):
+                yield (
+                    f"{path}: expected {size[0]} x {size[1]} pixels (height x width), got "
+                    f"{found[0]} x {found[1]}"
+                )
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of the names and sizes of the videos' files."""
+        files = sorted(path for name in self.frames for path in (self.path / name).rglob("*.png"))
+        lines = [f"{path.relative_to(self.path)} {path.stat().st_size}" for path in files]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
