@@ -138,6 +138,15 @@ def list_of(expected: Expected, *, length: int | None = None, least: int = 0) ->
     return Expected(f"a list{count}, each {expected.text}", accepts)
 
 
+def least_and_most(expected: Expected) -> Expected:
+    """Two values as expected, of which the second is not less than the first."""
+    pair = list_of(expected, length=2)
+    return Expected(
+        f"least and most, each {expected.text}",
+        lambda value: pair.accepts(value) and value[0] <= value[1],
+    )
+
+
 def require(settings: object, group: str, /, **expected: Expected) -> None:
     """Check attributes of `settings`, the keys of a group of conf/ ("": keys of no group).
 

@@ -113,6 +113,7 @@ def test_files_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):
         ("eval.py", "optim.lr=é", "'optim.lr=\"é\"'"),
         ("eval.py", "refine.tau=0.8=0.9", "'refine.tau=\"0.8=0.9\"'"),
         ("train.py", "resume", "expected key=value"),
+        ("eval.py", "~refine", "expected key=value"),
         ("predict.py", "masks=png)", "'masks=\"png)\"'"),
         ("-m rvos data verify", "splits=[a", "'splits=\"[a\"'"),
     ],

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 
+from rvos import InputError
+
 SENTENCES = {"expression"}  # keys whose value is a text, whatever it holds
 # Last parts of the keys that hold a path or a name; null stays null, ${...} is filled in.
 PATHS = {
@@ -18,11 +20,21 @@ PATHS = {
 }
 
 
+MAY_GO = ("callbacks.", "logger.", "score.extra.")  # keys of these may be deleted: ~callbacks.ema
+
+
 def as_typed(arguments: Sequence[str]) -> list[str]:
     """The arguments, with values of sentences and paths quoted where Hydra would read them wrongly.
 
-    In a multirun `path=a,b` remains a sweep over two paths. `~/` is the home folder.
+    In a multirun `path=a,b` remains a sweep over two paths. `~/` is the home folder. Raises
+    InputError for the deletion of a key that the programs need.
     """
+    for argument in arguments:
+        if argument.startswith("~") and not argument[1:].startswith(MAY_GO):
+            raise InputError(
+                f"argument {argument!r}: expected key=value; what may be deleted are keys of "
+                f"{', '.join(MAY_GO)}"
+            )
     multirun = not {"-m", "--multirun"}.isdisjoint(arguments)
     return [_as_typed(argument, multirun) for argument in arguments]
 

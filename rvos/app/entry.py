@@ -46,15 +46,17 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
 
         @functools.wraps(task)
         def main() -> Any:
-            sys.argv[1:] = as_typed(sys.argv[1:])
             os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the handlers below
             try:
+                sys.argv[1:] = as_typed(sys.argv[1:])
                 return composed()
+            except InputError as error:
+                _fail(error)
             except OverrideParseException as error:
                 _fail(explain(error))
             except (HydraException, OmegaConfBaseException) as error:
                 _fail(error)
-            except (OSError, ValueError, TypeError) as error:
+            except (OSError, ValueError, TypeError, AssertionError) as error:
                 if not _made_by_hydra(error):
                     raise
                 if isinstance(error, OSError):  # it makes the run folder before the task starts
@@ -128,6 +130,16 @@ def run_folder() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
+def folder_is_fixed() -> bool:
+    """Whether the other processes and later starts of this job have the same run folder."""
+    overrides = HydraConfig.get().overrides
+    return (
+        is_multirun()
+        or any(o.startswith("output_dir=") for o in overrides.task)
+        or any(o.startswith("hydra.run.dir=") for o in overrides.hydra)
+    )
+
+
 def is_multirun() -> bool:
     """Whether Hydra runs a sweep (`--multirun`)."""
     return HydraConfig.get().mode == RunMode.MULTIRUN
@@ -149,11 +161,7 @@ def check_ranks(world_size: int) -> None:
     started = "TORCHELASTIC_RUN_ID" in os.environ or (
         "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1
     )
-    overrides = HydraConfig.get().overrides
-    given = any(o.startswith("output_dir=") for o in overrides.task) or any(
-        o.startswith("hydra.run.dir=") for o in overrides.hydra
-    )
-    if started and not given and not is_multirun():
+    if started and not folder_is_fixed():
         raise InputError(
             "under torchrun and srun every process resolves its own run folder: give "
             "output_dir=..., one for all"

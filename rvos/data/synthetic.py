@@ -24,7 +24,17 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from rich.progress import track as progress
 
-from rvos import Expected, InputError, all_checked, list_of, one_of, real, require, whole
+from rvos import (
+    Expected,
+    InputError,
+    all_checked,
+    least_and_most,
+    list_of,
+    one_of,
+    real,
+    require,
+    whole,
+)
 from rvos.data import sprites
 from rvos.masks import Track, encode, write_json
 
@@ -116,22 +126,14 @@ class Recipe:
             "synthesize",
             num_frames=whole(1),
             size=list_of(whole(32), length=2),
-            num_objects=_least_and_most(whole(1, 8)),
-            object_size=_least_and_most(real(least=0.05, most=0.5)),
+            num_objects=least_and_most(whole(1, 8)),
+            object_size=least_and_most(real(least=0.05, most=0.5)),
             camera_shake=real(least=0),
             pillars=real(least=0, most=1),
             no_target=real(least=0, below=1),
             jpeg_quality=whole(1, 100),
             seed=whole(0),
         )
-
-
-def _least_and_most(expected: Expected) -> Expected:
-    pair = list_of(expected, length=2)
-    return Expected(
-        f"least and most, each {expected.text}",
-        lambda value: pair.accepts(value) and value[0] <= value[1],
-    )
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
                     raise _DuplicateKey([*twice, key][0])
                 seen.add(key)
                 yield key, value
-    except (ijson.JSONError, _DuplicateKey, EOFError, zlib.error) as error:
+    except (ijson.JSONError, UnicodeDecodeError, _DuplicateKey, EOFError, zlib.error) as error:
         raise FileError(f"{path}: not valid JSON: {error}") from None
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -14,6 +14,7 @@ from rvos.report.details import strip_of
 from rvos.report.html import NoPage, Page
 from rvos.report.run import SCORES, Run, changes
 from rvos.report.scores import answers_of
+from rvos.stages.run_folder import keep_wandb_id, wandb_id
 
 
 def log_evaluation(
@@ -28,8 +29,9 @@ def log_evaluation(
 ) -> str:
     """Log the finished run in `folder`, its settings too, and return its W&B id.
 
-    `project` .. `save_dir` are the keys of conf/logger/wandb.yaml. Overlays are the strips that
-    `page` has, none with `report=none`. Without an account: WANDB_MODE=offline.
+    `project` .. `save_dir` are the keys of conf/logger/wandb.yaml. A folder that was logged before
+    goes on with the W&B run it has. Overlays are the strips that `page` has, none with
+    `report=none`. Without an account: WANDB_MODE=offline.
     """
     import wandb
 
@@ -38,13 +40,14 @@ def log_evaluation(
         project=project,
         group=group,
         name=name,
-        id=id,
+        id=wandb_id(folder, id),
         dir=save_dir,
         config=evaluated.config,
         job_type="eval",
-        resume="allow" if id else None,
+        resume="allow",
     )
     try:
+        keep_wandb_id(folder, run.id)
         logged: dict[str, Any] = dict(scores(evaluated.metrics))
         logged["expressions"] = _table(wandb, evaluated.expressions)
         for key, rows in (("ablation", evaluated.ablation), ("rules", evaluated.rules)):
@@ -73,6 +76,8 @@ def scores(metrics: dict[str, Any]) -> dict[str, float]:
         result[f"gain/{short}"] = metrics[score] - metrics["coarse"][score]
     for kind, content in (("refined", metrics), ("coarse", metrics["coarse"])):
         result |= {f"{kind}/{name}": value for name, value in answers_of(content)}
+        jumps = content.get("identity", {}).get("jumps_per_100_pairs")
+        result |= {} if jumps is None else {f"{kind}/identity_jumps": jumps}
     return result | {
         f"extra/{key}": value for key, value in metrics["extra"].items() if value is not None
     }

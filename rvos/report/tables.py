@@ -108,7 +108,8 @@ def _scores_of(results: Results, label: str) -> dict[str, Any]:
     for name, units in results.units.items():
         if name:
             scores[name] = mean_of(units, label).as_dict()
-    return scores | answers(results.expressions, label)
+    identity = {"identity": results.identity(label).as_dict()}
+    return scores | answers(results.expressions, label) | identity
 
 
 def _mean(metric: str, results: Sequence[ExpressionResult]) -> float | None:
@@ -228,6 +229,15 @@ def print_metrics(
             table.add_row(name, *map(_percent, values))
         console.print(table)
     print_slices(console, content)
+    before, after = content["coarse"]["identity"], content["identity"]
+    if before["pairs"] and after["pairs"]:
+        console.print(
+            f"identity jumps per 100 pairs of frames: coarse {before['jumps_per_100_pairs']:.2f} "
+            f"(of {before['pairs']}), refined {after['jumps_per_100_pairs']:.2f} (of "
+            f"{after['pairs']}); frames with a mask: {before['non_empty_frames']}, "
+            f"{after['non_empty_frames']}",
+            soft_wrap=True,
+        )
 
 
 def print_slices(console: Console, content: Mapping[str, Any]) -> None:

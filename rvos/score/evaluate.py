@@ -31,6 +31,7 @@ from rvos.score.ablation import (
     Scored,
     score_rules,
 )
+from rvos.score.identity import Identity, identity_of
 from rvos.score.inputs import VideoInputs
 from rvos.score.measures import Metric, Summary
 from rvos.score.protocols import Expressions, Unit, mean_of
@@ -74,6 +75,7 @@ class ExpressionResult:
     type: str  # the dataset's kind of expression; empty where it has none
     scores: dict[str, RuleScores]
     extra: dict[str, float]  # metrics of the run's own rule, by label
+    identity: dict[str, Identity]  # of the coarse and the refined track, for one target alone
     fingerprint: Fingerprint  # of the masks of every label
 
     @property
@@ -111,6 +113,11 @@ class Results:
         self.expressions += video.expressions
         for name, units in video.units.items():
             self.units.setdefault(name, []).extend(units)
+
+    def identity(self, label: str) -> Identity:
+        """How often the coarse or refined tracks jump, over all expressions about one object."""
+        found = (r.identity[label] for r in self.expressions if label in r.identity)
+        return sum(found, Identity())
 
     def summary(self, label: str) -> Summary:
         """The score of one rule."""
@@ -284,6 +291,11 @@ def _result(
         extra={
             label: float(metric(truth, refined.refinement.track, refined.J, refined.F))
             for label, metric in extra.items()
+        },
+        identity={
+            label: identity_of(row[label].refinement.track, inputs.objects)
+            for label in (COARSE, REFINED)
+            if len(expression.annotation_ids) == 1
         },
         fingerprint=Fingerprint.of(
             f"{video.name}/{key}",

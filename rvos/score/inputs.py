@@ -39,6 +39,7 @@ class VideoInputs:
     coarse: dict[str, Track]  # by expression_id
     masklets: dict[str, list[Track]]  # by noun
     nouns: dict[str, str]  # by expression_id
+    objects: tuple[Track, ...] = ()  # true tracks of all objects that the expressions are about
     of_protocol: Any = None  # what its protocol needs of the ground truth beside `truths`
 
 
@@ -100,7 +101,8 @@ class Inputs:
         truths, of_protocol = _merged(video, by_annotation), None
         if not self._problems:  # else the files may be unreadable, and the run ends anyway
             of_protocol = self.protocol.read(self.annotations, video)
-        return VideoInputs(video, truths, coarse, masklets, nouns, of_protocol)
+        objects = tuple(by_annotation.values())
+        return VideoInputs(video, truths, coarse, masklets, nouns, objects, of_protocol)
 
     def _annotations_of(self, video: Video) -> tuple[dict[str, Track], Size | None]:
         """The video's ground-truth tracks, and the size of their masks if there are any."""

@@ -1,5 +1,7 @@
 """Run folders: the settings of the results in a folder, and whether a new run may write there."""
 
+import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from rvos.masks import write_bytes
 from rvos.stages.store import differences
 
 SETTINGS_FILE = "config.yaml"  # {"config": settings, "inputs": hashes of the data}
+WANDB_ID_FILE = "wandb_id"  # of the W&B run that each start into the folder goes on with
 
 # Settings that change nothing, by what it is that they do not change: a whole group, or one key.
 NO_EFFECT: Mapping[str, frozenset[str]] = {
@@ -109,3 +112,19 @@ def claim_folder(
         raise InputError(
             f"output_dir: cannot write to {error.filename or folder}: {error.strerror}"
         ) from None
+
+
+def wandb_id(folder: Path, given: str | None) -> str | None:
+    """The id of a folder's W&B run: the given one, else that kept there, else a new one.
+
+    None where the environment names the run (`wandb agent`, WANDB_RUN_ID).
+    """
+    if given or {"WANDB_SWEEP_ID", "WANDB_RUN_ID"} & os.environ.keys():
+        return given
+    file = folder / WANDB_ID_FILE
+    return file.read_text(encoding="utf-8") if file.is_file() else secrets.token_hex(4)
+
+
+def keep_wandb_id(folder: Path, run_id: str) -> None:
+    """Remember the id of the folder's W&B run."""
+    write_bytes(folder / WANDB_ID_FILE, run_id.encode())

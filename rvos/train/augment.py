@@ -19,20 +19,11 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from rvos import Expected, list_of, one_of, optional, real, require, whole
+from rvos import least_and_most, list_of, one_of, optional, real, require, whole
 from rvos.data.archive import FilePath
 from rvos.data.frames import Size, fit, read_image
 
 CHANNEL_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
-
-
-def least_and_most(expected: Expected) -> Expected:
-    """Two values as expected, of which the second is not less than the first."""
-    pair = list_of(expected, length=2)
-    return Expected(
-        f"least and most, each {expected.text}",
-        lambda value: pair.accepts(value) and value[0] <= value[1],
-    )
 
 
 @dataclass(frozen=True)
