@@ -201,9 +201,11 @@ def _frame_name(name: str) -> str:
     if "" in parts or ".." in parts:
         return ""
     if FRAMES in parts:
-        parts = parts[parts.index(FRAMES) + 1 :]
-    is_frame = len(parts) == 2 and parts[1].endswith(".jpg")
-    return "/".join(parts) if is_frame and not parts[1].startswith("._") else ""
+        parts = parts[parts.index(FRAMES) + 1 :]  # names of videos may have folders in them
+    elif len(parts) != 2:
+        return ""
+    is_frame = len(parts) > 1 and parts[-1].endswith(".jpg") and not parts[-1].startswith("._")
+    return "/".join(parts) if is_frame else ""
 
 
 def _key(name: str) -> bytes:

@@ -23,7 +23,7 @@ from rich.progress import track as progress
 
 from rvos import InputError, list_problems
 from rvos.data.frames import Size, image_size
-from rvos.data.mevis import read_split
+from rvos.data.formats import open_split
 from rvos.data.split import Split, Video, check_track
 from rvos.masks import ZIP_ERRORS, FileError, Track, TrackFiles, decode, size_of
 
@@ -310,9 +310,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("zip", type=Path)
         command.add_argument("--root", required=True, help="data folder, as data.root")
         command.add_argument("--split", required=True, help="as data.split")
+        command.add_argument("--format", default="mevis", help="as data.format")
+        command.add_argument("--meta", help="as data.meta")
     given = parser.parse_args(arguments)
     try:
-        split = read_split(given.root, given.split)
+        split = open_split(given.format, given.root, given.split, meta=given.meta)
         if given.command == "pack":
             pack(given.masks, given.zip, split)
         count = check(given.zip, split)
