@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rvos.coarse.files import GivenMasks
     from rvos.coarse.segment import CoarseSettings, Segmentation, coarse_settings, segment_video
+    from rvos.coarse.several import Several
     from rvos.coarse.stage import Mutr
 
 _MODULES = {
@@ -16,6 +17,7 @@ _MODULES = {
     "GivenMasks": "files",
     "Mutr": "stage",
     "Segmentation": "segment",
+    "Several": "several",
     "coarse_settings": "segment",
     "segment_video": "segment",
 }
@@ -25,6 +27,7 @@ __all__ = [
     "GivenMasks",
     "Mutr",
     "Segmentation",
+    "Several",
     "coarse_settings",
     "segment_video",
 ]

@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.progress import track as progress
 
 from rvos import InputError, list_problems
-from rvos.data.frames import Size, image_size
 from rvos.data.formats import open_split
+from rvos.data.frames import Size, image_size
 from rvos.data.split import Split, Video, check_track
 from rvos.masks import ZIP_ERRORS, FileError, Track, TrackFiles, decode, size_of
 
