@@ -12,11 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from rvos import all_checked
-from rvos.app.entry import build, check_ranks, entry_point, plain, run_folder
+from rvos.app.entry import build, check_ranks, entry_point, folder_is_fixed, plain, run_folder
 from rvos.coarse.segment import coarse_settings
 from rvos.mutr import MUTR
 from rvos.stages.lightning import close_group_at_exit, make_trainer
-from rvos.stages.run_folder import claim_folder
+from rvos.stages.run_folder import claim_folder, wandb_id
 from rvos.train import run as training
 from rvos.train.callbacks import AtomicCheckpointIO
 from rvos.train.datamodule import DataModule
@@ -31,26 +31,27 @@ def main(cfg: DictConfig) -> float | None:
     training.quiet()
     folder = run_folder()
     cfg.output_dir = str(folder)  # also in the jobs of a multirun and in every rank
-    resume = training.resume_from(cfg.ckpt_path, folder, Path(cfg.paths.runs) / cfg.task / cfg.name)
+    runs = Path(cfg.paths.runs) / cfg.task / cfg.name
+    resume = training.resume_from(cfg.ckpt_path, folder, runs, folder_is_fixed=folder_is_fixed())
+    if cfg.logger.get("wandb") is not None:
+        before = folder if resume is None else resume.parent.parent
+        cfg.logger.wandb.id = wandb_id(before, cfg.logger.wandb.id)
     parts = make_parts(cfg)  # what is wrong with the settings is said before anything runs
     check_ranks(parts.trainer.world_size)
+    settings = plain(cfg)
+    if resume is not None and (metrics := training.finished(resume, folder, settings)):
+        return metrics["last"].get("val/JF")
     close_group_at_exit()
 
     train_split = training.open_data(parts)
-    segmenter = training.make_segmenter(
-        parts,
-        seed=cfg.seed,
-        compile=cfg.compile,
-        max_videos=cfg.score.max_videos,
-        overlays=folder / "overlays",
-    )
+    options = {"seed": cfg.seed, "compile": cfg.compile, "max_videos": cfg.score.max_videos}
+    segmenter = training.make_segmenter(parts, **options, overlays=folder / "overlays")
     if resume is not None:
-        training.check_fits(resume, segmenter)
+        training.check_fits(resume, segmenter, parts.trainer)
     if rank_zero_only.rank == 0:
-        settings = plain(cfg)
         hashes = {"meta_expressions_sha256": train_split.meta_sha256}
         claim_folder(folder, settings, inputs=hashes, results=training.RESULTS)
-        training.start_loggers(parts.trainer, settings)
+        training.start_loggers(parts.trainer, settings, folder)
         log.info("%s, seed %d -> %s", training.plan(parts), cfg.seed, folder)
     try:
         return training.fit(parts, segmenter, folder, resume=resume)

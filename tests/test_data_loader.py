@@ -1,8 +1,12 @@
 """Loaders: the same clips for any workers and ranks, resumable; whole videos dealt out once."""
 
+import os
 import random
+import re
+import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -18,7 +22,8 @@ from torch.utils.data import Dataset
 from rvos import CONFIG_DIR, InputError
 from rvos.data.split import Expression, Video
 from rvos.stages.sharding import balance, cost
-from rvos.train.datamodule import ClipLoader, ClipSampler
+from rvos.train.datamodule import ClipLoader, ClipSampler, _start_worker, recount_passes
+from rvos.train.run import explained_loading
 
 
 class Keys(Dataset):
@@ -79,6 +84,7 @@ def test_a_global_batch_is_the_same_for_any_ranks(world_size, batch_size):
 
 
 def test_state_counts_what_was_handed_out_not_what_workers_fetched():
+    """Seven clips are one whole step of four and a step that is begun again."""
     one = loader(workers=2)
     batches = iter(one)
     head = keys([next(batches) for _ in range(7)])
@@ -86,7 +92,7 @@ def test_state_counts_what_was_handed_out_not_what_workers_fetched():
     assert (state["epoch"], state["position"]) == (0, 7)
     rest = loader()
     rest.load_state_dict(state)
-    assert head + keys(rest) == keys(loader())
+    assert head[:4] + keys(rest) == keys(loader())
 
 
 def test_another_number_of_ranks_can_go_on():
@@ -101,10 +107,40 @@ def test_another_number_of_ranks_can_go_on():
     assert set(seen) | set(shares) == set(keys(loader())) and len(shares) == 12
 
 
-@pytest.mark.parametrize("other", [{"seed": 4}, {"length": 30}])
+@pytest.mark.parametrize("other", [{"seed": 4}, {"length": 30}, {"global_batch_size": 5}])
 def test_a_checkpoint_of_other_data_is_refused(other):
     with pytest.raises(InputError, match="ckpt_path: the checkpoint's data has"):
         loader(**other).load_state_dict(loader().state_dict())
+
+
+@pytest.mark.parametrize(
+    ("passes", "earlier", "position", "step_size", "expected"),
+    [
+        (40, 0, 40, 2, (20, 20)),  # 1 device -> 2
+        (10, 60, 40, 1, (40, 280)),  # 4 -> 1, after an epoch of 60 passes with 240 clips
+        (7, 0, 14, 4, (3, 3)),  # 2 -> 4, amid a step: 12 clips belong to whole steps of 4
+        (5, 5, 20, 4, (5, 10)),  # the same number
+    ],
+)
+def test_forward_passes_are_counted_for_the_devices_there_are(
+    passes, earlier, position, step_size, expected
+):
+    """Lightning's own state: a checkpoint in a batch's end has completed one pass less."""
+    count = {"ready": passes, "started": passes, "processed": passes, "completed": passes - 1}
+    total = {key: value + earlier for key, value in count.items()}
+    loop = {
+        "state_dict": {"combined_loader": [{"epoch": 0, "position": position}]},
+        "epoch_loop.batch_progress": {"current": count, "total": total, "is_last_batch": False},
+    }
+    recount_passes({"loops": {"fit_loop": loop}}, step_size=step_size, global_batch_size=4)
+    progress = loop["epoch_loop.batch_progress"]
+    for name, ready in zip(("current", "total"), expected, strict=True):
+        assert progress[name] == {
+            "ready": ready,
+            "started": ready,
+            "processed": ready,
+            "completed": ready - 1,
+        }
 
 
 class Recorder(pl.LightningModule):
@@ -220,6 +256,98 @@ def test_validation_shows_the_same_plain_clips_every_time(module):
     first, second = list(data.val_dataloader()), list(data.val_dataloader())
     assert len(first) == 3 and first[0].frames.shape == (1, 5, 3, 64, 64)
     assert all(torch.equal(a.frames, b.frames) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "need"),
+    [
+        # Clips of 5 x 64 x 64 (48 x 48 in multiples of 32): 5 * 13 + 1 bytes for each pixel, 0.27
+        # MB a batch of one. Workers hold two each, and one is with the trainer; twice: validation.
+        (["data.num_workers=1"], 2 * 3 * 66 * 64 * 64),
+        (["data.num_workers=4", "data.batch_size=2"], 2 * 9 * 2 * 66 * 64 * 64),
+        (["data.num_workers=2", "data.val_split=null"], 5 * 66 * 64 * 64),
+    ],
+)
+def test_shared_memory_that_is_too_small(module, monkeypatch, overrides, need):
+    plain = "data.clip.resizing.crop_probability=0"
+    data = module("data.global_batch_size=8", plain, *overrides)
+
+    def has(free):
+        usage = SimpleNamespace(total=2**26, used=2**26 - free, free=free)
+        monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+
+    has(need)
+    data.check_shared_memory(1)
+    with pytest.raises(InputError, match=r"2 device\(s\)"):
+        data.check_shared_memory(2)
+    has(need - 1)
+    with pytest.raises(InputError, match=r"--shm-size=\d+m.*data.num_workers=\d") as raised:
+        data.check_shared_memory(1)
+    fewer = int(re.search(r"\(data.num_workers=(\d)", str(raised.value))[1])
+    data.num_workers = fewer
+    data.check_shared_memory(1)
+    data.num_workers = fewer + 1
+    with pytest.raises(InputError):
+        data.check_shared_memory(1)
+
+
+class Fails(Keys):
+    """Its fourth item is none: the worker that makes it meets with what `how` says."""
+
+    def __init__(self, how):
+        super().__init__(8)
+        self.how = how
+
+    def __getitem__(self, key):
+        if key[1] == self.how[0]:
+            return self.how[1]()
+        return super().__getitem__(key)
+
+
+def unsendable():
+    return lambda: None  # a local function cannot be pickled: what a full /dev/shm does to tensors
+
+
+def missing():
+    raise InputError("frame 00004.jpg: damaged")
+
+
+ENDS = {
+    "killed": (
+        lambda: os.kill(os.getpid(), signal.SIGKILL),
+        r"signal: Killed\. .*memory most likely ran out",
+    ),
+    "bus error": (
+        lambda: os.kill(os.getpid(), signal.SIGBUS),
+        r"signal: Bus error\. Its last message stands above",
+    ),
+    "a batch that cannot be sent": (unsendable, r"exit code 1\. Its last message stands above"),
+    "a damaged file": (missing, "^frame 00004.jpg: damaged$"),
+}
+
+
+@pytest.mark.parametrize(("end", "message"), ENDS.values(), ids=ENDS)
+def test_a_loader_process_that_ends_ends_the_run(end, message):
+    sampler = ClipSampler(8, seed=0, batch_size=1, global_batch_size=1, rank=0, world_size=1)
+    bad = list(sampler)[3][1]
+    batches = ClipLoader(
+        Fails((bad, end)),
+        sampler=sampler,
+        batch_size=None,
+        num_workers=2,
+        timeout=60,  # seconds; a test that waits for ever would say nothing
+        worker_init_fn=_start_worker,
+    )
+    assert re.search(message, error_of(batches))
+
+
+def error_of(batches):
+    """The InputError's message alone: the error itself would keep the loader's processes."""
+    try:
+        with explained_loading(2):
+            list(batches)
+    except InputError as error:
+        return str(error)
 
 
 def test_accumulation_makes_up_the_global_batch(module):

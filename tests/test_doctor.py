@@ -1,6 +1,7 @@
 """The doctor's findings on machines made for the test."""
 
 import importlib.metadata
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,3 +73,19 @@ def test_missing_and_outdated_packages(machine, monkeypatch, capsys):
 def test_a_working_machine_ends_with_status_0(machine, capsys):
     assert main([]) == 0
     assert "MISSING" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("free, status", [(64 << 20, "absent"), (2 << 30, "ok")])
+def test_little_shared_memory_is_named(machine, monkeypatch, free, status):
+    usage = SimpleNamespace(total=4 << 30, used=0, free=free)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    finding = found()["/dev/shm"]
+    assert finding.state == status and f"{free >> 20} MiB free" in finding.detail
+    assert ("--shm-size" in finding.detail) == (status == "absent")
+
+
+def test_data_as_mevis_v2_is_released(machine):
+    split = machine / "data" / "v2" / "train"
+    write_json(split / "meta_expressions_v2.json", {"videos": {}})
+    (split / "JPEGImages.tar").write_bytes(b"")
+    assert found()["data v2/train"].detail == "expressions, images"

@@ -199,6 +199,65 @@ def test_two_processes_take_the_steps_of_one(train, root, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_devices(train, root, tmp_path):
+    """Stopped amid an epoch of 12 steps of two clips, resumed by two processes: the same steps."""
+    short = ["trainer.max_epochs=1", "data.val_split=null", "trainer.limit_val_batches=0"]
+    whole = "trainer.limit_train_batches=1.0"
+    folder = tmp_path / "run"
+    send = "+callbacks.send={_target_: send_signal.SendSignal, name: SIGTERM, after: 6}"
+    assert train(f"output_dir={folder}", *short, whole, send)[0] == 128 + 15
+    assert sorted(curve(folder)) == [0, 1, 2]
+    program = [
+        *(sys.executable, str(REPOSITORY / "train.py"), *SETTINGS, *short, whole),
+        *(f"data.root={root}", f"output_dir={folder}", "trainer.devices=2", "ckpt_path=last"),
+    ]
+    subprocess.run(
+        program, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, cwd=tmp_path, check=True
+    )
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    (loader,) = last["loops"]["fit_loop"]["state_dict"]["combined_loader"]
+    assert loader["position"] == loader["total"] == 2 * last["global_step"]
+    assert sorted(curve(folder)) == list(range(last["global_step"]))
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_left_alone_and_keeps_its_wandb_run(train, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    folder = tmp_path / "run"
+    send = "+callbacks.send={_target_: send_signal.SendSignal, name: SIGTERM, after: 4}"
+    arguments = [f"output_dir={folder}", "logger=wandb", "trainer.max_epochs=1"]
+    assert train(*arguments, send)[0] == 128 + 15
+    assert train(*arguments, "ckpt_path=last")[0] == 0
+    ids = {path.name.rpartition("-")[2] for path in folder.glob("wandb/offline-run-*")}
+    assert ids == {(folder / "wandb_id").read_text()}
+
+    def contents():
+        return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".log"}
+
+    before = contents()
+    assert train(*arguments, "ckpt_path=last")[0] == 0
+    assert contents() == before
+    assert "nothing left to do" in (folder / "train.log").read_text()
+    assert json.loads((folder / "metrics.json").read_text())["last"]
+
+
+def test_what_is_no_checkpoint_of_a_training_is_named(train, tmp_path):
+    settings = composed("train", *SETTINGS, "output_dir=x").model
+    save_official(instantiate(settings)(), tmp_path / "mutr.pth")
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"")
+    for name, told in {
+        "mutr.pth": f"model.weights={tmp_path / 'mutr.pth'}",
+        "notes.txt": "not a readable checkpoint",
+        "run": f"ckpt_path={tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}",
+        ".": "a folder without checkpoints",
+    }.items():
+        status, error = train(f"output_dir={tmp_path / 'out'}", f"ckpt_path={tmp_path / name}")
+        assert status == 1 and told in error and "Traceback" not in error, name
+
+
+@pytest.mark.slow
 def test_wandb_without_an_account(train, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     folder = tmp_path / "run"
@@ -271,7 +330,8 @@ def test_weights_of_another_backbone(train, tmp_path):
 
 def test_a_checkpoint_of_another_model(train, tmp_path):
     file = tmp_path / "other.ckpt"
-    torch.save({"state_dict": {"model.backbone.body.conv1.weight": torch.zeros(64, 3, 7, 7)}}, file)
+    state = {"model.backbone.body.conv1.weight": torch.zeros(64, 3, 7, 7)}
+    torch.save({"state_dict": state, "loops": {}, "optimizer_states": []}, file)
     status, error = train(f"output_dir={tmp_path / 'run'}", f"ckpt_path={file}")
     assert status == 1 and "another model" in error and "backbone.body" in error
 

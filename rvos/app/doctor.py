@@ -100,6 +100,7 @@ def _requirements_of_the_checkout() -> list[str]:
 def _devices() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
     yield Finding("ok", "CPU", f"{cores} cores")
+    yield from _shared_memory(Path("/dev/shm"))
     if importlib.util.find_spec("torch") is None:
         return
     import torch
@@ -121,6 +122,18 @@ def _devices() -> Iterator[Finding]:
             f"{device.name}, {device.total_memory / 2**30:.0f} GiB, "
             f"compute capability {device.major}.{device.minor}{bf16}",
         )
+
+
+def _shared_memory(folder: Path) -> Iterator[Finding]:
+    """Room for batches that loader processes hand over: up to 340 MiB a GPU with data=mevis."""
+    if folder.is_dir():
+        usage = shutil.disk_usage(folder)
+        free = f"{usage.free / 2**20:.0f} MiB free"
+        if not usage.total or usage.free >= 2**30:
+            yield Finding("ok", str(folder), free)
+        else:
+            todo = "docker run --shm-size=1g, or --ipc=host; or few data.num_workers"
+            yield Finding("absent", str(folder), f"{free}, little for train.py: {todo}")
 
 
 def _programs() -> Iterator[Finding]:

@@ -168,19 +168,28 @@ def read_state(path: str | Path) -> State:
     Prefixes `module.` and `model.` and the `position_ids` buffer of old transformers are dropped.
     Raises InputError for a file that does not exist, cannot be read or holds no tensors.
     """
+    return state_of(read_content(path), path)
+
+
+def read_content(path: str | Path) -> Any:
+    """Whatever a checkpoint file holds. Raises InputError where it is none, or is damaged."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
     if damaged := damaged_part(path):
         raise InputError(f"{path}: damaged: the checksum of {damaged} is wrong; fetch it again")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not its own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{path}: not a readable checkpoint of {path.stat().st_size} bytes (truncated, or it"
             f" holds more than tensors, numbers and strings): {reason}"
         ) from error
+
+
+def state_of(content: Any, path: str | Path) -> State:
+    """The state dict in the content of the file `path`; see `read_state`."""
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

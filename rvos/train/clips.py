@@ -8,6 +8,7 @@ follow the fine-tuning code of MUTR for MeViS; docs/data.md lists its defects an
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -18,12 +19,12 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rvos import Expected, InputError, flag, one_of, require, whole
+from rvos import Expected, InputError, flag, least_and_most, one_of, require, whole
 from rvos.data.frames import FrameError, fit, image_size, normalise
 from rvos.data.split import Expression, Split, Truth, Video
 from rvos.masks import FileError, decode
 from rvos.train import augment
-from rvos.train.augment import Geometry, Photometric, Resizing, least_and_most
+from rvos.train.augment import Geometry, Photometric, Resizing
 
 log = logging.getLogger(__name__)
 
@@ -232,6 +233,23 @@ class ClipDataset(Dataset[Sample]):
         anchors = self.recipe.anchors(len(video.frames))
         return video, expression, anchors[index - int(self._ends[pair])]
 
+    def largest_size(self, draws: int = 100) -> tuple[int, int]:
+        """Largest height and width in pixels of `draws` clips spread over the epoch.
+
+        Their geometry is drawn anew; a frame that cannot be read is left to who trains on it.
+        """
+        rng = np.random.default_rng(self.seed)
+        sizes = [(1, 1)]
+        for index in np.linspace(0, len(self) - 1, draws).astype(int):
+            with suppress(FrameError):
+                original = self._original_size(self.clip(index)[0])
+                sizes.append(self.recipe.geometry(rng, original).size)
+        height, width = np.max(sizes, axis=0).tolist()
+        return height, width
+
+    def _original_size(self, video: Video) -> tuple[int, int]:
+        return _frame_size(self.split.frame_path(video.name, video.frames[0]))
+
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = np.random.default_rng([self.seed, epoch, index])
@@ -260,7 +278,7 @@ class ClipDataset(Dataset[Sample]):
         length = len(video.frames)
         frame_idx = draw_frames(rng, anchor, length, recipe.num_frames, recipe.local_offsets)
         paths = [self.split.frame_path(video.name, video.frames[t]) for t in frame_idx]
-        original = _frame_size(paths[0].parent / f"{video.frames[0]}.jpg")
+        original = self._original_size(video)
         geometry = recipe.geometry(rng, original)
         whole = self._masks(expression, frame_idx, original)  # (T, H, W)
         masks = augment.place_masks(whole, geometry)  # (T, h, w)

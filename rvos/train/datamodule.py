@@ -1,8 +1,11 @@
 """Splits -> loaders of training and validation clips (Lightning)."""
 
 import atexit
-import multiprocessing
+import multiprocessing.queues
+import os
+import shutil
 import signal
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -19,6 +22,9 @@ from rvos import Expected, InputError, flag, one_of, optional, require, whole, w
 from rvos.data.formats import open_checked
 from rvos.data.split import Split, Truth
 from rvos.train.clips import ClipDataset, ClipRecipe, collate
+
+SHARED_MEMORY = Path("/dev/shm")  # through which loader processes hand over batches (Linux)
+PREFETCH = 2  # batches that each loader process makes ahead
 
 
 class ClipSampler(DistributedSampler):
@@ -44,7 +50,7 @@ class ClipSampler(DistributedSampler):
         clips: Any = range(length)
         super().__init__(clips, num_replicas=world_size, rank=rank, seed=seed)
         self.length = length
-        self.batch_size = batch_size
+        self.batch_size, self.global_batch_size = batch_size, global_batch_size
         self.step_size = batch_size * world_size  # clips of all ranks per forward pass
         self.total = length // global_batch_size * global_batch_size
         self.position = 0
@@ -100,27 +106,51 @@ class ClipLoader(DataLoader):
             "position": sampler.position,
             "seed": sampler.seed,
             "total": sampler.total,
+            "global_batch_size": sampler.global_batch_size,
         }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Raises InputError if the checkpoint was made with other clips or another seed."""
+        """Go on from the last whole optimizer step, whatever number of devices made it.
+
+        Raises InputError if the checkpoint was made with other clips, seed or global batch.
+        """
         sampler = self.sampler
         if not isinstance(sampler, ClipSampler) or not state:
             return
-        for key in ("seed", "total"):
-            if state[key] != getattr(sampler, key):
+        for key in ("seed", "total", "global_batch_size"):
+            if state.get(key, getattr(sampler, key)) != getattr(sampler, key):
                 raise InputError(
                     f"ckpt_path: the checkpoint's data has {key} {state[key]}, this run's "
                     f"{getattr(sampler, key)}; resume with the data, seed and global batch size "
                     "it was made with"
                 )
-        if state["position"] % sampler.step_size:
-            raise InputError(
-                f"ckpt_path: the checkpoint stopped after {state['position']} clips, which is no "
-                f"multiple of the {sampler.step_size} clips per step of this run; resume with the "
-                "number of devices and data.batch_size it was made with"
-            )
-        sampler.epoch, sampler.position = state["epoch"], state["position"]
+        sampler.epoch = state["epoch"]
+        sampler.position = whole_steps(state["position"], sampler.global_batch_size)
+
+
+def whole_steps(position: int, global_batch_size: int) -> int:
+    """How many of the `position` clips seen in an epoch belong to whole optimizer steps."""
+    return position // global_batch_size * global_batch_size
+
+
+def recount_passes(checkpoint: dict[str, Any], *, step_size: int, global_batch_size: int) -> None:
+    """Count a checkpoint's forward passes anew, in place, for passes of `step_size` clips.
+
+    Lightning takes its count for this run's, and would leave clips out after another number of
+    devices. A step that the checkpoint interrupts is begun again.
+    """
+    loop = checkpoint["loops"]["fit_loop"]
+    progress = loop["epoch_loop.batch_progress"]
+    states = [state for state in loop["state_dict"].get("combined_loader", ()) if state]
+    passes = progress["current"]["ready"]
+    if not states or not passes:
+        return
+    position = states[0]["position"]
+    seen = whole_steps(position, global_batch_size)
+    before = (progress["total"]["ready"] - passes) * (position // passes)  # clips of other epochs
+    for name, clips in (("current", seen), ("total", before + seen)):
+        change = clips // step_size - progress[name]["ready"]
+        progress[name] |= {key: count + change for key, count in progress[name].items()}
 
 
 class DataModule(pl.LightningDataModule):
@@ -155,7 +185,7 @@ class DataModule(pl.LightningDataModule):
     ):
         super().__init__()
         self.name, self.format, self.root, self.release = name, format, root, release
-        self.meta = meta
+        self.meta, self.protocol = meta, protocol
         self.split, self.train_split, self.val_split = split, train_split, val_split
         self.clip, self.seed = clip, seed
         self.batch_size, self.global_batch_size = batch_size, global_batch_size
@@ -176,6 +206,7 @@ class DataModule(pl.LightningDataModule):
             val_split=optional(words()),
             release=one_of("any", "v1", "v2"),
             meta=optional(words()),
+            protocol=words(),
             clip=Expected("the keys of ClipRecipe", lambda v: isinstance(v, ClipRecipe)),
             batch_size=whole(1),
             global_batch_size=whole(1),
@@ -229,6 +260,37 @@ class DataModule(pl.LightningDataModule):
             )
         return self.global_batch_size // per_pass
 
+    def check_shared_memory(self, devices: int) -> None:
+        """Raise InputError where /dev/shm cannot hold the batches in flight of `devices` devices.
+
+        Those of training stay there during a validation. (Docker's default is 64 MB.)
+        """
+        if not self.num_workers or not SHARED_MEMORY.is_dir():
+            return
+        usage = shutil.disk_usage(SHARED_MEMORY)
+        assert self.train_data is not None
+        sizes = [self._batch_bytes(self.train_data)]
+        if isinstance(self.val_data, torch.utils.data.Subset):
+            sizes.append(self._batch_bytes(self.val_data.dataset))
+        each = devices * sum(sizes)  # one batch of each loader
+        need = each * (PREFETCH * self.num_workers + 1)  # one is with the trainer
+        if usage.total and need > usage.free:
+            fits = max(0, (usage.free // each - 1) // PREFETCH)
+            raise InputError(
+                f"{SHARED_MEMORY}: {usage.free >> 20} MiB are free, but the batches of "
+                f"{devices} device(s) x data.num_workers={self.num_workers} need up to "
+                f"{-(-need >> 20)} MiB there. Give it more (docker run "
+                f"--shm-size={-(-(usage.used + need) >> 20)}m, or --ipc=host; Kubernetes: a volume "
+                f"of medium Memory), or use fewer loader processes (data.num_workers={fits})"
+            )
+
+    def _batch_bytes(self, clips: Any) -> int:
+        """Bytes of the largest batch: frames float32, masks and padding bool."""
+        pixels = 1
+        for side in clips.largest_size():
+            pixels *= -(-side // self.clip.pad_to) * self.clip.pad_to
+        return self.batch_size * pixels * (self.clip.num_frames * (3 * 4 + 1) + 1)
+
     def _clips(self, split: str, recipe: ClipRecipe) -> ClipDataset:
         opened, truth = self.open(split)
         return ClipDataset(opened, truth, recipe, seed=self.seed, skip_bad=self.skip_bad)
@@ -265,14 +327,25 @@ class DataModule(pl.LightningDataModule):
             "collate_fn": partial(collate, pad_to=self.clip.pad_to),
             "pin_memory": torch.cuda.is_available(),
             "persistent_workers": self.num_workers > 0,
-            "worker_init_fn": _leave_signals_to_the_trainer,
+            "prefetch_factor": PREFETCH if self.num_workers else None,
+            "worker_init_fn": _start_worker,
         }
 
 
-def _leave_signals_to_the_trainer(worker_id: int) -> None:
-    """SLURM signals all processes of a job; the trainer still needs its loader to end well."""
+def _start_worker(worker_id: int) -> None:
+    # SLURM signals all processes of a job; the trainer still needs its loader to end well.
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    vars(multiprocessing.queues)["Queue"]._on_queue_feeder_error = staticmethod(_end_worker)
+
+
+def _end_worker(error: Exception, batch: Any) -> None:
+    """End a loader process that cannot send a batch, for lack of memory or of open files.
+
+    Multiprocessing would print the error and go on, and the trainer wait for that batch for ever.
+    """
+    traceback.print_exception(error)
+    os._exit(1)
 
 
 @atexit.register

@@ -3,22 +3,25 @@
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import get_class
+from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.loggers import WandbLogger
 
 from rvos import InputError, SettingsError, __version__, list_problems
 from rvos.coarse.segment import CoarseSettings
 from rvos.data.split import Split
-from rvos.masks import write_json
+from rvos.masks import read_json, write_json
 from rvos.mutr import MUTR
-from rvos.mutr.checkpoint import load_weights, read_state, save_official
+from rvos.mutr.checkpoint import load_weights, read_content, save_official, state_of
 from rvos.mutr.losses import MutrLoss
+from rvos.stages.run_folder import check_folder, keep_wandb_id, read_settings
 from rvos.train.datamodule import DataModule
 from rvos.train.optim import Optim
 from rvos.train.segmenter import Segmenter
@@ -94,12 +97,15 @@ def _problems(settings: Mapping[str, Any]) -> list[str]:
 def open_data(parts: Parts) -> Split:
     """Open the clips and return the training split, whose words the model learns to read.
 
-    Raises InputError for bad data and for a global batch that the devices cannot share.
+    Raises InputError for bad data, for a global batch that the devices cannot share, and where
+    /dev/shm is too small.
     """
     trainer, data = parts.trainer, parts.data
     trainer.accumulate_grad_batches = data.accumulate_grad_batches(trainer.world_size)
     data.prepare_data()
     data.setup("fit")
+    if trainer.local_rank == 0:
+        data.check_shared_memory(trainer.num_devices)
     assert data.train_data is not None
     split = data.train_data.split
     parts.model.add_words([e.text for video in split.videos for e in video.expressions])
@@ -140,9 +146,10 @@ def plan(parts: Parts) -> str:
 def fit(parts: Parts, segmenter: Segmenter, folder: Path, *, resume: Path | None) -> float | None:
     """Train, and write what the run leaves; returns the last J&F (0..1), None without any."""
     trainer, data = parts.trainer, parts.data
-    if parts.validation.at_start and resume is None:
-        trainer.validate(segmenter, data, verbose=False)
-    trainer.fit(segmenter, data, ckpt_path=resume, weights_only=True)
+    with explained_loading(data.num_workers):
+        if parts.validation.at_start and resume is None:
+            trainer.validate(segmenter, data, verbose=False)
+        trainer.fit(segmenter, data, ckpt_path=resume, weights_only=True)
     score = trainer.callback_metrics.get("val/JF")
     if trainer.is_global_zero and not trainer.fast_dev_run:
         metrics = finish(trainer, segmenter.model, folder)
@@ -156,24 +163,50 @@ def fit(parts: Parts, segmenter: Segmenter, folder: Path, *, resume: Path | None
     return None if score is None else float(score)
 
 
-def resume_from(ckpt_path: str | None, folder: Path, runs: Path) -> Path | None:
+@contextmanager
+def explained_loading(num_workers: int) -> Iterator[None]:
+    """Make one InputError of what went wrong in, or with, a loader process."""
+    try:
+        yield
+    except InputError as error:  # a worker's comes with its traceback as text
+        raise InputError(str(error).rpartition("rvos.InputError: ")[2].strip()) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        cause = error.__cause__ if isinstance(error.__cause__, RuntimeError) else error
+        raise InputError(
+            f"{str(cause).partition('. ')[0].rstrip('. ')}. Its last message stands above; if "
+            "there is none, memory most likely ran out (RAM, or the limit of the container or job). "
+            f"Give it more, or use fewer loader processes than data.num_workers={num_workers}, and go "
+            "on with ckpt_path=last and the same output_dir"
+        ) from None
+
+
+def resume_from(
+    ckpt_path: str | None, folder: Path, runs: Path, *, folder_is_fixed: bool = True
+) -> Path | None:
     """The checkpoint to go on with. `last`: that of `folder`, else of the newest run in `runs`.
 
-    A job that SLURM has requeued goes on by itself. Raises InputError when there is none, and when
-    `folder` holds a checkpoint that a new start would overwrite.
+    A job that SLURM has requeued goes on by itself. Raises InputError when there is none, when
+    `folder` holds a checkpoint that a new start would overwrite, and for a requeued job that got
+    another folder than before (`folder_is_fixed` is false).
     """
     own = folder / CHECKPOINTS / "last.ckpt"
+    requeued = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
+    if ckpt_path is None and requeued and not folder_is_fixed:
+        raise InputError(
+            "SLURM has requeued this job, and without output_dir=... it gets a new run folder: it "
+            "would start anew. Submit it with output_dir=..., and go on now with ckpt_path=last"
+        )
     if ckpt_path is None and own.is_file():
-        if int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0:
+        if requeued:
             return own
         raise InputError(
             f"output_dir {folder} holds checkpoints; go on with ckpt_path=last, or "
             "choose another folder"
         )
     if ckpt_path != "last":
-        if ckpt_path is not None and not Path(ckpt_path).is_file():
-            raise InputError(f"ckpt_path: {ckpt_path}: no such file")
-        return None if ckpt_path is None else Path(ckpt_path)
+        return None if ckpt_path is None else _checkpoint(Path(ckpt_path))
     if own.is_file():
         return own
     found = sorted(runs.glob(f"*/{CHECKPOINTS}/last.ckpt"), key=lambda path: path.stat().st_mtime)
@@ -182,9 +215,66 @@ def resume_from(ckpt_path: str | None, folder: Path, runs: Path) -> Path | None:
     return found[-1]
 
 
-def check_fits(path: Path, segmenter: Segmenter) -> None:
-    """Raises InputError if the checkpoint is of another model (read without its contents)."""
-    there = {name: tuple(value.shape) for name, value in read_state(path).items()}
+def _checkpoint(path: Path) -> Path:
+    """The same, if it is a file."""
+    if path.is_file():
+        return path
+    found = path / CHECKPOINTS / "last.ckpt"
+    if found.is_file():
+        todo = f"a run folder; give ckpt_path={found}, or output_dir={path} ckpt_path=last"
+    else:
+        what = "a folder without checkpoints" if path.is_dir() else "no such file"
+        todo = f"{what}; expected RUN/{CHECKPOINTS}/last.ckpt of a run of train.py"
+    raise InputError(f"ckpt_path: {path}: {todo}")
+
+
+def finished(resume: Path, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The metrics of the run that `resume` is the end of, if it leaves nothing to do; else None.
+
+    It does not where the run ended by itself within the present limits of the trainer. Raises
+    InputError where `folder` holds that run with other settings.
+    """
+    run, limits = resume.parent.parent, settings["trainer"]
+    if resume.name != "last.ckpt" or not (run / METRICS).is_file():
+        return None
+    metrics, before = read_json(run / METRICS), read_settings(run)
+    same = all(
+        before.get("config", {}).get("trainer", {}).get(key) == limits[key]
+        for key in ("max_epochs", "max_steps", "max_time")
+    )
+    steps, epochs = limits["max_steps"], limits["max_epochs"]
+    reached = 0 <= steps <= metrics["steps"] or 0 <= (epochs or -1) <= metrics["epochs"]
+    if not same and not reached:
+        return None
+    if run.resolve() == folder.resolve():
+        check_folder(folder, dict(settings), inputs=before.get("inputs", {}), results=RESULTS)
+    log.info(
+        "nothing left to do: %s ended after %d steps. To train on, raise trainer.max_epochs or "
+        "trainer.max_steps",
+        run,
+        metrics["steps"],
+    )
+    return metrics
+
+
+def check_fits(path: Path, segmenter: Segmenter, trainer: pl.Trainer) -> None:
+    """Raises InputError if `path` is no checkpoint of such a training: weights, another model."""
+    try:
+        content = read_content(path)
+        state = state_of(content, path)
+    except InputError as error:
+        raise InputError(f"ckpt_path: {error}") from None
+    if not {"optimizer_states", "loops"} <= content.keys():
+        raise InputError(
+            f"ckpt_path {path}: weights alone, without the optimizer's state: no run to resume. "
+            f"Start a new one from them with model.weights={path}"
+        )
+    averages = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)
+    if "current_model_state" in content and not averages:
+        raise InputError(
+            f"ckpt_path {path}: that run keeps an average of its weights; add callbacks=ema"
+        )
+    there = {name: tuple(value.shape) for name, value in state.items()}
     expected = {name: tuple(value.shape) for name, value in segmenter.model.state_dict().items()}
     problems = [
         f"{name}: {there.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
@@ -197,14 +287,15 @@ def check_fits(path: Path, segmenter: Segmenter) -> None:
         )
 
 
-def start_loggers(trainer: pl.Trainer, settings: dict[str, Any]) -> None:
-    """Log the settings; W&B starts here, where it is used.
+def start_loggers(trainer: pl.Trainer, settings: dict[str, Any], folder: Path) -> None:
+    """Log the settings; W&B starts here, where it is used, and `folder` keeps the id of its run.
 
     Raises InputError for W&B without account and network.
     """
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             _start_wandb(logger)
+            keep_wandb_id(folder, str(logger.version))
         logger.log_hyperparams(settings)
 
 

@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from rvos.mutr import MUTR
 from rvos.mutr.losses import LossOutput, MutrLoss, Targets
 from rvos.train.clips import Clip
+from rvos.train.datamodule import DataModule, recount_passes
 from rvos.train.optim import Optim
 
 
@@ -94,6 +95,15 @@ class Segmenter(pl.LightningModule):
         self.log_dict({f"train/{name}": value for name, value in losses.items()})
         for group in optimizer.param_groups:
             self.log(f"train/lr/{group['name']}", group["lr"])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on at the same clip, whatever number of devices the checkpoint was made with."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, DataModule):
+            step_size = data.batch_size * self.trainer.world_size
+            recount_passes(
+                checkpoint, step_size=step_size, global_batch_size=data.global_batch_size
+            )
 
     def configure_gradient_clipping(
         self,

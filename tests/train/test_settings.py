@@ -84,6 +84,7 @@ WRONG = {
             "val_split": 7,
             "release": "v3",
             "meta": "",
+            "protocol": None,
             "clip": None,
             "batch_size": 0,
             "global_batch_size": "four",
