@@ -76,7 +76,7 @@ class Run:
 
     @property
     def protocol(self) -> str:
-        """How the scores are averaged; releases before 0.3 knew one way."""
+        """How the scores are averaged; older runs knew one way."""
         return self.metrics.get("protocol", "expressions")
 
     def bootstrap(self, **settings: Any) -> Bootstrap:
