@@ -3,7 +3,7 @@
 Here stands what every room uses: the error for users' mistakes and the one way to check settings.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -192,6 +192,17 @@ def named(key: str, target: Any) -> Any:
     if not callable(found):
         raise InputError(f"{key}: {target} is neither a function nor a class")
     return found
+
+
+def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's `__getattr__`: a public name comes from its module when it is asked for."""
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"{package}.{modules[name]}"), name)
+
+    return get
 
 
 def preset(group: str, name: str, *overrides: str) -> dict[str, Any]:

@@ -138,7 +138,9 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
         overrides = overrides_of(sweep, run, extra)
         if (target / _FINISHED).is_file():
             before, now = set(read_json(target / _FINISHED)), set(overrides)
-            before = {part for part in before if not part.startswith("output_dir=")}  # of older runs
+            before = {
+                part for part in before if not part.startswith("output_dir=")
+            }  # of older runs
             if before != now:
                 raise InputError(
                     f"{target}: finished before with other overrides: "

@@ -3,8 +3,9 @@
 Everything is imported when it is asked for, so that `coarse=files` works without torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rvos import lazily
 
 if TYPE_CHECKING:
     from rvos.coarse.files import GivenMasks
@@ -32,8 +33,4 @@ __all__ = [
     "segment_video",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = lazily(__name__, _MODULES)
