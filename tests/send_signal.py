@@ -1,5 +1,6 @@
-"""A Lightning callback that ends training in the middle of an optimizer step (test_train)."""
+"""Lightning callbacks of test_train: one ends training amid a step, one notes the clips."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -20,3 +21,15 @@ class SendSignal(Callback):
             for worker in multiprocessing.active_children():
                 os.kill(worker.pid, self.number)
             os.kill(os.getpid(), self.number)
+
+
+class NoteClips(Callback):
+    """Appends the clips that this process has trained on, one a line, to `file` + its rank."""
+
+    def __init__(self, file: str):
+        self.file = file
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        with open(f"{self.file}{trainer.global_rank}", "a") as file:
+            for identity, frames in zip(batch.identities, batch.frame_idx.tolist(), strict=True):
+                print(json.dumps([*identity, frames]), file=file)

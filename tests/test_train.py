@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -199,25 +200,37 @@ def test_two_processes_take_the_steps_of_one(train, root, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_another_number_of_devices(train, root, tmp_path):
-    """Stopped amid an epoch of 12 steps of two clips, resumed by two processes: the same steps."""
-    short = ["trainer.max_epochs=1", "data.val_split=null", "trainer.limit_val_batches=0"]
-    whole = "trainer.limit_train_batches=1.0"
-    folder = tmp_path / "run"
-    send = "+callbacks.send={_target_: send_signal.SendSignal, name: SIGTERM, after: 6}"
-    assert train(f"output_dir={folder}", *short, whole, send)[0] == 128 + 15
-    assert sorted(curve(folder)) == [0, 1, 2]
-    program = [
-        *(sys.executable, str(REPOSITORY / "train.py"), *SETTINGS, *short, whole),
-        *(f"data.root={root}", f"output_dir={folder}", "trainer.devices=2", "ckpt_path=last"),
+def test_a_run_goes_on_with_other_numbers_of_devices(train, root, tmp_path):
+    """One device, then two, then one: after 3 and 3 + 4 steps of two clips, no clip is left out.
+
+    SIGTERM in pass 5 of one device is amid step 3; pass 4 of two devices is a whole step.
+    """
+    note = "+callbacks.note={_target_: send_signal.NoteClips, file: %s}"
+    send = "+callbacks.send={_target_: send_signal.SendSignal, name: SIGTERM, after: %d}"
+    short = [
+        *("trainer.limit_train_batches=1.0", "trainer.max_epochs=1", "data.train_split=valid_u"),
+        *("data.val_split=null", "trainer.limit_val_batches=0"),
     ]
-    subprocess.run(
-        program, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, cwd=tmp_path, check=True
+    whole, parts, folder = tmp_path / "whole", tmp_path / "parts", tmp_path / "run"
+    assert train(f"output_dir={tmp_path / 'one'}", *short, note % whole)[0] == 0
+    expected = sorted(Path(f"{whole}0").read_text().splitlines())
+    assert len(expected) > 16
+
+    mine = [*short, note % parts, f"output_dir={folder}", "ckpt_path=last"]
+    assert train(*mine[:-1], send % 5)[0] == 128 + 15
+    program = [sys.executable, str(REPOSITORY / "train.py"), *SETTINGS, f"data.root={root}"]
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+    ended = subprocess.run(
+        [*program, *mine, "trainer.devices=2", send % 4],
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=tmp_path,
     )
-    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    (loader,) = last["loops"]["fit_loop"]["state_dict"]["combined_loader"]
-    assert loader["position"] == loader["total"] == 2 * last["global_step"]
-    assert sorted(curve(folder)) == list(range(last["global_step"]))
+    assert ended.returncode == 128 + 15
+    assert len(Path(f"{parts}1").read_text().splitlines()) == 4
+    assert train(*mine)[0] == 0
+    seen = [line for file in tmp_path.glob("parts?") for line in file.read_text().splitlines()]
+    assert sorted(seen) == expected
+    assert json.loads((folder / "metrics.json").read_text())["steps"] == len(expected) // 2
 
 
 @pytest.mark.slow
@@ -235,26 +248,72 @@ def test_a_finished_run_is_left_alone_and_keeps_its_wandb_run(train, tmp_path, m
         return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".log"}
 
     before = contents()
-    assert train(*arguments, "ckpt_path=last")[0] == 0
-    assert contents() == before
+    checkpoint = f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"
+    other = f"output_dir={tmp_path / 'other'}"
+    for again in (
+        ["ckpt_path=last"],
+        ["ckpt_path=last", "trainer.max_steps=1"],
+        [checkpoint, other],
+    ):
+        assert train(*arguments, *again)[0] == 0
+        assert contents() == before
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["train.log"]
     assert "nothing left to do" in (folder / "train.log").read_text()
-    assert json.loads((folder / "metrics.json").read_text())["last"]
+    assert "val/JF" in json.loads((folder / "metrics.json").read_text())["last"]
+    status, error = train(*arguments, "ckpt_path=last", "optim.lr=5e-4")
+    assert status == 1 and "optim.lr: was 0.001, now 0.0005" in error and contents() == before
+
+    # Killed after the last step, before the scores were written: they are made again.
+    scores = json.loads((folder / "metrics.json").read_text())["last"]
+    (folder / "metrics.json").unlink()
+    assert train(*arguments, "ckpt_path=last")[0] == 0
+    again = json.loads((folder / "metrics.json").read_text())["last"]
+    assert again and again == {key: scores[key] for key in scores if key.startswith("val/")}
+
+    # There is more to do with another limit: SLURM's next start goes on, in the same W&B run.
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert train(*arguments, "trainer.max_epochs=2")[0] == 0
+    assert json.loads((folder / "metrics.json").read_text())["steps"] == 12
+    names = [path.name.rpartition("-")[2] for path in folder.glob("wandb/offline-run-*")]
+    assert len(names) == 4 and set(names) == ids
 
 
 def test_what_is_no_checkpoint_of_a_training_is_named(train, tmp_path):
     settings = composed("train", *SETTINGS, "output_dir=x").model
-    save_official(instantiate(settings)(), tmp_path / "mutr.pth")
+    model = instantiate(settings)()
+    save_official(model, tmp_path / "mutr.pth")
+    whole = {"state_dict": model.state_dict(), "optimizer_states": [], "loops": {}}
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.ckpt")
+    torch.save(whole | {"current_model_state": {}}, tmp_path / "averaged.ckpt")
     (tmp_path / "notes.txt").write_text("hello")
+    with zipfile.ZipFile(tmp_path / "masks.zip", "w") as archive:
+        archive.writestr("v/0/00000.png", b"")
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"")
+    (tmp_path / "evaluated" / "refined").mkdir(parents=True)
     for name, told in {
         "mutr.pth": f"model.weights={tmp_path / 'mutr.pth'}",
+        "weights.ckpt": f"model.weights={tmp_path / 'weights.ckpt'}",
+        "averaged.ckpt": "callbacks=ema",
         "notes.txt": "not a readable checkpoint",
+        "masks.zip": "not a readable checkpoint",
         "run": f"ckpt_path={tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}",
-        ".": "a folder without checkpoints",
+        "evaluated": "a folder without checkpoints",
     }.items():
         status, error = train(f"output_dir={tmp_path / 'out'}", f"ckpt_path={tmp_path / name}")
         assert status == 1 and told in error and "Traceback" not in error, name
+        assert error.startswith("error: ckpt_path") and "another model" not in error, name
+
+
+@pytest.mark.parametrize("more", [[], ["ckpt_path=last"], ["output_dir=fixed"]], ids=str)
+def test_a_requeued_job_that_gets_another_folder_does_not_start_anew(
+    train, tmp_path, monkeypatch, more
+):
+    """Only where nothing says what to go on with; the others end soon, for want of data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    status, error = train("data.root=/nowhere", *more)
+    assert status == 1 and ("SLURM has requeued this job" in error) == (not more)
 
 
 @pytest.mark.slow

@@ -150,6 +150,8 @@ def fit(parts: Parts, segmenter: Segmenter, folder: Path, *, resume: Path | None
         if parts.validation.at_start and resume is None:
             trainer.validate(segmenter, data, verbose=False)
         trainer.fit(segmenter, data, ckpt_path=resume, weights_only=True)
+        if resume is not None and not trainer.callback_metrics:  # stopped after its last step
+            trainer.validate(segmenter, data, verbose=False)
     score = trainer.callback_metrics.get("val/JF")
     if trainer.is_global_zero and not trainer.fast_dev_run:
         metrics = finish(trainer, segmenter.model, folder)
@@ -170,7 +172,9 @@ def explained_loading(num_workers: int) -> Iterator[None]:
         yield
     except InputError as error:  # a worker's comes with its traceback as text
         raise InputError(str(error).rpartition("rvos.InputError: ")[2].strip()) from None
-    except RuntimeError as error:
+    except (RuntimeError, ConnectionError) as error:
+        if isinstance(error, ConnectionError):  # it ended amid the handing over of a batch
+            error = RuntimeError(f"DataLoader worker ended: {error.strerror}")
         if "DataLoader worker" not in str(error):
             raise
         cause = error.__cause__ if isinstance(error.__cause__, RuntimeError) else error
@@ -300,8 +304,7 @@ def start_loggers(trainer: pl.Trainer, settings: dict[str, Any], folder: Path) -
 
 
 def _start_wandb(logger: WandbLogger) -> None:
-    # Images of tables stay in the run folder until they are synchronised.
-    os.environ.setdefault("WANDB_DATA_DIR", str(Path(logger.save_dir or ".") / "wandb"))
+    os.environ.setdefault("WANDB_DATA_DIR", _wandb_images(logger))
     from wandb.errors import CommError, UsageError
 
     try:
@@ -315,10 +318,18 @@ def _start_wandb(logger: WandbLogger) -> None:
 
 def finish_loggers(trainer: pl.Trainer) -> None:
     """End W&B's run, where there is one, also after an error."""
-    if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
-        import wandb
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb
 
-        wandb.finish()
+            wandb.finish()
+            if os.environ.get("WANDB_DATA_DIR") == _wandb_images(logger):
+                del os.environ["WANDB_DATA_DIR"]  # the next job of a multirun has its own
+
+
+def _wandb_images(logger: WandbLogger) -> str:
+    """Where images of tables stay until they are synchronised: in the run folder."""
+    return str(Path(logger.save_dir or ".") / "wandb")
 
 
 def finish(trainer: pl.Trainer, model: MUTR, folder: Path) -> dict[str, Any]:
