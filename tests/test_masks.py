@@ -27,31 +27,19 @@ def test_encode_decode(pixels):
     rle = masks.encode(pixels)
     assert rle["counts"] == coco.encode(np.asfortranarray(pixels))["counts"].decode()
     assert (masks.decode(rle) == pixels).all()
-    runs = masks.runs_of(rle)
-    assert runs.sum() == pixels.size and masks.from_runs(runs, rle["size"]) == rle
+    column_major = np.concatenate(([0], pixels.T.ravel()))  # runs begin with background
+    ends = np.append(np.flatnonzero(np.diff(column_major)), pixels.size)
+    assert masks.from_runs(np.diff(ends, prepend=0), rle["size"]) == rle
     assert masks.area(rle) == pixels.sum()
 
 
-@given(PIXELS, st.data())
-def test_partial_decode(pixels, data):
-    height, width = pixels.shape
-    x0 = data.draw(st.integers(0, width - 1))
-    y0 = data.draw(st.integers(0, height - 1))
-    x1 = data.draw(st.integers(x0 + 1, width))
-    y1 = data.draw(st.integers(y0 + 1, height))
-    part = pixels[y0:y1, x0:x1]
-    rle = masks.encode(pixels)
-    assert (masks.decode(rle, (x0, y0, x1, y1)) == part).all()
-
-
 @given(PAIRS)
-def test_union_overlap_iou(pair):
+def test_union_overlap(pair):
     a, b = pair
     rle_a, rle_b = (masks.canonical(masks.encode(m)) for m in pair)
     assert masks.union([rle_a, None, rle_b]) == masks.canonical(masks.encode(a | b))
     expected = (a & b).sum() / a.sum() if a.any() else 0
     assert masks.overlap_fractions([rle_a, None], rle_b).tolist() == [expected, 0]
-    assert masks.iou(rle_a, rle_b) == ((a & b).sum() / (a | b).sum() if (a | b).any() else 1)
 
 
 def test_union_is_canonical_so_that_equal_masks_are_equal_strings():
@@ -272,7 +260,7 @@ def test_large_masks_are_read_exactly():
     pixels = (noise > 0.5).astype(np.uint8)
     rle = masks.encode(pixels)
     assert masks.canonical(rle) == rle
-    assert (masks.decode(rle, (100, 50, 1900, 1000)) == pixels[50:1000, 100:1900]).all()
+    assert (masks.decode(rle) == pixels).all()
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.json.gz"])

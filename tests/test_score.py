@@ -8,7 +8,7 @@ from rvos.data.split import Expression, Video
 from rvos.masks import area, canonical, encode, read_json
 from rvos.refine import KeepCoarse, Vote
 from rvos.score import COARSE, REFINED, VideoInputs, evaluate, make_metrics, score_track
-from rvos.score.contour import contour_of, matches, tolerance_radius
+from rvos.score.contour import contour_of, in_common, tolerance_radius
 from rvos.score.measures import decay, recall, temporal_ious
 
 
@@ -103,8 +103,8 @@ def test_boundary_offset_by_more_than_the_radius_does_not_match():
     for pixels, x in zip(lines, (20, 20 + radius, 21 + radius), strict=True):
         pixels[:, :x] = 1
     truth, near, far = (contour_of(encode(pixels)) for pixels in lines)
-    assert matches(truth, near) == truth.num_pixels == 100
-    assert matches(truth, far) == matches(far, truth) == 0
+    assert in_common(truth, near)[1:] == (100, 100) and truth.num_pixels == near.num_pixels == 100
+    assert in_common(truth, far)[1:] == (0, 0)
 
 
 def test_recall_counts_values_above_one_half():

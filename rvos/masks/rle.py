@@ -31,20 +31,9 @@ def encode(mask: NDArray[Any]) -> RLE:
     return {"size": [int(n) for n in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
-def decode(rle: RLE, box: Box | None = None) -> NDArray[np.uint8]:
-    """RLE -> (H, W) uint8 of 0 and 1, column-major; with `box` only that part of it."""
-    if box is None:
-        return coco.decode(rle)
-    x0, y0, x1, y1 = box
-    height = rle["size"][0]
-    runs = _runs_of_columns(rle, x0, x1)
-    pixels = np.repeat(np.arange(len(runs), dtype=np.uint8) & 1, runs)
-    return pixels.reshape(x1 - x0, height).T[y0:y1]  # (y1 - y0, x1 - x0)
-
-
-def runs_of(rle: RLE) -> NDArray[np.int64]:
-    """Run lengths of an RLE, background first. Raises MaskError when the counts are corrupt."""
-    return _parse([rle["counts"].encode("ascii")])[0]
+def decode(rle: RLE) -> NDArray[np.uint8]:
+    """RLE -> (H, W) uint8 of 0 and 1, column-major."""
+    return coco.decode(rle)
 
 
 def _parse(strings: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -215,20 +204,6 @@ def overlap_fractions(masklets: Sequence[Mask], coarse: Mask) -> NDArray[np.floa
         overlaps = coco.iou([masklets[i] for i in present], [coarse], [1])
         fractions[present] = np.asarray(overlaps)[:, 0]
     return fractions
-
-
-def iou(a: Mask, b: Mask) -> float:
-    """Intersection over union; 1 if both are empty."""
-    if area(a) == 0 or area(b) == 0:
-        return float(area(a) == area(b))
-    return float(np.asarray(coco.iou([a], [b], [0]))[0, 0])
-
-
-def _runs_of_columns(rle: RLE, x0: int, x1: int) -> NDArray[np.int64]:
-    """Runs of the columns x0..x1 - 1 alone (cheap: runs go down the columns)."""
-    height = rle["size"][0]
-    ends = np.cumsum(runs_of(rle)).clip(x0 * height, x1 * height)
-    return np.diff(ends, prepend=x0 * height)
 
 
 def _short(value: Any) -> str:

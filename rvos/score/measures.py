@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos import InputError, all_checked, named, one_of, require
-from rvos.masks import Mask, Track, area, iou
-from rvos.score.contour import Contour, contour_of, matches
+from rvos.masks import Mask, Track, area
+from rvos.score.contour import Contour, contour_of, in_common
 
 Scores = NDArray[np.float64]
 
@@ -31,29 +31,18 @@ class FrameScores:
     """
 
     def __init__(self) -> None:
-        self._contours: dict[str, Contour | None] = {}
+        self._contours: dict[str, Contour] = {}
         self._pairs: dict[tuple[str, str], tuple[float, float]] = {}
 
     def __call__(self, truth: Mask, prediction: Mask) -> tuple[float, float]:
         """(J, F), each in 0..1."""
         key = (_counts(truth), _counts(prediction))
         if key not in self._pairs:
-            self._pairs[key] = iou(truth, prediction), self._f(truth, prediction)
+            self._pairs[key] = _j_and_f(self._contour(truth), self._contour(prediction))
         return self._pairs[key]
 
-    def _f(self, truth: Mask, prediction: Mask) -> float:
-        g, p = self._contour(truth), self._contour(prediction)
-        if g is None or p is None:
-            return float(g is p)
-        precision = matches(p, g) / p.num_pixels
-        recall = matches(g, p) / g.num_pixels
-        total = precision + recall
-        return 2 * precision * recall / total if total else 0.0
-
-    def _contour(self, mask: Mask) -> Contour | None:
-        if mask is None:
-            return None
-        counts = mask["counts"]
+    def _contour(self, mask: Mask) -> Contour:
+        counts = _counts(mask)
         if counts not in self._contours:
             self._contours[counts] = contour_of(mask)
         return self._contours[counts]
@@ -61,6 +50,18 @@ class FrameScores:
 
 def _counts(mask: Mask) -> str:
     return "" if mask is None else mask["counts"]
+
+
+def _j_and_f(truth: Contour, prediction: Contour) -> tuple[float, float]:
+    shared, recalled, precise = in_common(truth, prediction)
+    either = truth.area + prediction.area - shared
+    J = shared / either if either else 1.0
+    if not truth.num_pixels or not prediction.num_pixels:
+        return J, float(truth.num_pixels == prediction.num_pixels)
+    precision = precise / prediction.num_pixels
+    recall = recalled / truth.num_pixels
+    total = precision + recall
+    return J, 2 * precision * recall / total if total else 0.0
 
 
 def score_track(truth: Track, prediction: Track) -> tuple[Scores, Scores]:
