@@ -40,7 +40,9 @@ def main(cfg: DictConfig) -> float | None:
         return None  # the other processes' work is done
 
     files = (coarse, masklets.tracks, masklets.nouns)
-    inputs = Inputs(split, truth, *files, missing=cfg.score.missing, protocol=todo.protocol)
+    inputs = Inputs(
+        *(split, truth, *files), missing=cfg.score.missing, protocol=todo.protocol, **todo.scores
+    )
     videos = inputs.read()
     claim_folder(folder, settings, **record)
     log.info("rvos %s: %d videos, seed %d -> %s", __version__, len(videos), cfg.seed, folder)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from rvos import all_checked
 from rvos.app.entry import build, entry_point, plain, run_folder
+from rvos.app.evaluation import check_scores
 from rvos.app.own_video import Output, device_of, inputs_of, note_of, read_sentences
 from rvos.data.split import own_split
 from rvos.refine import make_rule
@@ -28,8 +29,9 @@ RESULTS = ("index.html", "refined", "decisions")
 def main(cfg: DictConfig) -> None:
     """Read, segment, track, refine, draw."""
     settings = plain(cfg)
-    rule, coarse, masklets, output = all_checked(
+    rule, presence, coarse, masklets, output = all_checked(
         lambda: make_rule(**settings["refine"]),
+        lambda: build(cfg.presence),
         lambda: build(cfg.coarse),
         lambda: build(cfg.masklets),
         lambda: Output(cfg.video, cfg.masks, cfg.fps),
@@ -39,15 +41,18 @@ def main(cfg: DictConfig) -> None:
     folder = run_folder()
     stores = Stores(folder / "stores", "own")
     all_checked(
-        lambda: coarse.check(split), lambda: masklets.check(split, stores, None, write=False)
+        lambda: coarse.check(split),
+        lambda: masklets.check(split, stores, None, write=False),
+        lambda: check_scores(presence, coarse, masklets),
     )
     claim_folder(folder, settings, inputs=inputs_of(cfg, split), results=RESULTS)
 
     devices = OneDevice(device_of(cfg.device, uses_gpu=coarse.uses_gpu or masklets.uses_gpu))
     tracks = coarse.tracks(split, stores, devices)
     found = masklets.tracks(split, stores, devices, None)
-    (video,) = Inputs(split, None, tracks, found.tracks, found.nouns).read()
-    evaluate_video(video, {REFINED: rule}, {}, folder)
+    scores = [presence.name] if presence.reads_scores else []
+    (video,) = Inputs(split, None, tracks, found.tracks, found.nouns, needs=scores).read()
+    evaluate_video(video, {REFINED: presence.on(rule)}, {}, folder)
 
     page = output.write(folder, split, video.nouns, note=note_of(cfg))
     Console().print(f"page: {page}", soft_wrap=True)

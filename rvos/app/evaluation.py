@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track as progress
 
@@ -16,7 +16,7 @@ from rvos.app.entry import build, plain
 from rvos.data.formats import open_split, open_truth
 from rvos.data.split import NoTruth, Split, Truth
 from rvos.masklets.source import MaskletFiles
-from rvos.refine import KeepCoarse, Rule, make_rule
+from rvos.refine import KeepCoarse, NoPresence, PresenceRule, Rule, make_rule
 from rvos.report.plots import write_heat_map
 from rvos.report.submission import check, pack
 from rvos.report.tables import (
@@ -24,10 +24,11 @@ from rvos.report.tables import (
     metrics,
     print_ablation,
     print_metrics,
+    print_presence,
     print_rules,
     write_tables,
 )
-from rvos.score.ablation import COARSE, grid, labelled
+from rvos.score.ablation import COARSE, grid, labelled, thresholds
 from rvos.score.evaluate import Results, evaluate, num_workers
 from rvos.score.inputs import Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
@@ -77,7 +78,10 @@ class Evaluation:
 
     rules: dict[str, Rule]  # by label: coarse, refined, the cells of the grid, named rules
     cells: Sequence[str]  # labels of the grid
-    named: Sequence[str]  # labels of `ablation.rules`
+    named: Sequence[str]  # labels of `ablation.rules` and `ablation.presence`
+    thresholds: Sequence[str]  # labels of `ablation.thresholds`
+    presence: PresenceRule | NoPresence
+    optional: dict[str, str]  # label of `ablation.presence` -> the rule, if it reads scores
     metrics: dict[str, Metric]
     protocol: Expressions
     score: ScoreSettings
@@ -100,10 +104,13 @@ class Evaluation:
         settings = plain(cfg)
         score = settings["score"]
         ablation = settings["ablation"]
-        rule, cells, named, extra, protocol, checked, coarse, page = all_checked(
+        rule, presence, cells, named, also, values, extra, protocol, *built = all_checked(
             lambda: make_rule(**settings["refine"]),
+            lambda: build(cfg.presence),
             lambda: grid(ablation["windows"], ablation["taus"]),
             lambda: named_rules(ablation["rules"], settings["refine"]),
+            lambda: named_presence(ablation["presence"], settings["presence"]),
+            lambda: thresholds(ablation["thresholds"], settings["presence"]["name"]),
             lambda: make_metrics(score["extra"]),
             lambda: make_protocol(score["protocol"]),
             lambda: ScoreSettings(
@@ -112,12 +119,38 @@ class Evaluation:
             lambda: build(cfg.coarse),
             lambda: build(cfg.report),
         )
-        rules = labelled(rule, cells, named)
-        idle = all(isinstance(rule, KeepCoarse) for rule in rules.values())
+        checked, coarse, page = built
+        idle = all(isinstance(r, KeepCoarse) for r in (rule, *cells.values(), *named.values()))
+        idle &= not any(p.needs_masklets for p in (presence, *also.values()))
         masklets = NoMasklets() if idle else build(cfg.masklets)
-        return cls(
-            rules, list(cells), list(named), extra, protocol, checked, coarse, masklets, page
+        on_top = {f"{settings['refine']['name']} + {name}": p for name, p in also.items()}
+        swept = {f"threshold={value}": replace(presence, threshold=value) for value in values}
+        rules = labelled(
+            presence.on(rule),
+            {label: presence.on(cell) for label, cell in cells.items()},
+            {label: presence.on(other) for label, other in named.items()},
+            {label: p.on(rule) for label, p in (on_top | swept).items()},
         )
+        return cls(
+            rules,
+            list(cells),
+            [*named, *on_top],
+            list(swept),
+            presence,
+            {label: p.name for label, p in on_top.items() if p.reads_scores},
+            extra,
+            protocol,
+            checked,
+            coarse,
+            masklets,
+            page,
+        )
+
+    @property
+    def scores(self) -> dict[str, list[str]]:
+        """The arguments of `Inputs` that say which scores of models the rules read."""
+        needs = [self.presence.name] if self.presence.reads_scores else []
+        return {"needs": needs, "wants": list(self.optional.values())}
 
     @property
     def uses_gpu(self) -> bool:
@@ -130,7 +163,42 @@ class Evaluation:
             lambda: self.coarse.check(split),
             lambda: self.masklets.check(split, stores, truth, write=first),
             self.page.check,
+            lambda: check_scores(self.presence, self.coarse, self.masklets),
         )
+
+    def where_scored(self, lacking: Mapping[str, str]) -> "Evaluation":
+        """Without the rules of `ablation.presence` whose scores are lacking, by name: why."""
+        left_out = [label for label, name in self.optional.items() if name in lacking]
+        for label in left_out:
+            log.info("rules.csv: left out: %s: %s", label, lacking[self.optional[label]])
+        rules = {label: rule for label, rule in self.rules.items() if label not in left_out}
+        named = [label for label in self.named if label not in left_out]
+        return replace(self, rules=rules, named=named)
+
+
+def check_scores(presence: PresenceRule | NoPresence, coarse: Any, masklets: Any) -> None:
+    """Raises InputError for a source that never writes the scores that the presence rule reads."""
+    if not presence.reads_scores:
+        return
+    group, source = ("masklets", masklets) if presence.needs_masklets else ("coarse", coarse)
+    if not getattr(source, "may_have_scores", False):
+        writer = {"masklets": "masklets=sam2", "coarse": "coarse=mutr"}[group]
+        raise InputError(
+            f"presence={presence.name} reads scores beside the masks of {group}, which this source "
+            f"does not write; {writer} does, and {group}=files reads them beside its store"
+        )
+
+
+def named_presence(names: Any, presence: Mapping[str, Any]) -> dict[str, PresenceRule]:
+    """The rules of `ablation.presence` as their files describe them; the run's own as it is."""
+    require(SimpleNamespace(presence=names), "ablation", presence=list_of(words()))
+    rules = {}
+    for name in names:
+        own = presence if presence["name"] == name else preset("presence", name)
+        rules[name] = build(OmegaConf.create(dict(own)))
+        if isinstance(rules[name], NoPresence):
+            raise InputError(f"ablation.presence: expected names of presence rules, got {name}")
+    return rules
 
 
 def named_rules(names: Any, refine: Mapping[str, Any]) -> dict[str, Rule]:
@@ -173,6 +241,7 @@ def write_results(
 ) -> float | None:
     """Refine and score all videos; tables, page, dashboard, submission. Returns J&F, if scored."""
     results = Results(inputs.protocol)
+    todo = todo.where_scored(inputs.lacking)
     found = evaluate(
         videos,
         todo.rules,
@@ -206,18 +275,23 @@ def _report(
     rows = make_rows(results, todo.rules)
     ablation = [rows[label] for label in (COARSE, *todo.cells)] if todo.cells else []
     named = [rows[label] for label in todo.named]
+    presence = [rows[label] for label in todo.thresholds]
+    chosen = {key: value for key, value in plain(cfg)["presence"].items() if key != "_target_"}
     content = metrics(
         results,
         split=inputs.split.name,
         refine=plain(cfg)["refine"],
         num_scored_as_empty=inputs.num_scored_as_empty,
+        presence=None if isinstance(todo.presence, NoPresence) else chosen,
     )
     if ablation:
         title = f"{cfg.data.name} {inputs.split.name}: J&F"
         write_heat_map(folder / "ablation.png", ablation, title)
-    write_tables(folder, content, results, ablation=ablation, rules=named)
+    write_tables(folder, content, results, ablation=ablation, rules=named, presence=presence)
     if named:
         print_rules(console, named)
+    if presence:
+        print_presence(console, presence)
     if ablation:
         print_ablation(console, ablation)
     print_metrics(console, content, results, **todo.page.bootstrap)

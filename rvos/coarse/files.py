@@ -17,6 +17,7 @@ class GivenMasks:
 
     uses_gpu: ClassVar[bool] = False
     needs_truth: ClassVar[bool] = False
+    may_have_scores: ClassVar[bool] = True  # beside a store
 
     def check(self, split: Split) -> None:
         """Raises InputError where nothing of the kind is."""

@@ -83,6 +83,9 @@ class FusedTracks(TrackFiles):
     def source(self, video: str) -> str:
         return ", ".join(files.source(video) for files in self.files)
 
+    def folder_beside(self, stage: str) -> None:
+        """Nothing lies beside masks of several sources."""
+
     def read(self, video: str, frames: Sequence[str] | None = None) -> dict[str, Any]:
         values = [files.read(video, frames) if video in files else {} for files in self.files]
         for files, value in zip(self.files, values, strict=True):

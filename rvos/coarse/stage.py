@@ -38,6 +38,7 @@ class Mutr(CoarseSettings):
 
     uses_gpu: ClassVar[bool] = True
     needs_truth: ClassVar[bool] = False
+    may_have_scores: ClassVar[bool] = True
 
     def check(self, split: Split) -> None:
         """Raises InputError without a checkpoint."""

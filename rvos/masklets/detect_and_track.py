@@ -6,15 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torchvision.ops import box_iou
 
 from rvos import flag, one_of, real, require, whole, words
 from rvos.data.frames import FrameCache, Frames
-from rvos.masklets.detect import DOWNLOAD, Detector, load_detector
+from rvos.masklets.detect import DOWNLOAD, Boxes, Detector, load_detector
 from rvos.masklets.sam2 import Tracker, load_tracker, track_boxes
 from rvos.masklets.sam2_weights import weights_sha256
-from rvos.masklets.source import Masklets, VideoTask
+from rvos.masklets.source import Masklets, MaskletScores, VideoTask
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import Mask, bounding_box
 from rvos.stages.devices import Place
@@ -71,6 +70,7 @@ class Sam2(MadeMasklets):
 
     name = "sam2"
     uses_gpu = True
+    may_have_scores = True
 
     def __post_init__(self) -> None:
         require(
@@ -121,6 +121,9 @@ class Sam2(MadeMasklets):
         return FrameCache(frames).fill()
 
     def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
+        return self.make_scored(task, frames)[0]
+
+    def make_scored(self, task: VideoTask, frames: Frames | None) -> tuple[Masklets, MaskletScores]:
         assert isinstance(frames, FrameCache)
         return masklets_of(
             frames,
@@ -142,34 +145,38 @@ def masklets_of(
     prompts: range,
     covered_iou: float,
     objects_at_once: int,
-) -> Masklets:
+) -> tuple[Masklets, MaskletScores]:
     """Detect every noun at the frames `prompts`, track what no masklet of the noun covers yet."""
     result: Masklets = {noun: [] for noun in nouns}
+    scores: MaskletScores = {noun: {"detector": [], "object": []} for noun in nouns}
     for prompt_frame_idx in prompts:
         frame = frames[prompt_frame_idx]
         found = detector.detect([frame] * len(nouns), nouns)
         fresh = {
-            noun: _uncovered(boxes.xyxy, [t[prompt_frame_idx] for t in result[noun]], covered_iou)
+            noun: _uncovered(boxes, [t[prompt_frame_idx] for t in result[noun]], covered_iou)
             for noun, boxes in zip(nouns, found, strict=True)
         }
         # All nouns in one pass: the image features are shared.
-        tracks = track_boxes(
-            tracker,
-            frames,
-            prompt_frame_idx,
-            np.concatenate([*fresh.values()]),
-            objects_at_once=objects_at_once,
+        tracked = iter(
+            track_boxes(
+                tracker,
+                frames,
+                prompt_frame_idx,
+                np.concatenate([boxes.xyxy for boxes in fresh.values()]),
+                objects_at_once=objects_at_once,
+            )
         )
-        for noun, boxes_xyxy in fresh.items():
-            result[noun] += tracks[: len(boxes_xyxy)]
-            del tracks[: len(boxes_xyxy)]
-    return result
+        for noun, boxes in fresh.items():
+            for confidence, one in zip(boxes.confidence.tolist(), tracked, strict=False):
+                result[noun].append(one.track)
+                scores[noun]["detector"].append(round(confidence, 6))
+                scores[noun]["object"].append(one.object_scores)
+    return result, scores
 
 
-def _uncovered(
-    boxes_xyxy: NDArray[np.float32], masks: Sequence[Mask], covered_iou: float
-) -> NDArray[np.float32]:
-    """The boxes (O, 4) that overlap no mask's bounding box by `covered_iou` or more."""
+def _uncovered(boxes: Boxes, masks: Sequence[Mask], covered_iou: float) -> Boxes:
+    """The boxes that overlap no mask's bounding box by `covered_iou` or more."""
     taken = np.array([box for box in map(bounding_box, masks) if box], np.float32).reshape(-1, 4)
-    overlaps = box_iou(torch.from_numpy(boxes_xyxy), torch.from_numpy(taken))  # (O, M)
-    return boxes_xyxy[(overlaps < covered_iou).all(1).numpy()]
+    overlaps = box_iou(torch.from_numpy(boxes.xyxy), torch.from_numpy(taken))  # (O, M)
+    free = (overlaps < covered_iou).all(1).numpy()
+    return Boxes(boxes.xyxy[free], boxes.confidence[free])

@@ -18,6 +18,7 @@ class GivenMasklets:
 
     uses_gpu: ClassVar[bool] = False
     needs_truth: ClassVar[bool] = False
+    may_have_scores: ClassVar[bool] = True  # beside a store
 
     def check(self, split: Split, stores: Stores, truth: Truth | None, *, write: bool) -> None:
         """Raises InputError where nothing of the kind is."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -35,6 +35,21 @@ log = logging.getLogger(__name__)
 OutOfMemory = torch.cuda.OutOfMemoryError
 
 
+class Step(NamedTuple):
+    """What a tracker found in one frame."""
+
+    frame_idx: int
+    logits: Tensor  # (O, 1, h, w) float32 at the model's or the video's resolution
+    object_scores: Tensor  # (O,) float32, 0..1: probability that the object is visible
+
+
+class Tracked(NamedTuple):
+    """One object over the video."""
+
+    track: Track
+    object_scores: list[float]  # per frame, as `Step.object_scores`, to 4 digits
+
+
 class Tracker(Protocol):
     """A backend that tracks boxes through a video."""
 
@@ -42,11 +57,11 @@ class Tracker(Protocol):
 
     def logits(
         self, frames: ModelFrames, prompt_frame_idx: int, boxes_xyxy: Tensor
-    ) -> Iterator[tuple[int, Tensor]]:
-        """Mask logits of boxes (O, 4) float32, given at one frame in pixels of the original frame.
+    ) -> Iterator[Step]:
+        """Masks of boxes (O, 4) float32, given at one frame in pixels of the original frame.
 
-        Yields (frame_idx, logits (O, 1, h, w) float32 at the model's or the video's resolution)
-        once for every frame: from the prompt to the end, then from the prompt back to the start.
+        One step for every frame: from the prompt to the end, then from the prompt back to the
+        start.
         """
 
 
@@ -78,7 +93,7 @@ class TransformersTracker:
     @torch.inference_mode()
     def logits(
         self, frames: ModelFrames, prompt_frame_idx: int, boxes_xyxy: Tensor
-    ) -> Iterator[tuple[int, Tensor]]:
+    ) -> Iterator[Step]:
         session = self._session(frames, prompt_frame_idx, boxes_xyxy)
         last = len(frames) - 1
         for reverse in (False, True):
@@ -92,7 +107,8 @@ class TransformersTracker:
                     output = self.model(
                         inference_session=session, frame_idx=frame_idx, reverse=reverse
                     )
-                yield frame_idx, output.pred_masks.float()
+                scores = output.object_score_logits.float().flatten().sigmoid()
+                yield Step(frame_idx, output.pred_masks.float(), scores)
                 if not self.keep_state:
                     _drop_unread(
                         session.output_dict_per_obj,
@@ -154,7 +170,7 @@ class PackageTracker:
     @torch.inference_mode()
     def logits(
         self, frames: ModelFrames, prompt_frame_idx: int, boxes_xyxy: Tensor
-    ) -> Iterator[tuple[int, Tensor]]:
+    ) -> Iterator[Step]:
         with _autocast(self.device, self.precision):
             state = self._state(frames)
             for i, box in enumerate(boxes_xyxy.float()):
@@ -172,7 +188,7 @@ class PackageTracker:
                     break
                 frame_idx, _, logits = step
                 if not (reverse and frame_idx == prompt_frame_idx):
-                    yield frame_idx, logits.float()
+                    yield Step(frame_idx, logits.float(), _object_scores(state, frame_idx))
                 if not self.keep_state:
                     limits = (self.model.num_maskmem - 1, self.model.max_obj_ptrs_in_encoder - 1)
                     _drop_unread(
@@ -194,6 +210,15 @@ class PackageTracker:
             return self.model.init_state("")
         finally:
             predictor.load_video_frames = loader
+
+
+def _object_scores(state: Mapping[str, Any], frame_idx: int) -> Tensor:
+    """(O,) of a frame that is just done: Meta's package yields masks only, its state has these."""
+    found = []
+    for outputs in state["output_dict_per_obj"].values():
+        kept = outputs["cond_frame_outputs"] | outputs["non_cond_frame_outputs"]
+        found.append(kept[frame_idx]["object_score_logits"].float().flatten())
+    return torch.cat(found).sigmoid()
 
 
 def _drop_unread(
@@ -244,13 +269,13 @@ def track_boxes(
     boxes_xyxy: NDArray[np.float32],
     *,
     objects_at_once: int,
-) -> list[Track]:
-    """One track per box (O, 4) float32, given at one frame in pixels; in the same order.
+) -> list[Tracked]:
+    """One object per box (O, 4) float32, given at one frame in pixels; in the same order.
 
     When the GPU's memory does not suffice, the group is split in halves that are tracked again, and
     a warning says so. Raises InputError when one object alone does not fit.
     """
-    tracks: list[Track] = []
+    tracks: list[Tracked] = []
     todo = [torch.from_numpy(np.asarray(boxes_xyxy, np.float32)).reshape(-1, 4)]
     todo = [group for group in todo[0].split(objects_at_once) if len(group)]
     while todo:
@@ -278,17 +303,19 @@ def track_boxes(
 
 def _track_group(
     tracker: Tracker, frames: FrameSource, prompt_frame_idx: int, boxes: Tensor
-) -> list[Track]:
-    tracks: list[Track] = [[None] * len(frames) for _ in boxes]
+) -> list[Tracked]:
+    tracked = [Tracked([None] * len(frames), [0.0] * len(frames)) for _ in boxes]
     prepared = ModelFrames(frames, tracker.image_size)
     try:
-        for frame_idx, logits in tracker.logits(prepared, prompt_frame_idx, boxes):
-            for track, one in zip(tracks, logits, strict=True):  # one: (1, h, w)
+        for frame_idx, logits, scores in tracker.logits(prepared, prompt_frame_idx, boxes):
+            # one: (1, h, w)
+            for found, one, score in zip(tracked, logits, scores.tolist(), strict=True):
                 mask = _to_mask(one, frames.size)
-                track[frame_idx] = encode(mask) if mask.any() else None
+                found.track[frame_idx] = encode(mask) if mask.any() else None
+                found.object_scores[frame_idx] = round(score, 4)
     finally:
         prepared.close()
-    return tracks
+    return tracked
 
 
 def _to_mask(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:

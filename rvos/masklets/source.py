@@ -13,6 +13,8 @@ from rvos.masks import Track, TrackFiles
 from rvos.stages.devices import Place
 
 Masklets = dict[str, list[Track]]  # {noun: [track per instance]}, of one video
+# {noun: {"detector": [score per instance], "object": [[score per frame] per instance]}}, 0..1
+MaskletScores = dict[str, dict[str, list[Any]]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class MaskletSource(ABC):
     uses_gpu: ClassVar[bool] = False
     needs_truth: ClassVar[bool] = False
     reads_frames: ClassVar[bool] = True
+    may_have_scores: ClassVar[bool] = False  # whether `make_scored` gives any
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -61,6 +64,10 @@ class MaskletSource(ABC):
     @abstractmethod
     def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
         """A list of tracks, possibly empty, for each wanted noun."""
+
+    def make_scored(self, task: VideoTask, frames: Frames | None) -> tuple[Masklets, MaskletScores]:
+        """What `make` gives, and how sure the networks were; a source without scores gives {}."""
+        return self.make(task, frames), {}
 
     def checkpoint_sha256(self) -> str | None:
         """Hash of the weights; None for a source without. Raises InputError where they are not."""

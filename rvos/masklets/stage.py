@@ -1,5 +1,8 @@
 """A split -> its masklet store: `{noun: [track per instance]}` per video, each computed once.
 
+A source with networks also gives scores of the instances, which lie beside, in
+`<stores>/masklet_scores/<store>/<video>.json.gz`.
+
 The stage finds the noun of every expression, plans which (video, noun) runs are missing, and makes
 them with the chosen source. A video's frames are decoded once for all its nouns.
 """
@@ -7,13 +10,20 @@ them with the chosen source. A video's frames are decoded once for all its nouns
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rvos import InputError
 from rvos.data.frames import Frames
 from rvos.data.split import Split, Truth, Video
 from rvos.masklets.noun import Nouns, parts, read_nouns, write_nouns
-from rvos.masklets.source import MaskletFiles, Masklets, MaskletSource, VideoTask
+from rvos.masklets.source import (
+    MaskletFiles,
+    Masklets,
+    MaskletScores,
+    MaskletSource,
+    VideoTask,
+)
 from rvos.masks import Track, read_json, write_json
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
@@ -116,20 +126,30 @@ class MaskletStage(Stage):
     def open(self, frames: Frames) -> Frames:
         return self.source.open(frames)
 
-    def make(self, video: Video, frames: Frames | None, advance: Advance) -> Masklets:
+    def make(
+        self, video: Video, frames: Frames | None, advance: Advance
+    ) -> tuple[Masklets, MaskletScores]:
         """All single nouns of the video, those that are there already read from its file."""
         wanted = self._needed(video) - self._done(video)
         task = VideoTask(video, tuple(sorted(wanted)), self.nouns[video.name])
-        made = self.source.make(task, frames) if wanted else {}
+        made, scores = self.source.make_scored(task, frames) if wanted else ({}, {})
         self._empty += [f"{video.name}: {noun}" for noun, found in made.items() if not found]
         if self.store.has(video.name):
             before = self.store.read(video.name)
             made = {noun: t for noun, t in before.items() if len(parts(noun)) == 1} | made
-        return made
+            if self.source.may_have_scores and self._scores.has(video.name):
+                scores = self._scores.read(video.name) | scores
+        return made, scores
 
-    def write(self, video: Video, made: Masklets) -> None:
+    @cached_property
+    def _scores(self) -> Store:
+        return self.store.beside("masklet_scores")
+
+    def write(self, video: Video, made: tuple[Masklets, MaskletScores]) -> None:
         """With the entries that name several nouns; then the index, from which plans are made."""
-        value = _with_entries(self.nouns[video.name], made)
+        value, scores = _with_entries(self.nouns[video.name], *made)
+        if self.source.may_have_scores:
+            self._scores.write(video.name, {noun: scores[noun] for noun in sorted(scores)})
         self.store.write(video.name, {noun: value[noun] for noun in sorted(value)})
         write_json(self._index(video), sorted(value))
 
@@ -148,19 +168,28 @@ class MaskletStage(Stage):
         return self.store.path / ".nouns" / f"{video.name}.json"
 
 
-def _with_entries(nouns: Mapping[str, str], single: Masklets) -> Masklets:
-    """With the masklets of the video's noun entries that name several nouns ("cat. dog")."""
-    entries = {
-        entry: _distinct([track for noun in parts(entry) for track in single[noun]])
-        for entry in set(nouns.values())
-    }
-    return single | entries
+def _with_entries(
+    nouns: Mapping[str, str], single: Masklets, scores: MaskletScores
+) -> tuple[Masklets, MaskletScores]:
+    """With the masklets of the video's noun entries that name several nouns ("cat. dog").
+
+    Nouns made before there were scores have none, and neither has an entry with such a noun.
+    """
+    entries: Masklets = {}
+    of_entries: MaskletScores = {}
+    for entry in set(nouns.values()):
+        names = parts(entry)
+        tracks = [track for noun in names for track in single[noun]]
+        kept = _distinct(tracks)
+        entries[entry] = [tracks[i] for i in kept]
+        if names and all(noun in scores for noun in names):
+            of_entries[entry] = {
+                kind: [[score for noun in names for score in scores[noun][kind]][i] for i in kept]
+                for kind in scores[names[0]]
+            }
+    return single | entries, scores | of_entries
 
 
-def _distinct(tracks: Sequence[Track]) -> list[Track]:
-    """Without repetition: two nouns may have found the very same masks."""
-    result: list[Track] = []
-    for track in tracks:
-        if track not in result:
-            result.append(track)
-    return result
+def _distinct(tracks: Sequence[Track]) -> list[int]:
+    """Positions without repetition: two nouns may have found the very same masks."""
+    return [i for i, track in enumerate(tracks) if track not in tracks[:i]]

@@ -201,6 +201,10 @@ class TrackFiles:
         """What to name in an error about this video."""
         return str(self._file(video) or self.path)
 
+    def folder_beside(self, stage: str) -> Path | None:
+        """Where a store keeps what another stage wrote beside it: `<stores>/<stage>/<store>`."""
+        return self.path.absolute().parent.parent / stage / self.path.name
+
     def _file(self, video: str) -> Path | None:
         """The file or folder of one video, whose name may have folders in it."""
         if self._in_memory is not None:

@@ -1,4 +1,4 @@
-"""Coarse masks + masklets -> refined masks: the paper's vote, and other rules."""
+"""Coarse masks + masklets -> refined masks: the paper's vote, other rules, presence."""
 
 from rvos.refine.alternatives import (
     ConditionalFusion,
@@ -12,30 +12,46 @@ from rvos.refine.candidates import (
     Candidates,
     Combination,
     Masklets,
+    Presence,
     Refinement,
     Rule,
     Window,
     apply_spans,
+)
+from rvos.refine.presence import (
+    CoarseScore,
+    DetectorScore,
+    NoPresence,
+    PresenceRule,
+    ShareOfFrames,
+    WithPresence,
 )
 from rvos.refine.rules import make_rule
 from rvos.refine.vote import KeepCoarse, Vote, WindowRule
 
 __all__ = [
     "Candidates",
+    "CoarseScore",
     "Combination",
     "ConditionalFusion",
+    "DetectorScore",
     "InstanceVote",
     "KeepCoarse",
     "Masklets",
+    "NoPresence",
     "PixelMajority",
+    "Presence",
+    "PresenceRule",
     "Refinement",
     "Rule",
+    "ShareOfFrames",
     "SlidingVote",
     "Vote",
     "WeightedVote",
     "WholeVideo",
     "Window",
     "WindowRule",
+    "WithPresence",
     "apply_spans",
     "make_rule",
 ]

@@ -4,7 +4,7 @@ A rule is a callable `rule(candidates) -> Refinement`, a frozen dataclass whose 
 settings. `vote.py` has the paper's; `alternatives.py` has others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -28,12 +28,21 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Presence:
+    """What a presence rule decided for the whole expression."""
+
+    value: float  # compared with the rule's threshold
+    present: bool  # False: every mask is empty
+
+
+@dataclass(frozen=True)
 class Refinement:
     """The refined masks of one expression, and the decisions that led to them."""
 
     track: Track  # one mask per frame
     combinations: tuple[Combination, ...]  # C_t per frame
     windows: tuple[Window, ...]
+    presence: Presence | None = None  # None: no presence rule was asked
 
     @property
     def frames_kept_coarse(self) -> int:
@@ -57,11 +66,17 @@ class Masklets:
 
 
 class Candidates:
-    """What a rule chooses from for one expression: its coarse track, the masklets of its noun."""
+    """What a rule chooses from for one expression: its coarse track, the masklets of its noun.
 
-    def __init__(self, coarse: Track, masklets: Masklets):
+    `scores`, by the name of the presence rule that reads them, are those of the models, in 0..1.
+    """
+
+    def __init__(
+        self, coarse: Track, masklets: Masklets, scores: Mapping[str, float] | None = None
+    ):
         self.coarse = coarse
         self.masklets = masklets
+        self.scores = scores or {}
         self._combinations: dict[float, tuple[Combination, ...]] = {}
 
     @cached_property

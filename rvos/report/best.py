@@ -1,4 +1,4 @@
-"""The best cell of an ablation, as overrides of eval.py.
+"""The best setting of an ablation, as overrides of eval.py.
 
     python eval.py $(python -m rvos best RUN) data.split=valid
 
@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rvos import InputError
+from rvos.masks import FileError, read_json
 from rvos.report.run import read_csv
+from rvos.report.tables import best_threshold
 
 
 def best_cell(folder: Path | str) -> tuple[int, float]:
@@ -24,17 +26,42 @@ def best_cell(folder: Path | str) -> tuple[int, float]:
     return best["window"], best["tau"]
 
 
+def best_presence(folder: Path | str) -> tuple[str, float]:
+    """(presence rule, threshold) of the highest Final_target in presence.csv; ties to the lower."""
+    path = Path(folder) / "presence.csv"
+    best = best_threshold([(row["threshold"], row) for row in read_csv(path)])
+    if best is None:
+        raise InputError(
+            f"{path}: expected Final_target, which needs expressions with and without target"
+        )
+    return read_json(path.with_name("metrics.json"))["presence"]["name"], best
+
+
+def best_overrides(folder: Path) -> list[str]:
+    """Of the tables that the run has, each by itself."""
+    overrides = []
+    presence = (folder / "presence.csv").is_file()
+    if (folder / "ablation.csv").is_file() or not presence:
+        window, tau = best_cell(folder)
+        overrides += [f"refine.window={window}", f"refine.tau={tau}"]
+    if presence:
+        name, threshold = best_presence(folder)
+        overrides += [f"presence={name}", f"presence.threshold={threshold}"]
+    return overrides
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m rvos best`: print the overrides."""
     parser = argparse.ArgumentParser(
         prog="python -m rvos best",
-        description="The best cell of an ablation, as settings of eval.py.",
+        description="The best setting of an ablation, as overrides of eval.py: window and tau by "
+        "J&F, the threshold of presence by Final (target).",
     )
     parser.add_argument("run", type=Path, help="folder of a run with an ablation")
     try:
-        window, tau = best_cell(parser.parse_args(arguments).run)
-    except InputError as error:
+        overrides = best_overrides(parser.parse_args(arguments).run)
+    except (InputError, FileError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"refine.window={window} refine.tau={tau}")
+    print(*overrides)
     return 0

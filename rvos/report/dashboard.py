@@ -13,7 +13,7 @@ import numpy as np
 from rvos.report.details import strip_of
 from rvos.report.html import NoPage, Page
 from rvos.report.run import SCORES, Run, changes
-from rvos.report.scores import answers_of
+from rvos.report.scores import CURVES, answers_of
 from rvos.stages.run_folder import keep_wandb_id, wandb_id
 
 
@@ -50,9 +50,11 @@ def log_evaluation(
         keep_wandb_id(folder, run.id)
         logged: dict[str, Any] = dict(scores(evaluated.metrics))
         logged["expressions"] = _table(wandb, evaluated.expressions)
-        for key, rows in (("ablation", evaluated.ablation), ("rules", evaluated.rules)):
-            if rows:
+        for key in ("ablation", "rules", "presence"):
+            if rows := getattr(evaluated, key):
                 logged[key] = _table(wandb, rows)
+        if evaluated.presence:
+            logged["presence_curve"] = _curve(wandb, evaluated)
         if (folder / "ablation.png").is_file():
             logged["heat_map"] = wandb.Image(str(folder / "ablation.png"))
         if isinstance(page, Page):
@@ -86,6 +88,19 @@ def scores(metrics: dict[str, Any]) -> dict[str, float]:
 def _table(wandb: Any, rows: Sequence[dict[str, Any]]) -> Any:
     columns = list(rows[0])
     return wandb.Table(columns=columns, data=[[row[column] for column in columns] for row in rows])
+
+
+def _curve(wandb: Any, run: Run) -> Any:
+    """The scores of presence.csv by threshold, in percent."""
+    rows = sorted(run.presence, key=lambda row: row["threshold"])
+    scores = [score for score in CURVES if rows[0][score] is not None]
+    return wandb.plot.line_series(
+        xs=[row["threshold"] for row in rows],
+        ys=[[100 * row[score] for row in rows] for score in scores],
+        keys=scores,
+        title=f"Thresholds of {run.metrics['presence']['name']}",
+        xname="presence.threshold",
+    )
 
 
 def _overlays(run: Run, page: Page) -> list[tuple[np.ndarray, str]]:

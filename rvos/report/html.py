@@ -35,6 +35,7 @@ from rvos.report.scores import (
     heat_map,
     highlights,
     kinds,
+    presence_curve,
     rows_of,
     settings_of,
 )
@@ -145,6 +146,7 @@ class Page(Intervals):
                 extras=extras_of(run.metrics["extra"]),
                 kinds=kinds(run.metrics),
                 answered=answered(run.metrics),
+                presence=presence_curve(run),
                 rules=[(row, settings_of(row)) for row in run.rules],
                 oracle=oracle,
                 others=others,

@@ -41,6 +41,7 @@ class Run:
     rules: tuple[dict[str, Any], ...]  # rows of rules.csv; empty without
     settings: dict[str, Any]  # config.yaml; empty without
     units: tuple[dict[str, Any], ...] = ()  # rows of units.csv; empty without
+    presence: tuple[dict[str, Any], ...] = ()  # rows of presence.csv; empty without
 
     @classmethod
     def read(cls, folder: Path | str) -> "Run":
@@ -62,6 +63,7 @@ class Run:
             tuple(read_csv(folder / "rules.csv", optional=True)),
             read_settings(folder),
             tuple(read_csv(folder / "units.csv", optional=True)),
+            tuple(read_csv(folder / "presence.csv", optional=True)),
         )
 
     @property
@@ -171,7 +173,7 @@ def _read(path: Path) -> Any:
 
 
 _TEXT = {"group", "type", "unit", "video", "expression_id", "expression", "noun", "sha256", "rule"}
-_NUMBERS = {"num_frames", "window", "tau", "box_ratio", "frames_kept_coarse"}
+_NUMBERS = {"num_frames", "window", "tau", "box_ratio", "threshold", "frames_kept_coarse"}
 _NUMBERS |= {f"{kind}{score}" for kind in ("", "coarse_") for score in SCORES}
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.details import Details
 from rvos.report.run import SCORES, Run
-from rvos.report.tables import slices_shown
+from rvos.report.tables import best_threshold, slices_shown
 from rvos.score.measures import COUNTS
 
 HIGHLIGHTS = 4  # gains and losses shown above the table
@@ -65,6 +65,32 @@ def heat_map(run: Run, setting: Mapping[str, Any]) -> dict[str, Any] | None:
     by_setting = {(cell["window"], cell["tau"]): cell for cell in cells}
     grid = [(window, [by_setting.get((window, tau)) for tau in taus]) for window in windows]
     return {"taus": taus, "rows": grid, "coarse": coarse, "best": best}
+
+
+CURVES = ("N-acc", "T-acc", "J&F_target", "Final_target")  # columns of presence.csv
+
+
+def presence_curve(run: Run) -> dict[str, Any] | None:
+    """The scores of presence.csv over its thresholds, as SVG points; None without a table.
+
+    x is 100 thresholds, y goes down from 100 percent; a score that is not defined has no curve.
+    """
+    rows = sorted(run.presence, key=lambda row: row["threshold"])
+    if not rows:
+        return None
+    best = best_threshold([(row["threshold"], row) for row in rows])
+    return {
+        **run.metrics["presence"],
+        "rows": rows,
+        "best": next((row for row in rows if row["threshold"] == best), None),
+        "curves": {
+            score: " ".join(
+                f"{100 * row['threshold']:.2f},{100 - 100 * row[score]:.2f}" for row in rows
+            )
+            for score in CURVES
+            if rows[0][score] is not None
+        },
+    }
 
 
 def answers_of(metrics: Mapping[str, Any]) -> list[tuple[str, float]]:

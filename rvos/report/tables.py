@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rvos.masks import write_bytes, write_json
-from rvos.refine import Rule
+from rvos.refine import Rule, WithPresence
 from rvos.report.bootstrap import Bootstrap
 from rvos.score.ablation import COARSE, REFINED
 from rvos.score.evaluate import ExpressionResult, Results
@@ -32,7 +32,7 @@ class Row:
     label: str
     settings: dict[str, Any]  # the rule's own fields
     summary: Summary
-    answers: dict[str, float | None]  # N-acc, T-acc, Final_all, Final_target
+    answers: dict[str, float | None]  # N-acc, T-acc, J&F and Final of all and target
     frames_kept_coarse: int
     sha256: str  # of the masks, as in data/README.md
 
@@ -66,20 +66,32 @@ def make_rows(results: Results, rules: Mapping[str, Rule]) -> dict[str, Row]:
 
 
 def _flat(found: Mapping[str, Any]) -> dict[str, float | None]:
-    both = {f"Final_{name}": value for name, value in found["Final"].items()}
+    both = {f"J&F_{name}": found["slices"][name]["J&F"] for name in found["Final"]}
+    both |= {f"Final_{name}": value for name, value in found["Final"].items()}
     return {"N-acc": found["N-acc"], "T-acc": found["T-acc"], **both}
 
 
 def _fields_of(rule: Rule) -> dict[str, Any]:
+    if isinstance(rule, WithPresence):
+        presence = {"presence": rule.presence.name, "threshold": rule.presence.threshold}
+        return _fields_of(rule.rule) | presence
     if not is_dataclass(rule):
         return {}
     return {field.name: getattr(rule, field.name) for field in fields(rule)}
 
 
 def metrics(
-    results: Results, *, split: str, refine: dict[str, Any], num_scored_as_empty: int
+    results: Results,
+    *,
+    split: str,
+    refine: dict[str, Any],
+    num_scored_as_empty: int,
+    presence: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The content of metrics.json; scores in 0..1. `refine` is the config of the run's rule."""
+    """The content of metrics.json; scores in 0..1.
+
+    `refine` is the config of the run's rule, `presence` that of the rule on top of it, if any.
+    """
     expressions = results.expressions
     extra: dict[str, Any] = {name: _mean(name, expressions) for name in expressions[0].extra}
     extra["frames_kept_coarse"] = sum(r.refined.frames_kept_coarse for r in expressions)
@@ -92,6 +104,7 @@ def metrics(
         "protocol": results.protocol.name,
         "coarse": _scores_of(results, COARSE),
         "refine": {key: value for key, value in refine.items() if key != "_target_"},
+        **({"presence": presence} if presence else {}),
         "extra": extra,
     }
 
@@ -128,6 +141,7 @@ def _mean(metric: str, results: Sequence[ExpressionResult]) -> float | None:
 _SCORES = ["J", "F", "J&F"]
 _ANSWERS = ["N-acc", "T-acc", "Final_all", "Final_target"]
 _RESULT = [*_SCORES, "frames_kept_coarse", "sha256"]
+_PRESENCE = ["threshold", "N-acc", "T-acc", "J&F_all", "J&F_target", "Final_all", "Final_target"]
 
 
 def write_tables(
@@ -137,12 +151,14 @@ def write_tables(
     *,
     ablation: Sequence[Row] = (),
     rules: Sequence[Row] = (),
+    presence: Sequence[Row] = (),
 ) -> None:
     """per_expression.csv, and metrics.json as the last.
 
-    units.csv is written where the protocol's mean goes over something else, ablation.csv and
-    rules.csv where there are rows; they have N-acc, T-acc and Final where there are no-target
-    expressions. The rows of `ablation` are that of the coarse masks and one per cell of the grid.
+    units.csv is written where the protocol's mean goes over something else, ablation.csv, rules.csv
+    and presence.csv where there are rows; the first two have N-acc, T-acc and Final where there are
+    no-target expressions. The rows of `ablation` are that of the coarse masks and one per cell of
+    the grid, those of `presence` one per threshold.
     """
     header = ["video", "expression_id", "expression", "noun", "num_frames"]
     asked = ["num_targets", *(["type"] if any(r.type for r in results.expressions) else [])]
@@ -173,6 +189,9 @@ def write_tables(
     if rules:
         columns = ["rule", *_settings_of(rules), *given]
         write_csv(folder / "rules.csv", columns, [row.values(columns) for row in rules])
+    if presence:
+        rows = [row.values(_PRESENCE) for row in presence]
+        write_csv(folder / "presence.csv", _PRESENCE, rows)
     write_json(folder / "metrics.json", content)
 
 
@@ -203,6 +222,8 @@ def print_metrics(
         table.add_column(column, justify="left" if column == "masks" else "right")
     rule = dict(content["refine"])
     setting = [str(rule.pop("name")), *(f"{k} {v}" for k, v in rule.items() if v is not None)]
+    if presence := content.get("presence"):
+        setting.append(f"{presence['name']} >= {presence['threshold']}")
     for name, scores in (("coarse", content["coarse"]), (", ".join(setting), content)):
         table.add_row(name, *(_percent(scores[key]) for key in (*_SCORES, *more)))
     units = results.units[""]
@@ -323,6 +344,26 @@ def print_rules(console: Console, rules: Sequence[Row]) -> None:
         shown = (_short(value) for value in row.values(settings))
         table.add_row(row.label, *shown, *map(_percent, row.values(_SCORES)))
     console.print(table)
+
+
+def print_presence(console: Console, presence: Sequence[Row]) -> None:
+    """What every threshold scores, in percent; the best one is marked."""
+    best = best_threshold([(row.settings["threshold"], row.answers) for row in presence])
+    name = presence[0].settings["presence"]
+    table = Table(title=f"Thresholds of {name} (percent)", box=box.SIMPLE, pad_edge=False)
+    for column in _PRESENCE:
+        table.add_column(column.replace("_", ", "), justify="right")
+    for row in presence:
+        threshold, *scores = row.values(_PRESENCE)
+        marked = f"[bold]{threshold:g}*" if threshold == best else f"{threshold:g}"
+        table.add_row(marked, *map(_percent, scores))
+    console.print(table)
+
+
+def best_threshold(rows: Sequence[tuple[float, Mapping[str, float | None]]]) -> float | None:
+    """The threshold of the highest Final_target, the lower of equals; None where none has it."""
+    found = [(-final, t) for t, scores in rows if (final := scores["Final_target"]) is not None]
+    return min(found)[1] if found else None
 
 
 def _short(value: Any) -> str:

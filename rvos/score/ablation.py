@@ -43,6 +43,22 @@ def grid(windows: Sequence[int], taus: Sequence[float]) -> dict[str, Vote]:
     }
 
 
+def thresholds(values: Sequence[float], presence: str) -> list[float]:
+    """`ablation.thresholds`, of the presence rule of that name.
+
+    Raises SettingsError that names every wrong value.
+    """
+    problems = _problems("ablation.thresholds", values, real(least=0, most=1))
+    if values and presence == "none":
+        problems.append(
+            "ablation.thresholds: they are those of a presence rule; expected presence="
+            "coarse_score or detector_score or share_of_frames, got none"
+        )
+    if problems:
+        raise SettingsError(problems)
+    return list(values)
+
+
 def _problems(key: str, values: Any, expected: Expected) -> list[str]:
     """One line for each value that is wrong or stands there twice."""
     if isinstance(values, str) or not isinstance(values, Sequence):

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -172,7 +172,9 @@ def evaluate_video(
     """
     masklets = {noun: Masklets(tracks) for noun, tracks in inputs.masklets.items()}
     candidates = {
-        key: Candidates(track, masklets.get(inputs.nouns[key]) or Masklets([]))
+        key: Candidates(
+            track, masklets.get(inputs.nouns[key]) or Masklets([]), inputs.scores.get(key)
+        )
         for key, track in inputs.coarse.items()
     }
     if inputs.truths is None:
@@ -248,6 +250,7 @@ def _write_for_report(
 
 
 def _decisions(noun: str, refinement: Refinement) -> dict[str, Any]:
+    presence = refinement.presence
     return {
         "noun": noun,
         "combinations": [list(c) for c in refinement.combinations],
@@ -260,6 +263,7 @@ def _decisions(noun: str, refinement: Refinement) -> dict[str, Any]:
             }
             for w in refinement.windows
         ],
+        **({} if presence is None else {"presence": asdict(presence)}),
     }
 
 

@@ -6,8 +6,8 @@ reported at once.
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from rvos.masks import (
     canonical_track,
     size_of,
 )
+from rvos.score.confidence import Confidence
 from rvos.score.protocols import Expressions
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class VideoInputs:
     nouns: dict[str, str]  # by expression_id
     objects: tuple[Track, ...] = ()  # true tracks of all objects that the expressions are about
     of_protocol: Any = None  # what its protocol needs of the ground truth beside `truths`
+    # by expression_id and presence rule, in 0..1: what `Candidates.scores` takes
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class Inputs:
@@ -56,7 +59,10 @@ class Inputs:
         *,
         missing: Literal["error", "empty"] = "error",
         protocol: Expressions | None = None,
+        needs: Collection[str] = (),
+        wants: Collection[str] = (),
     ):
+        """`needs`, `wants`: presence rules whose scores must, or may, lie beside the masks."""
         check_missing(missing)
         self.split = split
         self.annotations = annotations
@@ -67,7 +73,13 @@ class Inputs:
         self.protocol = protocol or Expressions()
         if annotations is not None:
             self.protocol.check(split, annotations)
+        self.needs = needs
+        self.lacking: dict[str, str] = {}  # of `wants`, those without scores: why
         self.num_scored_as_empty = 0  # expression-frames without a usable coarse mask
+        self._confidence = {
+            name: Confidence(name, coarse if name == "coarse_score" else masklets)
+            for name in dict.fromkeys((*needs, *wants))
+        }
         self._problems: dict[str, list[str]] = defaultdict(list)
 
     def read(self) -> list[VideoInputs]:
@@ -96,13 +108,35 @@ class Inputs:
             for noun in dict.fromkeys(nouns.values())
             if noun
         }
+        scores = self._scores(video, nouns, masklets)
         if self.annotations is None:
-            return VideoInputs(video, None, coarse, masklets, nouns)
+            return VideoInputs(video, None, coarse, masklets, nouns, scores=scores)
         truths, of_protocol = _merged(video, by_annotation), None
         if not self._problems:  # else the files may be unreadable, and the run ends anyway
             of_protocol = self.protocol.read(self.annotations, video)
         objects = tuple(by_annotation.values())
-        return VideoInputs(video, truths, coarse, masklets, nouns, objects, of_protocol)
+        return VideoInputs(video, truths, coarse, masklets, nouns, objects, of_protocol, scores)
+
+    def _scores(
+        self, video: Video, nouns: dict[str, str], masklets: dict[str, list[Track]]
+    ) -> dict[str, dict[str, float]]:
+        """By expression_id and presence rule; a rule whose scores are not there is asked once."""
+        scores: dict[str, dict[str, float]] = {e.expression_id: {} for e in video.expressions}
+        if self._problems:  # else masklets may be missing, and the run ends anyway
+            return scores
+        for name, confidence in list(self._confidence.items()):
+            try:
+                values = confidence.of_video(video, nouns, masklets)
+            except InputError as error:
+                del self._confidence[name]
+                if name in self.needs:
+                    self._problem("Scores", str(error))
+                else:
+                    self.lacking[name] = str(error)
+                continue
+            for key, value in values.items():
+                scores[key][name] = value
+        return scores
 
     def _annotations_of(self, video: Video) -> tuple[dict[str, Track], Size | None]:
         """The video's ground-truth tracks, and the size of their masks if there are any."""

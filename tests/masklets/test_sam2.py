@@ -16,7 +16,13 @@ from small_models import (
 
 from rvos import InputError
 from rvos.masklets import sam2
-from rvos.masklets.sam2 import ModelFrames, PackageTracker, TransformersTracker, track_boxes
+from rvos.masklets.sam2 import (
+    ModelFrames,
+    PackageTracker,
+    Step,
+    TransformersTracker,
+    track_boxes,
+)
 from rvos.masklets.sam2_weights import (
     SIZES,
     config_for,
@@ -33,7 +39,7 @@ def all_logits(tracker, pictures, prompt_frame_idx):
     frames = ModelFrames(pictures, tracker.image_size)
     boxes = torch.from_numpy(pictures.boxes(prompt_frame_idx))
     found = {}
-    for frame_idx, logits in tracker.logits(frames, prompt_frame_idx, boxes):
+    for frame_idx, logits, _ in tracker.logits(frames, prompt_frame_idx, boxes):
         assert frame_idx not in found
         if logits.shape[-2:] != pictures.size:
             logits = torch.nn.functional.interpolate(
@@ -43,6 +49,24 @@ def all_logits(tracker, pictures, prompt_frame_idx):
     frames.close()
     assert sorted(found) == list(range(len(pictures)))
     return torch.stack([found[t] for t in range(len(pictures))])
+
+
+def test_backends_agree_on_object_scores():
+    """Their bias is that of logit 1, so that scores are near 0.73 and differ visibly."""
+    package = package_model()
+    with torch.no_grad():
+        package.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(1)
+    on_cpu = {"device": "cpu", "precision": "fp32"}
+    ours = TransformersTracker(transformers_model(package), compile=False, **on_cpu)
+    pictures = Pictures(9)
+    expected, found = (
+        track_boxes(tracker, pictures, 4, pictures.boxes(4), objects_at_once=2)
+        for tracker in (PackageTracker(package, **on_cpu), ours)
+    )
+    for one, other in zip(expected, found, strict=True):
+        assert one.object_scores == pytest.approx(other.object_scores, abs=1.01e-4)
+        assert all(abs(score - 0.7311) < 0.05 for score in one.object_scores)
+        assert len(set(one.object_scores)) > 1
 
 
 def assert_varies(logits):
@@ -113,7 +137,7 @@ def test_state_stays_bounded():
     make = ours._session
     ours._session = lambda *arguments: sessions.append(make(*arguments)) or sessions[-1]
     frames = ModelFrames(Pictures(26), IMAGE_SIZE)
-    for frame_idx, _ in ours.logits(frames, 0, torch.from_numpy(Pictures(26).boxes(0))):
+    for frame_idx, _, _ in ours.logits(frames, 0, torch.from_numpy(Pictures(26).boxes(0))):
         if frame_idx < 20:
             continue
         for entry in sessions[0].output_dict_per_obj.values():
@@ -236,7 +260,7 @@ class FakeTracker:
             logits = torch.full((len(boxes_xyxy), 1, *frames.frames.size), -1.0)
             for i, (x0, y0, x1, y1) in enumerate(boxes_xyxy.int().tolist()):
                 logits[i, 0, y0:y1, x0:x1] = 1
-            yield t, logits
+            yield Step(t, logits, torch.arange(len(boxes_xyxy)) / 8 + t / 64)
 
 
 def test_groups_of_objects_keep_their_order():
@@ -244,7 +268,7 @@ def test_groups_of_objects_keep_their_order():
     tracker = FakeTracker()
     tracks = track_boxes(tracker, pictures, 0, pictures.boxes(0), objects_at_once=2)
     assert tracker.groups == [2, 2, 1]
-    for track, (x0, y0, x1, y1) in zip(tracks, pictures.boxes(0).astype(int), strict=True):
+    for (track, _), (x0, y0, x1, y1) in zip(tracks, pictures.boxes(0).astype(int), strict=True):
         assert len(track) == 4
         assert decode(track[3])[y0:y1, x0:x1].all() and decode(track[3]).sum() == 24 * 24
 
@@ -255,7 +279,10 @@ def test_out_of_memory_halves_the_group_and_says_so(caplog):
     with caplog.at_level(logging.WARNING):
         tracks = track_boxes(tracker, pictures, 0, pictures.boxes(0), objects_at_once=8)
     assert tracker.groups == [5, 3, 2, 1, 2]
-    assert len(tracks) == 5 and all(mask is not None for track in tracks for mask in track)
+    assert len(tracks) == 5 and all(mask is not None for track, _ in tracks for mask in track)
+    # Of object i of its group in frame t: i / 8 + t / 64, to four digits. Groups: 2, 1, 2.
+    assert tracks[1].object_scores == [0.125, 0.1406, 0.1562, 0.1719]
+    assert [found.object_scores[0] for found in tracks] == [0, 0.125, 0, 0, 0.125]
     assert "going on with 3" in caplog.text and "masklets.objects_at_once=3" in caplog.text
     with pytest.raises(InputError, match="out of GPU memory with one object"):
         track_boxes(FakeTracker(capacity=0), pictures, 0, pictures.boxes(0), objects_at_once=8)
@@ -270,7 +297,7 @@ def test_masks_of_a_real_model_are_rle_of_the_frame_size():
     _, ours = trackers()
     pictures = Pictures(5)
     tracks = track_boxes(ours, pictures, 2, pictures.boxes(2), objects_at_once=1)
-    masks = [mask for track in tracks for mask in track if mask]
+    masks = [mask for track, _ in tracks for mask in track if mask]
     assert masks and all(canonical(mask, (96, 144)) == mask for mask in masks)
 
 
