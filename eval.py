@@ -42,6 +42,7 @@ def main(cfg: DictConfig) -> float | None:
     files = (coarse, masklets.tracks, masklets.nouns)
     inputs = Inputs(split, truth, *files, missing=cfg.score.missing, protocol=todo.protocol)
     videos = inputs.read()
+    todo.check_masklets(videos)
     claim_folder(folder, settings, **record)
     log.info("rvos %s: %d videos, seed %d -> %s", __version__, len(videos), cfg.seed, folder)
     console = Console()

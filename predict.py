@@ -13,7 +13,7 @@ from rvos import all_checked
 from rvos.app.entry import build, entry_point, plain, run_folder
 from rvos.app.own_video import Output, device_of, inputs_of, note_of, read_sentences
 from rvos.data.split import own_split
-from rvos.refine import make_rule
+from rvos.refine import check_given, make_rule
 from rvos.score.ablation import REFINED
 from rvos.score.evaluate import evaluate_video
 from rvos.score.inputs import Inputs
@@ -39,7 +39,9 @@ def main(cfg: DictConfig) -> None:
     folder = run_folder()
     stores = Stores(folder / "stores", "own")
     all_checked(
-        lambda: coarse.check(split), lambda: masklets.check(split, stores, None, write=False)
+        lambda: coarse.check(split),
+        lambda: masklets.check(split, stores, None, write=False),
+        lambda: check_given([rule], split.expression_ids),
     )
     claim_folder(folder, settings, inputs=inputs_of(cfg, split), results=RESULTS)
 
@@ -47,6 +49,7 @@ def main(cfg: DictConfig) -> None:
     tracks = coarse.tracks(split, stores, devices)
     found = masklets.tracks(split, stores, devices, None)
     (video,) = Inputs(split, None, tracks, found.tracks, found.nouns).read()
+    check_given([rule], {video.video.name: video.num_masklets})
     evaluate_video(video, {REFINED: rule}, {}, folder)
 
     page = output.write(folder, split, video.nouns, note=note_of(cfg))

@@ -16,7 +16,8 @@ from rvos.app.entry import build, plain
 from rvos.data.formats import open_split, open_truth
 from rvos.data.split import NoTruth, Split, Truth
 from rvos.masklets.source import MaskletFiles
-from rvos.refine import KeepCoarse, Rule, make_rule
+from rvos.masks import write_json
+from rvos.refine import KeepCoarse, Rule, check_given, make_rule
 from rvos.report.plots import write_heat_map
 from rvos.report.submission import check, pack
 from rvos.report.tables import (
@@ -33,6 +34,7 @@ from rvos.score.inputs import Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
 from rvos.score.protocols import Expressions, make_protocol
 from rvos.stages.devices import Devices
+from rvos.stages.run_folder import MASKLETS_FILE
 from rvos.stages.store import Stores
 
 log = logging.getLogger(__name__)
@@ -92,6 +94,7 @@ class Evaluation:
         "decisions",
         "inputs",
         "scores",
+        MASKLETS_FILE,
     )
 
     @classmethod
@@ -129,18 +132,27 @@ class Evaluation:
         all_checked(
             lambda: self.coarse.check(split),
             lambda: self.masklets.check(split, stores, truth, write=first),
+            lambda: check_given(self.rules.values(), split.expression_ids),
             self.page.check,
         )
+
+    def check_masklets(self, videos: Sequence[VideoInputs]) -> None:
+        """Raises InputError where given decisions name masklets that are not there."""
+        check_given(self.rules.values(), {v.video.name: v.num_masklets for v in videos})
 
 
 def named_rules(names: Any, refine: Mapping[str, Any]) -> dict[str, Rule]:
     """The rules of `ablation.rules` as their files describe them.
 
-    They get the run's window and tau where both rules have them.
+    They get the run's window and tau where both rules have them; the run's own rule among them
+    has all settings of the run.
     """
     require(SimpleNamespace(rules=names), "ablation", rules=list_of(words()))
     rules = {}
     for name in names:
+        if name == refine["name"]:
+            rules[name] = make_rule(**refine)
+            continue
         own = preset("refine", name)
         both = [k for k in ("window", "tau") if refine[k] is not None and own[k] is not None]
         rules[name] = make_rule(**own | {key: refine[key] for key in both})
@@ -172,6 +184,9 @@ def write_results(
     videos: Sequence[VideoInputs],
 ) -> float | None:
     """Refine and score all videos; tables, page, dashboard, submission. Returns J&F, if scored."""
+    if inputs.masklets is not None:
+        record = {"path": str(inputs.masklets.path.resolve()), "by_expression": False}
+        write_json(folder / MASKLETS_FILE, record)
     results = Results(inputs.protocol)
     found = evaluate(
         videos,

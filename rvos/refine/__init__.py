@@ -17,6 +17,7 @@ from rvos.refine.candidates import (
     Window,
     apply_spans,
 )
+from rvos.refine.given import Given, check_given, decision_problems
 from rvos.refine.rules import make_rule
 from rvos.refine.vote import KeepCoarse, Vote, WindowRule
 
@@ -24,6 +25,7 @@ __all__ = [
     "Candidates",
     "Combination",
     "ConditionalFusion",
+    "Given",
     "InstanceVote",
     "KeepCoarse",
     "Masklets",
@@ -37,5 +39,7 @@ __all__ = [
     "Window",
     "WindowRule",
     "apply_spans",
+    "check_given",
+    "decision_problems",
     "make_rule",
 ]

@@ -57,11 +57,17 @@ class Masklets:
 
 
 class Candidates:
-    """What a rule chooses from for one expression: its coarse track, the masklets of its noun."""
+    """What a rule chooses from for one expression: its coarse track, the masklets of its noun.
 
-    def __init__(self, coarse: Track, masklets: Masklets):
+    `video` and `expression_id` are for rules that know something of the expression from elsewhere.
+    """
+
+    def __init__(
+        self, coarse: Track, masklets: Masklets, *, video: str = "", expression_id: str = ""
+    ):
         self.coarse = coarse
         self.masklets = masklets
+        self.video, self.expression_id = video, expression_id
         self._combinations: dict[float, tuple[Combination, ...]] = {}
 
     @cached_property

@@ -172,7 +172,12 @@ def evaluate_video(
     """
     masklets = {noun: Masklets(tracks) for noun, tracks in inputs.masklets.items()}
     candidates = {
-        key: Candidates(track, masklets.get(inputs.nouns[key]) or Masklets([]))
+        key: Candidates(
+            track,
+            masklets.get(inputs.nouns[key]) or Masklets([]),
+            video=inputs.video.name,
+            expression_id=key,
+        )
         for key, track in inputs.coarse.items()
     }
     if inputs.truths is None:

@@ -42,6 +42,11 @@ class VideoInputs:
     objects: tuple[Track, ...] = ()  # true tracks of all objects that the expressions are about
     of_protocol: Any = None  # what its protocol needs of the ground truth beside `truths`
 
+    @property
+    def num_masklets(self) -> dict[str, int]:
+        """How many masklets each expression has, by expression_id."""
+        return {key: len(self.masklets.get(noun, [])) for key, noun in self.nouns.items()}
+
 
 class Inputs:
     """Reads a split's masks and ground truth and collects everything that is wrong with them."""
