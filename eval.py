@@ -44,6 +44,7 @@ def main(cfg: DictConfig) -> float | None:
         *(split, truth, *files), missing=cfg.score.missing, protocol=todo.protocol, **todo.scores
     )
     videos = inputs.read()
+    todo.check_masklets(videos)
     claim_folder(folder, settings, **record)
     log.info("rvos %s: %d videos, seed %d -> %s", __version__, len(videos), cfg.seed, folder)
     console = Console()

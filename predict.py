@@ -14,7 +14,7 @@ from rvos.app.entry import build, entry_point, plain, run_folder
 from rvos.app.evaluation import check_scores
 from rvos.app.own_video import Output, device_of, inputs_of, note_of, read_sentences
 from rvos.data.split import own_split
-from rvos.refine import make_rule
+from rvos.refine import check_given, make_rule
 from rvos.score.ablation import REFINED
 from rvos.score.evaluate import evaluate_video
 from rvos.score.inputs import Inputs
@@ -44,6 +44,7 @@ def main(cfg: DictConfig) -> None:
         lambda: coarse.check(split),
         lambda: masklets.check(split, stores, None, write=False),
         lambda: check_scores(presence, coarse, masklets),
+        lambda: check_given([rule], split.expression_ids),
     )
     claim_folder(folder, settings, inputs=inputs_of(cfg, split), results=RESULTS)
 
@@ -52,6 +53,7 @@ def main(cfg: DictConfig) -> None:
     found = masklets.tracks(split, stores, devices, None)
     scores = [presence.name] if presence.reads_scores else []
     (video,) = Inputs(split, None, tracks, found.tracks, found.nouns, needs=scores).read()
+    check_given([rule], {video.video.name: video.num_masklets})
     evaluate_video(video, {REFINED: presence.on(rule)}, {}, folder)
 
     page = output.write(folder, split, video.nouns, note=note_of(cfg))

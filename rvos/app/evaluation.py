@@ -16,7 +16,15 @@ from rvos.app.entry import build, plain
 from rvos.data.formats import open_split, open_truth
 from rvos.data.split import NoTruth, Split, Truth
 from rvos.masklets.source import MaskletFiles
-from rvos.refine import KeepCoarse, NoPresence, PresenceRule, Rule, make_rule
+from rvos.masks import write_json
+from rvos.refine import (
+    KeepCoarse,
+    NoPresence,
+    PresenceRule,
+    Rule,
+    check_given,
+    make_rule,
+)
 from rvos.report.plots import write_heat_map
 from rvos.report.submission import check, pack
 from rvos.report.tables import (
@@ -34,6 +42,7 @@ from rvos.score.inputs import Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
 from rvos.score.protocols import Expressions, make_protocol
 from rvos.stages.devices import Devices
+from rvos.stages.run_folder import MASKLETS_FILE
 from rvos.stages.store import Stores
 
 log = logging.getLogger(__name__)
@@ -96,6 +105,7 @@ class Evaluation:
         "decisions",
         "inputs",
         "scores",
+        MASKLETS_FILE,
     )
 
     @classmethod
@@ -162,9 +172,14 @@ class Evaluation:
         all_checked(
             lambda: self.coarse.check(split),
             lambda: self.masklets.check(split, stores, truth, write=first),
+            lambda: check_given(self.rules.values(), split.expression_ids),
             self.page.check,
             lambda: check_scores(self.presence, self.coarse, self.masklets),
         )
+
+    def check_masklets(self, videos: Sequence[VideoInputs]) -> None:
+        """Raises InputError where given decisions name masklets that are not there."""
+        check_given(self.rules.values(), {v.video.name: v.num_masklets for v in videos})
 
     def where_scored(self, lacking: Mapping[str, str]) -> "Evaluation":
         """Without the rules of `ablation.presence` whose scores are lacking, by name: why."""
@@ -204,11 +219,15 @@ def named_presence(names: Any, presence: Mapping[str, Any]) -> dict[str, Presenc
 def named_rules(names: Any, refine: Mapping[str, Any]) -> dict[str, Rule]:
     """The rules of `ablation.rules` as their files describe them.
 
-    They get the run's window and tau where both rules have them.
+    They get the run's window and tau where both rules have them; the run's own rule among them
+    has all settings of the run.
     """
     require(SimpleNamespace(rules=names), "ablation", rules=list_of(words()))
     rules = {}
     for name in names:
+        if name == refine["name"]:
+            rules[name] = make_rule(**refine)
+            continue
         own = preset("refine", name)
         both = [k for k in ("window", "tau") if refine[k] is not None and own[k] is not None]
         rules[name] = make_rule(**own | {key: refine[key] for key in both})
@@ -240,6 +259,9 @@ def write_results(
     videos: Sequence[VideoInputs],
 ) -> float | None:
     """Refine and score all videos; tables, page, dashboard, submission. Returns J&F, if scored."""
+    if inputs.masklets is not None:
+        record = {"path": str(inputs.masklets.path.resolve()), "by_expression": False}
+        write_json(folder / MASKLETS_FILE, record)
     results = Results(inputs.protocol)
     todo = todo.where_scored(inputs.lacking)
     found = evaluate(

@@ -90,6 +90,7 @@ def inputs_of(cfg: DictConfig, split: Split) -> dict[str, Any]:
             ("coarse.path", "coarse", "path"),
             ("masklets.path", "masklets", "path"),
             ("masklets.nouns", "masklets", "nouns"),
+            ("refine.path", "refine", "path"),
         )
     }
     files = {

@@ -72,6 +72,11 @@ class Split:
     videos: tuple[Video, ...]
     meta_sha256: str
 
+    @property
+    def expression_ids(self) -> dict[str, dict[str, None]]:
+        """The ids of all expressions, by video and in order."""
+        return {v.name: dict.fromkeys(e.expression_id for e in v.expressions) for v in self.videos}
+
     @cached_property
     def images(self) -> FilePath:
         """Where the frames lie, see `find_frames`."""

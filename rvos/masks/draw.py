@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 from rvos.masks.rle import RLE, Mask, Track, decode
 
 COLOR = (255, 64, 64)  # RGB
+# Of numbered masks, in their order: Okabe-Ito colours, told apart with any colour vision.
+NUMBER_COLORS = (
+    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)),
+    *((0, 114, 178), (213, 94, 0), (204, 121, 167)),
+)
 
 
 def paint(
@@ -47,6 +52,62 @@ def outline(mask: Mask, size: tuple[int, ...]) -> Sequence[NDArray[np.int32]]:
         return []
     inside = (shrink(mask, size) > 127).view(np.uint8)
     return cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+
+
+def number_color(number: int) -> tuple[int, int, int]:
+    """The RGB colour of a numbered mask; they repeat after a while."""
+    return NUMBER_COLORS[number % len(NUMBER_COLORS)]
+
+
+def draw_numbered(frame: NDArray[np.uint8], masks: Sequence[Mask]) -> NDArray[np.uint8]:
+    """A copy of the frame (H, W, 3) uint8 RGB with the outlines and numbers of masks, from 0.
+
+    A number stands inside its mask, above it where it would hide it, and beside another number.
+    """
+    picture, size = frame.copy(), frame.shape[:2]
+    thickness = max(1, round(min(size) / 240))
+    outlines = [outline(mask, size) for mask in masks]
+    for number, contours in enumerate(outlines):  # a dark rim, to be seen on any background
+        cv2.drawContours(picture, contours, -1, (0, 0, 0), thickness + 2, cv2.LINE_AA)
+        cv2.drawContours(picture, contours, -1, number_color(number), thickness, cv2.LINE_AA)
+    taken: list[tuple[int, int, int, int]] = []
+    for number, contours in enumerate(outlines):
+        if contours:
+            taken.append(_write_number(picture, number, contours, taken))
+    return picture
+
+
+def _write_number(
+    picture: NDArray[np.uint8],
+    number: int,
+    contours: Sequence[NDArray[np.int32]],
+    taken: Sequence[tuple[int, int, int, int]],
+) -> tuple[int, int, int, int]:
+    """Write a number on a plate of its colour; returns the plate's box, beside those taken."""
+    height, width = picture.shape[:2]
+    scale = max(0.4, min(height, width) / 600)
+    font, bold = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(2 * scale))
+    (w, h), _ = cv2.getTextSize(str(number), font, scale, bold)
+    pad = h // 2 + 1
+    w, h = w + 2 * pad, h + 2 * pad
+    largest = max(contours, key=cv2.contourArea)
+    inside = cv2.drawContours(np.zeros((height, width), np.uint8), [largest], -1, 1, cv2.FILLED)
+    depth = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    left, top = int(x) - w // 2, int(y) - h // 2
+    if depth.max() < max(w, h):
+        left, top = int(x) - w // 2, cv2.boundingRect(largest)[1] - h - 1
+    left, top = min(max(left, 0), max(width - w, 0)), min(max(top, 0), max(height - h, 0))
+    while left + w < width and any(
+        left < x1 and x0 < left + w and top < y1 and y0 < top + h for x0, y0, x1, y1 in taken
+    ):
+        left += 1
+    color = number_color(number)
+    cv2.rectangle(picture, (left, top), (left + w - 1, top + h - 1), color, cv2.FILLED)
+    cv2.rectangle(picture, (left, top), (left + w - 1, top + h - 1), (0, 0, 0), 1)
+    corner = left + pad, top + h - pad
+    cv2.putText(picture, str(number), corner, font, scale, (0, 0, 0), bold, cv2.LINE_AA)
+    return left, top, left + w, top + h
 
 
 def shrink(mask: RLE, size: tuple[int, ...]) -> NDArray[np.uint8]:

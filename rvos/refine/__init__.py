@@ -18,6 +18,7 @@ from rvos.refine.candidates import (
     Window,
     apply_spans,
 )
+from rvos.refine.given import Given, check_given, decision_problems
 from rvos.refine.presence import (
     CoarseScore,
     DetectorScore,
@@ -35,6 +36,7 @@ __all__ = [
     "Combination",
     "ConditionalFusion",
     "DetectorScore",
+    "Given",
     "InstanceVote",
     "KeepCoarse",
     "Masklets",
@@ -53,5 +55,7 @@ __all__ = [
     "WindowRule",
     "WithPresence",
     "apply_spans",
+    "check_given",
+    "decision_problems",
     "make_rule",
 ]

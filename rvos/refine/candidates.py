@@ -69,14 +69,22 @@ class Candidates:
     """What a rule chooses from for one expression: its coarse track, the masklets of its noun.
 
     `scores`, by the name of the presence rule that reads them, are those of the models, in 0..1.
+    `video` and `expression_id` are for rules that know something of the expression from elsewhere.
     """
 
     def __init__(
-        self, coarse: Track, masklets: Masklets, scores: Mapping[str, float] | None = None
+        self,
+        coarse: Track,
+        masklets: Masklets,
+        scores: Mapping[str, float] | None = None,
+        *,
+        video: str = "",
+        expression_id: str = "",
     ):
         self.coarse = coarse
         self.masklets = masklets
         self.scores = scores or {}
+        self.video, self.expression_id = video, expression_id
         self._combinations: dict[float, tuple[Combination, ...]] = {}
 
     @cached_property

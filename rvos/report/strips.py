@@ -1,6 +1,6 @@
 """Masks drawn over frames: one strip per expression with coarse, refined and ground truth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -45,9 +45,9 @@ def draw_strip(
     frame size is that of the first mask or image. Raises FrameError for an unreadable image.
     """
     found = [path if path is not None and path.is_file() else None for path in images]
-    size = _size(tracks, found)
+    size = frame_size(tracks.values(), found)
     height = max(1, round(width * size[0] / size[1]))
-    frames = [_background(path, (height, width)) for path in found]
+    frames = [background(path, (height, width)) for path in found]
     opacities = [_OPACITY_ON_GREY if path is None else _OPACITY for path in found]
     outlines = [outline(tracks["truth"][t], (height, width)) for t in frame_idx]
     rows = {}
@@ -69,16 +69,17 @@ def spread(num_frames: int, count: int) -> list[int]:
     return [int((i + 0.5) * num_frames / count) for i in range(count)]
 
 
-def _background(path: FilePath | None, size: tuple[int, int]) -> Pixels:
+def background(path: FilePath | None, size: tuple[int, int]) -> Pixels:
+    """A frame at `size` (h, w), grey without an image. Raises FrameError for an unreadable one."""
     height, width = size
     if path is None:
         return np.full((height, width, 3), _GREY, np.uint8)
     return resize_frame(read_image(path, at_least=(2 * height, 2 * width)), size)
 
 
-def _size(tracks: dict[str, Track], images: Sequence[FilePath | None]) -> tuple[int, int]:
-    """(height, width) of the video."""
-    for track in tracks.values():
+def frame_size(tracks: Iterable[Track], images: Sequence[FilePath | None]) -> tuple[int, int]:
+    """(height, width) of a video, in pixels: of its first mask, else of its first image."""
+    for track in tracks:
         for mask in track:
             if mask is not None:
                 return tuple(mask["size"])

@@ -173,7 +173,11 @@ def evaluate_video(
     masklets = {noun: Masklets(tracks) for noun, tracks in inputs.masklets.items()}
     candidates = {
         key: Candidates(
-            track, masklets.get(inputs.nouns[key]) or Masklets([]), inputs.scores.get(key)
+            track,
+            masklets.get(inputs.nouns[key]) or Masklets([]),
+            inputs.scores.get(key),
+            video=inputs.video.name,
+            expression_id=key,
         )
         for key, track in inputs.coarse.items()
     }

@@ -45,6 +45,11 @@ class VideoInputs:
     # by expression_id and presence rule, in 0..1: what `Candidates.scores` takes
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
 
+    @property
+    def num_masklets(self) -> dict[str, int]:
+        """How many masklets each expression has, by expression_id."""
+        return {key: len(self.masklets.get(noun, [])) for key, noun in self.nouns.items()}
+
 
 class Inputs:
     """Reads a split's masks and ground truth and collects everything that is wrong with them."""

@@ -1,0 +1,111 @@
+"""Decisions that somebody else made -> refined masks: `refine=given`.
+
+A person or a multimodal model says of every expression whether its target is there, and which
+masklets it is. `python -m rvos ask` writes what they need to answer.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rvos import InputError, SettingsError, list_problems
+from rvos.masks import FileError, Track, read_json
+from rvos.refine.candidates import Candidates, Refinement, Rule, Window
+from rvos.refine.presence import WithPresence
+
+# {video: {expression_id: how many masklets it has}}; None where that is not known yet
+NumMasklets = Mapping[str, Mapping[str, int | None]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The masklets that a file names, over the whole video.
+
+    The file is `{video: {expression_id: {"present": bool, "masklets": [i, ...]}}}`, i the position
+    of a masklet in the list of the expression's noun. A target that is not present has no mask in
+    any frame, whatever the masklets; one that is present is the union of its masklets, and keeps
+    its coarse masks where none is named. Raises SettingsError without a file.
+    """
+
+    path: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str) or not self.path.strip():
+            expected = '{video: {expression_id: {"present": true, "masklets": [0]}}}'
+            raise SettingsError([f"refine.path: expected a file {expected}, got {self.path!r}"])
+
+    @cached_property
+    def decisions(self) -> Any:
+        """The content of the file. Raises InputError where it cannot be read."""
+        try:
+            return read_json(Path(self.path))
+        except FileError as error:
+            raise InputError(f"refine.path: {error}") from None
+
+    def check(self, expected: NumMasklets) -> None:
+        """Raises InputError listing the expressions without a decision that makes sense."""
+        if problems := decision_problems(self.decisions, expected):
+            raise InputError(list_problems(f"refine.path: {self.path}: wrong decisions", problems))
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        video, key = candidates.video, candidates.expression_id
+        self.check({video: {key: len(candidates.masklets.tracks)}})
+        decision, num_frames = self.decisions[video][key], len(candidates.coarse)
+        selected = tuple(sorted(set(decision["masklets"]))) if decision["present"] else ()
+        kept_coarse = decision["present"] and not selected
+        track: Track = [candidates.masklets.union(t, selected) for t in range(num_frames)]
+        return Refinement(
+            candidates.coarse if kept_coarse else track,
+            ((),) * num_frames,
+            (Window(0, num_frames, selected, kept_coarse),),
+        )
+
+
+def check_given(rules: Iterable[Rule], expected: NumMasklets) -> None:
+    """Check the decisions of all rules that have some. Raises InputError as `Given.check`."""
+    for rule in rules:
+        below = rule.rule if isinstance(rule, WithPresence) else rule
+        if isinstance(below, Given):
+            below.check(expected)
+
+
+def decision_problems(decisions: Any, expected: NumMasklets) -> list[str]:
+    """What is missing or wrong for the expected expressions, a line each; others do not count."""
+    problems = []
+    for video, of_video in expected.items():
+        found = decisions.get(video) if isinstance(decisions, dict) else None
+        for key, num_masklets in of_video.items():
+            decision = found.get(key) if isinstance(found, dict) else None
+            if problem := _problem(decision, num_masklets):
+                problems.append(f"video {video}, expression {key}: {problem}")
+    return problems
+
+
+def _problem(decision: Any, num_masklets: int | None) -> str:
+    """What is wrong with one decision; empty if nothing is."""
+    if decision is None:
+        return "missing"
+    if (
+        not isinstance(decision, dict)
+        or not isinstance(decision.get("present"), bool)
+        or not isinstance(decision.get("masklets"), list)
+    ):
+        expected = 'expected {"present": true or false, "masklets": [number, ...]}'
+        return f"{expected}, got {decision!r:.80}"
+    numbers = decision["masklets"]
+    wrong = [
+        i
+        for i in numbers
+        if not isinstance(i, int)
+        or isinstance(i, bool)
+        or i < 0
+        or (num_masklets is not None and i >= num_masklets)
+    ]
+    if not wrong:
+        return ""
+    if num_masklets == 0:
+        return f"its noun has no masklets, got {numbers}"
+    known = "numbers from 0" if num_masklets is None else f"numbers from 0 to {num_masklets - 1}"
+    return f"masklets: expected {known}, got {', '.join(map(repr, wrong))}"

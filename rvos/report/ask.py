@@ -1,0 +1,244 @@
+"""A run's masklets -> questions that a person or a multimodal model can answer.
+
+    python -m rvos ask RUN                      # RUN/ask/questions.jsonl and its pictures
+    python -m rvos ask check RUN/ask/FILE       # do the answers fit the questions?
+    python eval.py ... refine=given refine.path=RUN/ask/FILE
+
+The answers are one file, as `refine=given` reads it. Ground truth is neither needed nor shown.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.progress import track as progress
+
+from rvos import InputError, list_problems, require, whole
+from rvos.data.formats import open_split
+from rvos.data.split import Expression, Split, Video
+from rvos.masks import FileError, Track, TrackFiles, area, read_json, write_bytes
+from rvos.masks.draw import draw_numbered, number_color
+from rvos.refine import decision_problems
+from rvos.report.strips import background, frame_size, spread
+from rvos.score.inputs import first_videos
+from rvos.stages.run_folder import MASKLETS_FILE, read_settings
+
+QUESTIONS = "questions.jsonl"
+_JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run of eval.py refined: its videos, and the masklets that it chose from."""
+
+    split: Split
+    masklets: TrackFiles
+    by_expression: bool  # the masklets' files have a list per expression instead of per noun
+    nouns: Mapping[str, Mapping[str, str]]  # {video: {expression_id: noun}}
+
+    @classmethod
+    def of(cls, run: Path) -> "Asked":
+        """Raises InputError naming what is not there."""
+        config = read_settings(run).get("config") or {}
+        if config.get("task") != "eval" or not (run / MASKLETS_FILE).is_file():
+            raise InputError(
+                f"{run}: expected the folder of a run of eval.py that read masklets (config.yaml, "
+                f"{MASKLETS_FILE}); run it again if it was made by an older version of rvos"
+            )
+        data, record = config["data"], read_json(run / MASKLETS_FILE)
+        split = open_split(data["format"], data["root"], data["split"], meta=data.get("meta"))
+        split = first_videos(split, config["score"]["max_videos"])
+        files = {video.name: run / "decisions" / f"{video.name}.json" for video in split.videos}
+        if missing := [str(path) for path in files.values() if not path.is_file()]:
+            raise InputError(list_problems("the run is not finished; no such file", missing))
+        nouns = {
+            video: {key: decision["noun"] for key, decision in read_json(path).items()}
+            for video, path in files.items()
+        }
+        return cls(split, TrackFiles(record["path"]), record["by_expression"], nouns)
+
+    def groups(self, video: Video) -> Iterator[tuple[list[Expression], list[Track]]]:
+        """The expressions that choose from the same masklets, and these."""
+        files, nouns = self.masklets.read(video.name), self.nouns[video.name]
+        groups: dict[str, list[Expression]] = {}
+        for expression in video.expressions:
+            id_ = expression.expression_id
+            groups.setdefault(id_ if self.by_expression else nouns[id_], []).append(expression)
+        for key, expressions in groups.items():
+            if key not in files:
+                raise InputError(f"{self.masklets.source(video.name)}: no masklets of {key!r}")
+            yield expressions, files[key]
+
+
+def write_questions(run: Path, *, frames: int, width: int) -> Path:
+    """Questions and pictures of a run in `<run>/ask/`; returns the file of questions.
+
+    frames: evenly spaced pictures per question. width: pixels of a picture.
+    Raises InputError where the run, its masklets or its split cannot be read.
+    """
+    require(SimpleNamespace(frames=frames, width=width), "", frames=whole(1), width=whole(1))
+    asked, folder = Asked.of(run), run / "ask"
+    lines: list[dict[str, Any]] = []
+    for video in progress(asked.split.videos, "Drawing masklets", transient=True):
+        by_id: dict[str, dict[str, Any]] = {}
+        for i, (expressions, tracks) in enumerate(asked.groups(video)):
+            place = f"pictures/{video.name}/{i}"
+            pictures = _draw(asked.split, video, tracks, folder, place, frames=frames, width=width)
+            for e in expressions:
+                noun = asked.nouns[video.name][e.expression_id]
+                by_id[e.expression_id] = _question(e, noun, tracks, pictures, video)
+        lines += [by_id[e.expression_id] for e in video.expressions]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_bytes(folder / QUESTIONS, text.encode())
+    return folder / QUESTIONS
+
+
+def _draw(
+    split: Split,
+    video: Video,
+    tracks: Sequence[Track],
+    folder: Path,
+    place: str,
+    *,
+    frames: int,
+    width: int,
+) -> list[dict[str, Any]]:
+    """Write a picture per frame below `folder`; grey where the frame's image is not there."""
+    idx = spread(len(video.frames), frames)
+    paths = [split.frame_path(video.name, video.frames[t]) for t in idx]
+    images = [path if path.is_file() else None for path in paths]
+    height, full_width = frame_size(tracks, images)
+    size = max(1, round(width * height / full_width)), width
+    pictures = []
+    for t, image in zip(idx, images, strict=True):
+        picture = draw_numbered(background(image, size), [track[t] for track in tracks])
+        name = f"{place}/{video.frames[t]}.jpg"
+        write_bytes(folder / name, _jpeg(picture))
+        pictures.append({"file": name, "frame": video.frames[t], "frame_idx": t})
+    return pictures
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    encoded, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), quality)
+    assert encoded, "JPEG is part of OpenCV's wheels"
+    return data.tobytes()
+
+
+def _question(
+    expression: Expression,
+    noun: str,
+    tracks: Sequence[Track],
+    pictures: Sequence[dict[str, Any]],
+    video: Video,
+) -> dict[str, Any]:
+    """One line of questions.jsonl."""
+    numbers: dict[str, Any] = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}
+    if tracks:
+        numbers["items"] |= {"minimum": 0, "maximum": len(tracks) - 1}
+    else:
+        numbers["maxItems"] = 0
+    return {
+        "video": expression.video,
+        "expression_id": expression.expression_id,
+        "expression": expression.text,
+        "noun": noun,
+        "question": (
+            f"The {len(pictures)} pictures show a video of {len(video.frames)} frames, evenly "
+            f"spaced and in order. Outlines with numbers mark {len(tracks)} candidate objects; an "
+            "object has the same number in all pictures. Which of them are meant by "
+            f'"{expression.text}"? If nothing in the video is meant, answer "present": false. If '
+            'it is in the video but no candidate shows it, answer "present": true with no '
+            "masklets."
+        ),
+        "candidates": [
+            {
+                "masklet": i,
+                "color": "#{:02x}{:02x}{:02x}".format(*number_color(i)),
+                "visible_frames": sum(area(mask) > 0 for mask in track),
+            }
+            for i, track in enumerate(tracks)
+        ],
+        "pictures": pictures,
+        "answer_schema": {
+            "type": "object",
+            "properties": {"present": {"type": "boolean"}, "masklets": numbers},
+            "required": ["present", "masklets"],
+        },
+    }
+
+
+def check_answers(path: Path, questions: Path | None = None) -> int:
+    """The number of questions that a file answers; `questions` None: questions.jsonl beside it.
+
+    Raises InputError listing the answers that are missing or do not fit their question.
+    """
+    questions = questions or path.with_name(QUESTIONS)
+    expected: dict[str, dict[str, int]] = {}
+    try:
+        for line in questions.read_text(encoding="utf-8").splitlines():
+            asked = json.loads(line)
+            of_video = expected.setdefault(asked["video"], {})
+            of_video[asked["expression_id"]] = len(asked["candidates"])
+    except OSError:
+        raise InputError(
+            f"{questions}: no such file; `python -m rvos ask RUN` writes it, --questions names it"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{questions}: not a file of questions: {error!r}") from None
+    if problems := decision_problems(read_json(path), expected):
+        raise InputError(list_problems(f"{path}: wrong answers", problems))
+    return sum(map(len, expected.values()))
+
+
+# ------------------------------------------------------------------------------- command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m rvos ask`: write the questions of a run, or check answers."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given[:1] == ["check"]:
+            options = _check_parser().parse_args(given[1:])
+            count = check_answers(options.file, options.questions)
+            print(f"{count} expressions, all decided: refine=given refine.path={options.file}")
+        else:
+            options = _parser().parse_args(given)
+            path = write_questions(options.run, frames=options.frames, width=options.width)
+            print(f"questions: {path}")
+    except (InputError, FileError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m rvos ask",
+        description="Write RUN/ask/questions.jsonl, one question per expression, and pictures with "
+        "numbered masklets. `python -m rvos ask check FILE` checks the answers.",
+    )
+    parser.add_argument("run", type=Path, help="folder of a run of eval.py")
+    parser.add_argument("--frames", type=int, default=8, help="pictures per question (8)")
+    parser.add_argument("--width", type=int, default=640, help="pixels of a picture (640)")
+    return parser
+
+
+def _check_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m rvos ask check",
+        description="Check that a file answers every question: {video: {expression_id: "
+        '{"present": true, "masklets": [0]}}}.',
+    )
+    parser.add_argument("file", type=Path, help="the answers")
+    parser.add_argument(
+        "--questions", type=Path, help=f"the questions, if they are not {QUESTIONS} beside FILE"
+    )
+    return parser
