@@ -178,4 +178,4 @@ def test_the_command_exits_with_the_verdict(tmp_path, capsys):
         main(["mend"])
     shown = capsys.readouterr()
     assert "expected 27502 expressions in MeViS v2, found 4" in shown.out
-    assert "nowhere: expected folders named train" in shown.err
+    assert "nowhere: expected the splits train" in shown.err

@@ -114,12 +114,14 @@ def _key(split: Split, video: Video) -> str:
     if isinstance(paths[0], TarPath):
         text = f"{paths[0].archive.stamp} {video.name} {video.frames}"
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-    entries = list(os.scandir(paths[0].parent)) if paths[0].parent.is_dir() else []
-    stats = {entry.name: entry.stat() for entry in entries}
     digest = hashlib.sha256()
-    for path in paths:
-        stat = stats.get(path.name)
-        digest.update(f"{path.name} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+    for path in paths:  # not a list of their folder: that of RefCOCO has 82,783 pictures
+        try:
+            stat = os.stat(str(path))
+            seen: tuple[int, int] | None = (stat.st_size, stat.st_mtime_ns)
+        except OSError:
+            seen = None
+        digest.update(f"{path.name} {seen}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -17,6 +17,7 @@ FORMATS = {
     "ref_davis": "rvos.data.ytvos",
     "long_rvos": "rvos.data.long_rvos",
     "revos": "rvos.data.revos",
+    "refcoco": "rvos.data.refcoco",
 }
 
 log = logging.getLogger(__name__)

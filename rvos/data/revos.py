@@ -29,7 +29,7 @@ def read_split(
     return parse_meta(folder, path, split, "anno_id", _ids, bad)
 
 
-def has_split(root: Path, split: str) -> bool:
+def has_split(root: Path, split: str, meta: str | None) -> bool:
     """Whether the dataset has a split: there are no folders of them."""
     return find_json(root / f"meta_expressions_{split}_.json") is not None
 

@@ -240,9 +240,26 @@ def parse_meta(
         raise InputError(str(error)) from None
     if not isinstance(content, dict) or not isinstance(content.get("videos"), dict):
         raise InputError(f'{path}: expected {{"videos": {{video: ...}}}}')
+    videos, found = parse_videos(content["videos"], key, ids_of)
+    check_found(path, videos, found, bad)
+    opened = Split(folder, split, videos, file_sha256(path))
+    _ = opened.images  # an archive that is damaged is named now, not amid the work
+    return opened
+
+
+def parse_videos(
+    entries: dict[str, Any], key: str, ids_of: Callable[[str, dict[str, Any]], Ids]
+) -> tuple[tuple[Video, ...], list[Problem]]:
+    """`{video: {"frames", "expressions"}}` -> videos, and what is wrong with the others."""
     found: list[Problem] = []
-    parsed = [_video(name, entry, key, ids_of, found) for name, entry in content["videos"].items()]
-    videos = tuple(video for video in parsed if video is not None)
+    parsed = [_video(name, entry, key, ids_of, found) for name, entry in entries.items()]
+    return tuple(video for video in parsed if video is not None), found
+
+
+def check_found(
+    path: Path, videos: Sequence[Video], found: list[Problem], bad: list[Problem] | None
+) -> None:
+    """Raises InputError for malformed entries, which `bad` takes if given, and for no videos."""
     if found and bad is None:
         problems = [str(problem) for problem in found]
         raise InputError(list_problems(f"{path}: malformed entries", problems, shown=len(problems)))
@@ -250,9 +267,6 @@ def parse_meta(
         bad.extend(found)
     if not any(video.expressions for video in videos):
         raise InputError(f"{path}: the split is empty; expected at least one expression")
-    opened = Split(folder, split, videos, file_sha256(path))
-    _ = opened.images  # an archive that is damaged is named now, not amid the work
-    return opened
 
 
 _NO_NAME = "expected a name that can be a file's: not empty, not .., without / or \\"

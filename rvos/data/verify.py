@@ -1,6 +1,6 @@
 """A dataset on disk -> counts against the published ones, and everything that is wrong with it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +14,48 @@ from rvos.data.formats import find_truth, open_split, open_truth, reader
 from rvos.data.mevis import Annotations
 from rvos.data.split import Problem, Split, Truth
 
-# Videos and expressions per split, and SHA-256 of mask_dict.json: the MeViS releases.
+# What each release has per split. MeViS: as released. RefCOCO: the table in the description of
+# TensorFlow Datasets (tensorflow/datasets, vision_language/refcoco/refcoco.py), whose "refs" are
+# objects and "images" our videos.
 COUNTS = {
-    "v1": {"train": (1662, 23_051), "valid_u": (50, 793), "valid": (140, 2_236)},
-    "v2": {"train": (1662, 27_502), "valid_u": (50, 907), "valid": (140, 2_523)},
+    "v1": {
+        "train": {"videos": 1662, "expressions": 23_051},
+        "valid_u": {"videos": 50, "expressions": 793},
+        "valid": {"videos": 140, "expressions": 2_236},
+    },
+    "v2": {
+        "train": {"videos": 1662, "expressions": 27_502},
+        "valid_u": {"videos": 50, "expressions": 907},
+        "valid": {"videos": 140, "expressions": 2_523},
+    },
+    "refcoco_unc": {
+        "train": {"videos": 16_994, "annotations": 42_404},
+        "val": {"videos": 1500, "annotations": 3811},
+        "testA": {"videos": 750, "annotations": 1975},
+        "testB": {"videos": 750, "annotations": 1810},
+    },
+    "refcoco_google": {
+        "train": {"videos": 19_213, "annotations": 40_000},
+        "val": {"videos": 4559, "annotations": 5000},
+        "test": {"videos": 4527, "annotations": 5000},
+    },
+    "refcoco+_unc": {
+        "train": {"videos": 16_992, "annotations": 42_278},
+        "val": {"videos": 1500, "annotations": 3805},
+        "testA": {"videos": 750, "annotations": 1975},
+        "testB": {"videos": 750, "annotations": 1798},
+    },
+    "refcocog_umd": {
+        "train": {"videos": 21_899, "annotations": 42_226},
+        "val": {"videos": 1300, "annotations": 2573},
+        "test": {"videos": 2600, "annotations": 5023},
+    },
+    "refcocog_google": {
+        "train": {"videos": 24_698, "annotations": 44_822},
+        "val": {"videos": 4650, "annotations": 5000},
+    },
 }
+RELEASES = ("any", *COUNTS)  # of the setting data.release
 MASK_DICT_SHA256 = {
     "v1": {
         "train": "f9d9b01a2a6d7a004e2e7a664ce2b9b1576218e975030f8e4df4f66111fb253f",
@@ -58,7 +95,7 @@ def verify(
     SettingsError listing every value that makes no sense.
     """
     all_checked(
-        lambda: require(SimpleNamespace(release=release), "data", release=one_of("any", *COUNTS)),
+        lambda: require(SimpleNamespace(release=release), "data", release=one_of(*RELEASES)),
         lambda: require(
             SimpleNamespace(splits=splits, decode=decode, workers=workers),
             "verify",
@@ -67,10 +104,10 @@ def verify(
             workers=whole(1),
         ),
     )
-    has_split = getattr(reader(format), "has_split", lambda root, split: (root / split).is_dir())
-    present = [split for split in splits if has_split(Path(root), split)]
+    has_split = getattr(reader(format), "has_split", lambda root, split, _: (root / split).is_dir())
+    present = [split for split in splits if has_split(Path(root), split, meta)]
     if not present:
-        raise InputError(f"{root}: expected folders named {', '.join(splits)}, found none of them")
+        raise InputError(f"{root}: expected the splits {', '.join(splits)}, found none of them")
     return [
         _report(Path(root), split, format, release, meta, decode=decode, workers=workers)
         for split in present
@@ -96,15 +133,20 @@ def _report(
     problems = malformed + find_problems(split, truth, decode=decode, workers=workers)
     expressions = [e for video in split.videos for e in video.expressions]
     digest = truth.index.sha256 if isinstance(truth, Annotations) else None
-    counts = (len(split.videos), len(expressions))
+    num_annotations = sum(1 for _ in truth) if truth is not None else None
+    counts = {
+        "videos": len(split.videos),
+        "expressions": len(expressions),
+        "annotations": num_annotations,
+    }
     return Report(
         split=name,
-        num_videos=counts[0],
-        num_expressions=counts[1],
+        num_videos=len(split.videos),
+        num_expressions=len(expressions),
         num_without_target=(
             None if truth is None else sum(not e.annotation_ids for e in expressions)
         ),
-        num_annotations=sum(1 for _ in truth) if truth is not None else None,
+        num_annotations=num_annotations,
         num_frames=sum(len(video.frames) for video in split.videos),
         mask_dict_sha256=digest,
         problems=tuple(str(problem) for problem in problems),
@@ -118,15 +160,16 @@ def _truth(format: str, split: Split) -> Truth | None:
     return (open_truth if named else find_truth)(format, split)
 
 
-def _differences(release: str, split: str, counts: tuple[int, int], digest: str | None):
-    expected = COUNTS.get(release, {}).get(split)
-    if expected is not None:
-        for what, number, count in zip(("videos", "expressions"), expected, counts, strict=True):
-            if number != count:
-                yield f"expected {number} {what} in MeViS {release}, found {count}"
+def _differences(
+    release: str, split: str, counts: Mapping[str, int | None], digest: str | None
+) -> Iterator[str]:
+    name = f"MeViS {release}" if release in ("v1", "v2") else release
+    for what, number in COUNTS.get(release, {}).get(split, {}).items():
+        if counts[what] != number:
+            yield f"expected {number} {what} in {name}, found {counts[what]}"
     sha256 = MASK_DICT_SHA256.get(release, {}).get(split)
     if sha256 is not None and digest != sha256:
-        yield f"mask_dict.json: expected SHA-256 {sha256} in MeViS {release}, found {digest}"
+        yield f"mask_dict.json: expected SHA-256 {sha256} in {name}, found {digest}"
 
 
 def show(reports: Sequence[Report], console: Console) -> bool:

@@ -82,6 +82,44 @@ def from_runs(runs: NDArray[np.int64], size: Sequence[int]) -> RLE:
     return {"size": [int(n) for n in size], "counts": rle["counts"].decode("ascii")}
 
 
+def from_coco(segmentation: Any, size: Sequence[int]) -> Mask:
+    """A segmentation as COCO's annotations have it -> a mask in canonical form.
+
+    `segmentation`: polygons [[x0, y0, x1, y1, ...], ...] in pixels, whose union counts; run lengths
+    {"size": [h, w], "counts": [...]}, as of crowds; or a compressed RLE. Polygons of fewer than
+    three points enclose nothing. Raises MaskError.
+    """
+    if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
+        counts = segmentation["counts"]
+        if list(segmentation.get("size", ())) != list(size):
+            raise MaskError(f"size: expected {list(size)}, got {_short(segmentation.get('size'))}")
+        if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != size[0] * size[1]:
+            raise MaskError(f"counts: expected run lengths that add up to {size[0]} x {size[1]}")
+        return canonical(from_runs(np.array(counts, np.int64), size), size)
+    if isinstance(segmentation, dict):
+        return canonical(segmentation, size)
+    if not isinstance(segmentation, list) or not all(_is_polygon(p, size) for p in segmentation):
+        raise MaskError(
+            "expected polygons [[x0, y0, x1, y1, ...], ...] near the picture, or an RLE, "
+            f"got {_short(segmentation)}"
+        )
+    polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
+    if not polygons:
+        return None
+    merged = coco.merge(coco.frPyObjects(polygons, *size))
+    return canonical({"size": list(size), "counts": merged["counts"]})
+
+
+def _is_polygon(polygon: Any, size: Sequence[int]) -> bool:
+    """Pairs of numbers not further from the picture than its longer side (C code draws them)."""
+    far = max(size)
+    return (
+        isinstance(polygon, list)
+        and len(polygon) % 2 == 0
+        and all(type(n) in (int, float) and -far <= n <= 2 * far for n in polygon)
+    )
+
+
 def canonical(rle: Any, size: Sequence[int] | None = None) -> Mask:
     """A checked mask in the one form that equal masks share: `None` if empty, else as `encode`.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -21,6 +21,7 @@ from torch.utils.data.distributed import DistributedSampler
 from rvos import Expected, InputError, flag, one_of, optional, require, whole, words
 from rvos.data.formats import open_checked
 from rvos.data.split import Split, Truth
+from rvos.data.verify import RELEASES
 from rvos.train.clips import ClipDataset, ClipRecipe, collate
 
 SHARED_MEMORY = Path("/dev/shm")  # through which loader processes hand over batches (Linux)
@@ -172,7 +173,7 @@ class DataModule(pl.LightningDataModule):
         split: str,
         train_split: str,
         val_split: str | None,
-        release: Literal["any", "v1", "v2"],
+        release: str,
         clip: ClipRecipe,
         batch_size: int,
         global_batch_size: int,
@@ -204,7 +205,7 @@ class DataModule(pl.LightningDataModule):
             split=words(),
             train_split=words(),
             val_split=optional(words()),
-            release=one_of("any", "v1", "v2"),
+            release=one_of(*RELEASES),
             meta=optional(words()),
             protocol=words(),
             clip=Expected("the keys of ClipRecipe", lambda v: isinstance(v, ClipRecipe)),
