@@ -61,6 +61,7 @@ def test_every_rule_takes_window_and_tau(choice):
         ["coarse=files", "coarse.clip_length=7"],
         ["refine=vote", "refine.box_ratio=0.5"],
         ["report=none", "report.strips=3"],
+        ["presence=none", "presence.threshold=0.5"],
     ],
 )
 def test_a_key_of_another_choice_is_refused(overrides):

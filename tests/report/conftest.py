@@ -126,6 +126,12 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def run_tiny(tiny):
+    """Calls with a folder and overrides make one more run on the data of `tiny`."""
+    return lambda folder, *overrides: evaluate(tiny.data, folder, *overrides)
+
+
+@pytest.fixture(scope="session")
 def make_page():
     """Calls with settings give the page of conf/report/html.yaml with these instead."""
 

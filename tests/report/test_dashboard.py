@@ -86,6 +86,21 @@ def test_a_run_without_a_page_has_no_overlays(tiny, tmp_path, spies):
     assert "refined/JF" in spies[0][0].logged and "overlays" not in spies[0][0].logged
 
 
+def test_thresholds_of_presence_are_a_table_and_a_curve(run_tiny, tmp_path, spies):
+    """Three expressions of each video have a mask in all frames, "3" has none at all."""
+    settings = {key: preset("report", "none")[key] for key in ("resamples", "confidence", "seed")}
+    given = ["presence=share_of_frames", "ablation=presence", "ablation.thresholds=[1.0,0.5]"]
+    folder = run_tiny(tmp_path / "run", "report=none", *given)
+    log(folder, NoPage(**settings), tmp_path)
+    logged = spies[0][0].logged
+    assert [row[:3] for row in logged["presence"].data] == [[1, 1, 1], [0.5, 1, 1]]
+    curve = logged["presence_curve"].table.data  # step, line, value: by line, by threshold
+    assert len(curve) == 4 * 2
+    assert {tuple(row) for row in curve} >= {
+        *((0.5, "N-acc", 100), (1.0, "N-acc", 100), (0.5, "T-acc", 100), (1.0, "T-acc", 100))
+    }
+
+
 def test_a_run_is_finished_when_logging_fails(tiny, make_page, tmp_path, spies):
     folder = tmp_path / "run"
     shutil.copytree(tiny.run, folder)
