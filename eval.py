@@ -8,14 +8,9 @@ import logging
 import time
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from rvos import __version__
 from rvos.app.entry import devices_of, entry_point, plain, run_folder
-from rvos.app.evaluation import Evaluation, open_data, write_results
-from rvos.score.inputs import Inputs
-from rvos.stages.run_folder import check_folder, claim_folder
-from rvos.stages.store import Stores
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +18,14 @@ log = logging.getLogger(__name__)
 @entry_point("eval")
 def main(cfg: DictConfig) -> float | None:
     """Segment, track, refine, score, report; returns J&F."""
+    # Imported here, so that --help is quick.
+    from rich.console import Console
+
+    from rvos.app.evaluation import Evaluation, open_data, write_results
+    from rvos.score.inputs import Inputs
+    from rvos.stages.run_folder import check_folder, claim_folder
+    from rvos.stages.store import Stores
+
     started = time.monotonic()
     settings = plain(cfg)
     todo = Evaluation.of(cfg)  # what is wrong with the settings is said before anything runs

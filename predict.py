@@ -7,20 +7,9 @@ Settings: conf/predict.yaml. The stages are those of eval.py, with their stores 
 """
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from rvos import all_checked
 from rvos.app.entry import build, entry_point, plain, run_folder
-from rvos.app.evaluation import check_scores
-from rvos.app.own_video import Output, device_of, inputs_of, note_of, read_sentences
-from rvos.data.split import own_split
-from rvos.refine import check_given, make_rule
-from rvos.score.ablation import REFINED
-from rvos.score.evaluate import evaluate_video
-from rvos.score.inputs import Inputs
-from rvos.stages.devices import OneDevice
-from rvos.stages.run_folder import claim_folder
-from rvos.stages.store import Stores
 
 RESULTS = ("index.html", "refined", "decisions")
 
@@ -28,6 +17,20 @@ RESULTS = ("index.html", "refined", "decisions")
 @entry_point("predict")
 def main(cfg: DictConfig) -> None:
     """Read, segment, track, refine, draw."""
+    # Imported here, so that --help is quick.
+    from rich.console import Console
+
+    from rvos.app.evaluation import check_scores
+    from rvos.app.own_video import Output, device_of, inputs_of, note_of, read_sentences
+    from rvos.data.split import own_split
+    from rvos.refine import check_given, make_rule
+    from rvos.score.ablation import REFINED
+    from rvos.score.evaluate import evaluate_video
+    from rvos.score.inputs import Inputs
+    from rvos.stages.devices import OneDevice
+    from rvos.stages.run_folder import claim_folder
+    from rvos.stages.store import Stores
+
     settings = plain(cfg)
     rule, presence, coarse, masklets, output = all_checked(
         lambda: make_rule(**settings["refine"]),

@@ -5,22 +5,10 @@ Settings: conf/train.yaml. Checkpoints, curves and overlays go to the run folder
 
 import logging
 from pathlib import Path
-from typing import Any
 
-import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig
 
-from rvos import all_checked
-from rvos.app.entry import build, check_ranks, entry_point, folder_is_fixed, plain, run_folder
-from rvos.coarse.segment import coarse_settings
-from rvos.mutr import MUTR
-from rvos.stages.lightning import close_group_at_exit, make_trainer
-from rvos.stages.run_folder import claim_folder, wandb_id
-from rvos.train import run as training
-from rvos.train.callbacks import AtomicCheckpointIO
-from rvos.train.datamodule import DataModule
-from rvos.train.validation import Validation
+from rvos.app.entry import check_ranks, entry_point, folder_is_fixed, plain, run_folder
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +16,14 @@ log = logging.getLogger(__name__)
 @entry_point("train")
 def main(cfg: DictConfig) -> float | None:
     """Fine-tune MUTR; returns the last J&F of the validations, None if there was none."""
+    # Imported here, so that --help is quick.
+    from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+    from rvos.app.training import make_parts
+    from rvos.stages.lightning import close_group_at_exit
+    from rvos.stages.run_folder import claim_folder, wandb_id
+    from rvos.train import run as training
+
     training.quiet()
     folder = run_folder()
     cfg.output_dir = str(folder)  # also in the jobs of a multirun and in every rank
@@ -57,43 +53,6 @@ def main(cfg: DictConfig) -> float | None:
         return training.fit(parts, segmenter, folder, resume=resume)
     finally:
         training.finish_loggers(parts.trainer)
-
-
-def make_parts(cfg: DictConfig) -> training.Parts:
-    """What a training consists of. Raises SettingsError with what is wrong with any of it."""
-    trainer, data, model, loss, optim, coarse, validation = all_checked(
-        lambda: make_trainer(
-            cfg.trainer,
-            callbacks=make_all(cfg.callbacks),
-            logger=make_all(cfg.logger),
-            plugins=[AtomicCheckpointIO()],
-        ),
-        lambda: make_data(cfg.data),
-        lambda: make_model(cfg.model, cfg.seed),
-        lambda: build(cfg.loss),
-        lambda: build(cfg.optim),
-        lambda: coarse_settings(cfg.coarse),
-        lambda: Validation(**cfg.validation),
-    )
-    return training.Parts(trainer, data, model, loss, optim, coarse, validation)
-
-
-def make_all(group: DictConfig) -> list[Any]:
-    """The objects of a group of named ones; null leaves one out."""
-    nodes = [node for node in group.values() if node is not None]
-    return all_checked(*(lambda node=node: build(node, keep=("name",)) for node in nodes))
-
-
-def make_data(node: DictConfig) -> DataModule:
-    """The data module of a choice of conf/data."""
-    training.check_nested(OmegaConf.to_container(node, resolve=True))
-    return build(node, keep=("name",))
-
-
-def make_model(node: DictConfig, seed: int) -> MUTR:
-    """The network of a choice of conf/model, with the random weights of a seed or given ones."""
-    pl.seed_everything(seed, verbose=False)
-    return build(node)()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ COMMANDS = {
     "doctor": ("rvos.app.doctor", "what is installed and found on this machine"),
     "data": ("rvos.app.data", "write a synthetic dataset (synthesize), or check one (verify)"),
     "noun": ("rvos.masklets.noun", "compare the nouns of expressions with a table"),
-    "checkpoint": ("rvos.mutr.checkpoint", "what a file of MUTR's weights holds"),
+    "checkpoint": ("rvos.app.checkpoint", "what a file of MUTR's weights holds"),
     "sweep": ("rvos.app.sweep", "all runs of a W&B sweep file, without W&B"),
     "best": ("rvos.report.best", "the best cell of an ablation, as settings of eval.py"),
     "compare": ("rvos.report.compare", "what changed between two runs"),

@@ -14,6 +14,7 @@ from made_data import REPOSITORY
 from omegaconf import OmegaConf
 
 from rvos import CONFIG_DIR
+from rvos.__main__ import COMMANDS
 from rvos.app.arguments import as_typed
 
 SENTENCES = [
@@ -173,3 +174,42 @@ def test_an_error_of_the_task_is_not_blamed_on_the_run_folder(tmp_path):
         found.append(done.stderr)
     assert "Traceback" in found[0] and "output_dir:" not in found[0]
     assert found[1].startswith("error: output_dir: cannot write to") and "Traceback" not in found[1]
+
+
+# --------------------------------------------------------------------------------------- help
+
+PROGRAMS = [["train.py"], ["eval.py"], ["predict.py"], ["-m", "rvos"]]
+PROGRAMS += [["-m", "rvos", name] for name in COMMANDS]
+PROGRAMS += [["-m", "rvos", "data", "verify"], ["-m", "rvos", "submission", "pack"]]
+SLOW_TO_IMPORT = {"torch", "pytorch_lightning", "transformers", "numba", "scipy", "matplotlib"}
+
+
+@pytest.mark.parametrize("words", PROGRAMS, ids=" ".join)
+def test_help_needs_no_library_that_takes_long_to_import(words):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *words, "--help"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and len(done.stdout) > 100
+    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.M))
+    assert "rvos" in imported  # it is a list of imports
+    assert not imported & SLOW_TO_IMPORT
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_shows_the_choices_and_the_settings_as_they_would_be(flag):
+    """With a choice and a value of one's own; a key that is not there is refused."""
+    command = [sys.executable, "eval.py", "refine.window=7", "report=none", flag]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    page, settings = done.stdout.split("Settings (key=value):")
+    assert page.startswith("Frames + expressions -> refined masks")
+    assert "\n  report: html, none\n" in page and "launcher" not in page
+    shown = OmegaConf.create(settings.rpartition("\nFlags:")[0])
+    assert shown.refine.window == 7 and shown.report.name == "none"
+
+    command[2] = "refine.windw=7"
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: ")
+    assert "refine.windw" in done.stderr and "Traceback" not in done.stderr

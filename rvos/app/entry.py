@@ -17,7 +17,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rvos import CONFIG_DIR, InputError
 from rvos.app.arguments import as_typed, explain
-from rvos.masks import FileError
 from rvos.stages.devices import Devices, OneDevice
 
 Task = Callable[[DictConfig], Any]
@@ -37,7 +36,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
             os.environ["RVOS_STORES"] = str(cfg.paths.stores)
             try:
                 return task(cfg)
-            except (InputError, FileError) as error:
+            except _mistakes() as error:
                 _fail(error)
 
         composed = hydra.main(
@@ -48,7 +47,11 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
         def main() -> Any:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the handlers below
             try:
-                sys.argv[1:] = as_typed(sys.argv[1:])
+                sys.argv[1:] = arguments = as_typed(sys.argv[1:])
+                overrides = [word for word in arguments if not word.startswith("-")]
+                if {*arguments} - {*overrides} in ({"--help"}, {"-h"}):
+                    print(_help(sys.modules[task.__module__].__doc__, config_name, overrides))
+                    return None
                 return composed()
             except InputError as error:
                 _fail(error)
@@ -66,6 +69,29 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
         return main
 
     return decorate
+
+
+def _mistakes() -> tuple[type[Exception], ...]:
+    """What ends in one message. Imported when something went wrong: `--help` is quick."""
+    from rvos.masks import FileError
+
+    return InputError, FileError
+
+
+def _help(program: str | None, config_name: str, overrides: Sequence[str]) -> str:
+    """The page of `--help`; Hydra's own takes twice as long, since it copies itself per group."""
+    groups: dict[str, list[str]] = {}
+    for file in sorted(CONFIG_DIR.glob("*/*.yaml")):
+        groups.setdefault(file.parent.name, []).append(file.stem)
+    with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        settings = OmegaConf.to_yaml(hydra.compose(config_name, list(overrides)))
+    choices = "\n".join(f"  {group}: {', '.join(names)}" for group, names in groups.items())
+    return (
+        f"{program}\nGroups and their choices (group=choice):\n\n{choices}\n\n"
+        f"Settings (key=value):\n\n{settings}\n"
+        "Flags: --multirun, --cfg job (the settings alone), --config-dir DIR (own choices); "
+        "--hydra-help lists all"
+    )
 
 
 def _made_by_hydra(error: Exception) -> bool:
@@ -93,7 +119,7 @@ def build(node: DictConfig, *, keep: Sequence[str] = ()) -> Any:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-            if isinstance(cause, InputError | FileError):
+            if isinstance(cause, _mistakes()):
                 raise cause from None
         raise InputError(f"{settings.get('_target_')}: {cause}") from None
 

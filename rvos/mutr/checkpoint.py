@@ -5,10 +5,8 @@ table `NAMES` renames ours to theirs; shapes are equal. `python -m rvos checkpoi
 a file is.
 """
 
-import argparse
 import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -332,30 +330,7 @@ def settings_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Say what files of MUTR's weights hold: a line for each, then the keys that do not fit."""
-    parser = argparse.ArgumentParser(prog="python -m rvos checkpoint", description=main.__doc__)
-    parser.add_argument("files", nargs="+", metavar="FILE")
-    status = 0
-    for path in parser.parse_args(arguments).files:
-        try:
-            state = read_state(path)
-            line, problems = summary(state)
-            problems = problems or _misfits(state)
-        except InputError as error:
-            print(error, file=sys.stderr)
-            status = 1
-            continue
-        print(f"{path}: {line}")
-        if problems:
-            print(list_problems("keys that do not fit", problems, shown=40))
-            status = 1
-        else:
-            print("all keys fit")
-    return status
-
-
-def _misfits(state: Mapping[str, Tensor]) -> list[str]:
+def misfits(state: Mapping[str, Tensor]) -> list[str]:
     """Keys that do not fit the model that `settings_of` describes."""
     try:
         settings = settings_of(state)

@@ -5,7 +5,8 @@ import torch
 from tiny_mutr import tiny
 
 from rvos import InputError
-from rvos.mutr.checkpoint import load_weights, main, save_official, to_official
+from rvos.app.checkpoint import main
+from rvos.mutr.checkpoint import load_weights, save_official, to_official
 
 
 def same(a, b) -> bool:

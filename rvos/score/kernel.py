@@ -1,0 +1,200 @@
+"""The compiled kernel of J and F: from runs to the pixels that two masks have in common.
+
+A mask is drawn from its runs as bits: 64 rows of a column are one word (the first row is the lowest
+bit), and the words of neighbouring columns lie side by side, so that one instruction treats several
+columns. Only the part of the frame around a mask is drawn.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+MASK, BOUNDARY, NEAR = 0, 1, 2  # layers of a contour
+ONE, LAST_BIT, FULL = np.uint64(1), np.uint64(63), np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile at the first call, for threads too.
+
+    The code is kept in NUMBA_CACHE_DIR, else in __pycache__ beside this file, else in the user's
+    cache folder; where none can be written, every process compiles for itself.
+    """
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:
+        return njit(nogil=True)(function)
+
+
+@compiled
+def ends_of_runs(counts, num_pixels):
+    """Compressed counts (bytes) -> where each run ends, (R,) int64; (0,) if they are corrupt.
+
+    The rules are those of `rvos.masks.canonical`.
+    """
+    ends = np.empty(counts.size, np.int64)
+    num_runs, end, value, shift = 0, 0, 0, 0
+    before, two_before = 0, 0
+    for code in counts:
+        group: Any = np.int64(code) - 48
+        if group < 0 or group > 63 or shift > 30:
+            return ends[:0]
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        if group & 16:
+            value -= 1 << shift
+        if num_runs > 2:
+            value += two_before
+        end += value
+        if value < 0 or end > num_pixels:
+            return ends[:0]
+        ends[num_runs] = end
+        num_runs += 1
+        before, two_before = value, before
+        value, shift = 0, 0
+    if shift or end != num_pixels:
+        return ends[:0]
+    return ends[:num_runs]
+
+
+@compiled
+def draw(ends, height, width, radius):
+    """Ends of runs -> the values of a Contour."""
+    area, top, bottom = 0, height, 0
+    first, last = ends[-1], 0  # pixels, counted down the columns
+    column_end = 0  # of the column in which a run starts
+    for i in range(1, ends.size, 2):
+        start, stop = ends[i - 1], ends[i]
+        if start == stop:
+            continue
+        area += stop - start
+        first, last = min(first, start), stop
+        while column_end <= start:
+            column_end += height
+        if stop > column_end:  # runs into the next column
+            top, bottom = 0, height
+        else:
+            top = min(top, start - column_end + height)
+            bottom = max(bottom, stop - column_end + height)
+    if area == 0:
+        return 0, 0, np.zeros((3, 0, 0), np.uint64), 0, 0
+
+    margin = radius + 1  # the boundary begins one pixel outside of the mask
+    left = max(first // height - margin, 0)
+    right = min((last - 1) // height + 1 + margin, width)
+    word = max(top - margin, 0) // 64
+    num_words = (min(bottom + margin, height) - 1) // 64 + 1 - word
+    layers = np.zeros((3, num_words, right - left), np.uint64)
+    fill(ends, height, layers[MASK], word, left)
+    num_pixels = find_boundary(layers[MASK], height - 64 * word, layers[BOUNDARY])
+    grow(layers[BOUNDARY], radius, layers[NEAR])
+    return area, num_pixels, layers, word, left
+
+
+@compiled
+def fill(ends, height, words, word, left):
+    """Set the bits of all foreground runs."""
+    column, column_start = 0, 0
+    for i in range(1, ends.size, 2):
+        start, stop = ends[i - 1], ends[i]
+        while start < stop:
+            while column_start + height <= start:
+                column_start += height
+                column += 1
+            top = start - column_start - 64 * word
+            bottom = min(stop - column_start, height) - 64 * word - 1  # the last row of the run
+            for w in range(top >> 6, (bottom >> 6) + 1):
+                bits = FULL
+                if w == top >> 6:
+                    bits &= FULL << np.uint64(top & 63)
+                if w == bottom >> 6:
+                    bits &= FULL >> np.uint64(63 - (bottom & 63))
+                words[w, column - left] |= bits
+            start = min(stop, column_start + height)
+
+
+@compiled
+def find_boundary(mask, num_rows, boundary):
+    """Write the boundary of `mask`, both (words, columns), and return the number of its pixels.
+
+    `num_rows` are left in the frame from the first row drawn. Beyond the last column drawn no
+    neighbour differs: the frame ends there, or it is empty on both sides.
+    """
+    num_words, num_columns = mask.shape
+    nothing = np.zeros(num_columns, np.uint64)
+    count = 0
+    for w in range(num_words):
+        here, below = mask[w], mask[w + 1] if w + 1 < num_words else nothing
+        has_lower = FULL  # bits of the rows that have a lower neighbour
+        if num_rows <= 64 * (w + 1):
+            has_lower = (ONE << np.uint64(num_rows - 64 * w - 1)) - ONE
+        row = boundary[w]
+        for x in range(num_columns - 1):
+            lower = (here[x] >> ONE) | (below[x] << LAST_BIT)
+            lower_right = (here[x + 1] >> ONE) | (below[x + 1] << LAST_BIT)
+            differs = (here[x] ^ lower) | (here[x] ^ lower_right)
+            row[x] = (here[x] ^ here[x + 1]) | (differs & has_lower)
+        x = num_columns - 1
+        row[x] = (here[x] ^ ((here[x] >> ONE) | (below[x] << LAST_BIT))) & has_lower
+        for x in range(num_columns):
+            count += num_bits(row[x])
+    return count
+
+
+@compiled
+def grow(pixels, radius, near):
+    """Write all pixels with x^2 + y^2 <= radius^2 to one of `pixels`: dilation by a disk.
+
+    The disk is a stack of vertical bars, one per column, which grow from its rim to its middle.
+    """
+    num_words, num_columns = pixels.shape
+    bars = np.zeros((num_words + 2, num_columns), np.uint64)  # nothing above and below
+    longer = np.zeros_like(bars)
+    bars[1:-1] = pixels
+    length = 0  # of a bar, up and down
+    for offset in range(radius, -1, -1):
+        while (length + 1) ** 2 + offset**2 <= radius**2:
+            for w in range(1, num_words + 1):
+                above, here, below, row = bars[w - 1], bars[w], bars[w + 1], longer[w]
+                for x in range(num_columns):
+                    grown = here[x] | (here[x] << ONE) | (here[x] >> ONE)
+                    row[x] = grown | (above[x] >> LAST_BIT) | (below[x] << LAST_BIT)
+            bars, longer = longer, bars
+            length += 1
+        for w in range(num_words):
+            bar, row = bars[w + 1], near[w]
+            for x in range(num_columns - offset):
+                row[x] |= bar[x + offset]
+            for x in range(num_columns - offset):
+                row[x + offset] |= bar[x]
+
+
+@compiled
+def in_common(a, word_a, column_a, b, word_b, column_b):
+    """Layers of two contours and where they begin -> as `rvos.score.contour.in_common`."""
+    word, column = max(word_a, word_b), max(column_a, column_b)
+    num_words = min(word_a + a.shape[1], word_b + b.shape[1]) - word
+    num_columns = min(column_a + a.shape[2], column_b + b.shape[2]) - column
+    shared, matches_a, matches_b = 0, 0, 0
+    for w in range(num_words):
+        in_a = a[:, word - word_a + w, column - column_a :]
+        in_b = b[:, word - word_b + w, column - column_b :]
+        for x in range(num_columns):
+            shared += num_bits(in_a[MASK, x] & in_b[MASK, x])
+            matches_a += num_bits(in_a[BOUNDARY, x] & in_b[NEAR, x])
+            matches_b += num_bits(in_b[BOUNDARY, x] & in_a[NEAR, x])
+    return shared, matches_a, matches_b
+
+
+@compiled
+def num_bits(word):
+    """Bits set in a word, counted in pairs, fours and bytes; LLVM makes one instruction of it."""
+    word -= (word >> ONE) & np.uint64(0x5555555555555555)
+    word = (word & np.uint64(0x3333333333333333)) + (
+        (word >> np.uint64(2)) & np.uint64(0x3333333333333333)
+    )
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
