@@ -39,13 +39,13 @@ def main(cfg: DictConfig) -> float | None:
         return metrics["last"].get("val/JF")
     close_group_at_exit()
 
-    train_split = training.open_data(parts)
+    meta_sha256 = training.open_data(parts)
     options = {"seed": cfg.seed, "compile": cfg.compile, "max_videos": cfg.score.max_videos}
     segmenter = training.make_segmenter(parts, **options, overlays=folder / "overlays")
     if resume is not None:
         training.check_fits(resume, segmenter, parts.trainer)
     if rank_zero_only.rank == 0:
-        hashes = {"meta_expressions_sha256": train_split.meta_sha256}
+        hashes = {"meta_expressions_sha256": meta_sha256}
         claim_folder(folder, settings, inputs=hashes, results=training.RESULTS)
         training.start_loggers(parts.trainer, settings, folder)
         log.info("%s, seed %d -> %s", training.plan(parts), cfg.seed, folder)

@@ -281,12 +281,12 @@ def measure_loader(folder: Path, clips: int) -> dict:
     }
 
 
-def throughput(root: Path, config: str, clips: int, **changes) -> dict:
+def throughput(root: Path, config: str, clips: int, *, format: str = "mevis", **changes) -> dict:
     """Clips of one process with one thread, CPU seconds: other processes do not count."""
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         settings = compose(overrides=[f"+data={config}", "+seed=0", "+paths.data=."]).data
     recipe = replace(instantiate(settings.clip, _convert_="all"), **changes)
-    split, truth = open_checked("mevis", root, "train", with_truth=True, skip_bad=False)
+    split, truth = open_checked(format, root, "train", with_truth=True, skip_bad=False)
     data = ClipDataset(split, truth, recipe, seed=0, skip_bad=False)
     order = np.random.default_rng(0).permutation(len(data))[:clips].tolist()
     for index in order[:5]:
@@ -317,7 +317,7 @@ def throughput(root: Path, config: str, clips: int, **changes) -> dict:
         "masks_ms": masks,
         "transform_ms": cpu - decode - masks,
         "wall_over_cpu": wall / total,
-        "frame_kb": float(np.mean(sizes)) / 1e3,
+        "frame_kb": float(np.mean(sizes)) / 1e3 if sizes else None,
     }
 
 

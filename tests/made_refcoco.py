@@ -101,3 +101,31 @@ def write_refcoco(root, layout="converted", name="refcoco"):
         (folder / "refs(unc).p").write_bytes(data)
         (folder / "instances.json").write_text(json.dumps(instances()))
     return folder
+
+
+def pictures_of(split, root):
+    """Frame 0 of each video of a split in MeViS's layout, as a converted dataset `<root>/refcoco`.
+
+    Its sentences are the expressions about one object; masks are compressed RLEs.
+    """
+    meta = json.loads((split / "meta_expressions.json").read_text())["videos"]
+    tracks = json.loads((split / "mask_dict.json").read_text())
+    folder = root / "refcoco"
+    for place in (folder, root / "train2014"):
+        place.mkdir(parents=True)
+    content = {"images": [], "annotations": []}
+    for video, entry in meta.items():
+        frame = split / "JPEGImages" / video / f"{entry['frames'][0]}.jpg"
+        (root / "train2014" / f"{video}.jpg").write_bytes(frame.read_bytes())
+        height, width = Image.open(frame).size[::-1]
+        for expression in entry["expressions"].values():
+            objects = expression["anno_id"]
+            if len(objects) != 1 or (mask := tracks[str(objects[0])][0]) is None:
+                continue
+            number = len(content["images"]) + 1
+            picture = {"id": number, "file_name": f"{video}.jpg", "height": height, "width": width}
+            content["images"].append(picture | {"caption": expression["exp"]})
+            drawn = {"image_id": number, "id": number, "original_id": objects[0]}
+            content["annotations"].append(drawn | {"segmentation": mask})
+    (folder / "instances_refcoco_train.json").write_text(json.dumps(content))
+    return folder

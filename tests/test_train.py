@@ -16,6 +16,7 @@ pytest.importorskip("pytorch_lightning")
 
 from hydra.utils import instantiate  # noqa: E402
 from made_data import REPOSITORY  # noqa: E402
+from made_refcoco import pictures_of  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from test_conf import composed  # noqa: E402
 
@@ -171,6 +172,36 @@ def test_killed_runs_continue_step_by_step(train, root, tmp_path):
     assert {k: v for k, v in curve(killed).items() if k >= 8} == {
         k: v for k, v in expected.items() if k >= 8
     }
+
+
+@pytest.mark.slow
+def test_a_joint_run_that_is_killed_goes_on_step_by_step(train, root, tmp_path):
+    """Pictures and clips 1 : 1 in 12 passes an epoch; killed in pass 18, after step 8 was saved."""
+    pictures = pictures_of(root / "train", tmp_path)
+    source = "{_target_:rvos.train.joint.Source,format:%s,root:%s,split:train,meta:null,weight:1}"
+    both = {"clips": source % ("mevis", root), "pictures": source % ("refcoco", pictures)}
+    sources = ",".join(f"{name}:{text}" for name, text in both.items())
+    joint = [f"data.sources={{{sources}}}", "data.train_split=null"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train(f"output_dir={whole}", *joint)[0] == 0
+    expected = curve(whole)
+    assert sorted(expected) == list(range(12)) and len(set(expected.values())) == 12
+    shares = [column(whole, f"train/share/{name}") for name in both]
+    assert [a + b for a, b in zip(*shares, strict=True)] == pytest.approx([1] * 12)
+    assert 0.2 < shares[0][-1] < 0.8  # of the 12 clips of the second epoch
+
+    program = [sys.executable, str(REPOSITORY / "train.py"), *SETTINGS, f"data.root={root}", *joint]
+    send = "+callbacks.send={_target_: send_signal.SendSignal, name: SIGKILL, after: 18}"
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }
+    ended = subprocess.run([*program, f"output_dir={killed}", send], env=environment, cwd=tmp_path)
+    assert ended.returncode == -9 and not (killed / "metrics.json").exists()
+    assert train(f"output_dir={killed}", *joint, "ckpt_path=last")[0] == 0
+    later = {step: loss for step, loss in curve(killed).items() if step >= 8}
+    assert later == {step: loss for step, loss in expected.items() if step >= 8}
+    assert json.loads((killed / "metrics.json").read_text())["steps"] == 12
 
 
 @pytest.mark.slow

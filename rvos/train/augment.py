@@ -22,6 +22,7 @@ from torchvision.transforms.v2 import functional as F
 from rvos import least_and_most, list_of, one_of, optional, real, require, whole
 from rvos.data.archive import FilePath
 from rvos.data.frames import Size, fit, read_image
+from rvos.train.pseudo import Copy
 
 CHANNEL_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 
@@ -159,13 +160,25 @@ class Photometric:
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
-def read_frames(paths: list[FilePath], geometry: Geometry, original: Size, reduced: bool) -> Tensor:
+def read_frames(
+    paths: list[FilePath],
+    geometry: Geometry,
+    original: Size,
+    reduced: bool,
+    copies: Sequence[Copy] | None = None,
+) -> Tensor:
     """JPEG files -> (T, 3, h, w) uint8 RGB with the geometry applied (but for photometrics).
 
     `reduced`: let the decoder deliver 1/2, 1/4 or 1/8 of the size where that is large enough.
+    `copies`: how each frame differs from its file, which is then decoded at full size.
     """
+    reduced = reduced and copies is None
     read = {path: _decode(path, geometry, original, reduced) for path in dict.fromkeys(paths)}
-    frames = torch.stack([read[path] for path in paths]).permute(0, 3, 1, 2)  # (T, 3, H, W)
+    decoded = [read[path] for path in paths]
+    if copies is not None:
+        changed = [c.picture(frame.numpy()) for c, frame in zip(copies, decoded, strict=True)]
+        decoded = [torch.from_numpy(frame) for frame in changed]
+    frames = torch.stack(decoded).permute(0, 3, 1, 2)  # (T, 3, H, W)
     top, left, height, width = _scaled(geometry.crop, original, (frames.shape[2], frames.shape[3]))
     frames = frames[..., top : top + height, left : left + width]
     frames = F.resize(frames, list(geometry.size), v2.InterpolationMode.BILINEAR, antialias=True)

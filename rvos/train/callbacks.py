@@ -16,6 +16,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from rvos import require, whole
 from rvos.masks import write_json
 from rvos.train.clips import Clip
+from rvos.train.datamodule import ClipSampler
 from rvos.train.segmenter import NotFinite
 
 
@@ -171,3 +172,29 @@ class Speed(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._restart()
+
+
+class Shares(Callback):
+    """Logs the share (0..1) of each source of a joint training in the clips of the epoch so far."""
+
+    def __init__(self, *, every_n_steps: int):
+        self.every_n_steps = every_n_steps
+        require(self, "callbacks.shares", every_n_steps=whole(1))
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Clip,
+        batch_idx: int,
+    ) -> None:
+        step_done = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        sampler = getattr(trainer.train_dataloader, "sampler", None)
+        if (
+            isinstance(sampler, ClipSampler)
+            and step_done
+            and trainer.global_step % self.every_n_steps == 0
+        ):
+            shares = sampler.shares() if sampler.sources else {}
+            pl_module.log_dict({f"train/share/{name}": share for name, share in shares.items()})

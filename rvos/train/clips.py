@@ -19,12 +19,13 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rvos import Expected, InputError, flag, least_and_most, one_of, require, whole
+from rvos import Expected, InputError, flag, least_and_most, one_of, optional, require, whole
 from rvos.data.frames import FrameError, fit, image_size, normalise
 from rvos.data.split import Expression, Split, Truth, Video
 from rvos.masks import FileError, decode
 from rvos.train import augment
 from rvos.train.augment import Geometry, Photometric, Resizing
+from rvos.train.pseudo import Copy, PseudoClip
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +166,7 @@ class ClipRecipe:
     photometric: Photometric
     plain_short_side: int  # pixels, with resizing.max_long_side
     pad_to: int  # heights and widths of batches are multiples of this
+    pseudo_clip: PseudoClip | None  # clips from pictures; None repeats them, as `plain` does
 
     def __post_init__(self) -> None:
         require(
@@ -182,6 +184,9 @@ class ClipRecipe:
             photometric=Expected("the keys of Photometric", lambda v: isinstance(v, Photometric)),
             plain_short_side=whole(1),
             pad_to=whole(1),
+            pseudo_clip=optional(
+                Expected("the keys of PseudoClip", lambda v: isinstance(v, PseudoClip))
+            ),
         )
 
     def anchors(self, video_length: int) -> range:
@@ -194,6 +199,16 @@ class ClipRecipe:
             return self.resizing.draw(rng, original)
         size = fit(original, self.plain_short_side, self.resizing.max_long_side)
         return Geometry((0, 0, *original), size, flip=False)
+
+    def copies(
+        self, rng: Generator, video_length: int, original: tuple[int, int]
+    ) -> list[Copy] | None:
+        """The frames of a clip from one picture; None where frames are shown as they are."""
+        if self.recipe == "plain" or self.pseudo_clip is None:
+            return None
+        if video_length > 1 or self.num_frames == 1:
+            return None
+        return self.pseudo_clip.draw(rng, original, self.num_frames)
 
     def expression(self, text: str, flip: bool) -> str:
         """The text as the model reads it; `flip`: its clip is mirrored."""
@@ -250,9 +265,22 @@ class ClipDataset(Dataset[Sample]):
     def _original_size(self, video: Video) -> tuple[int, int]:
         return _frame_size(self.split.frame_path(video.name, video.frames[0]))
 
+    @property
+    def texts(self) -> list[str]:
+        """All expressions."""
+        return [expression.text for _, expression in self._pairs]
+
+    @property
+    def meta_sha256(self) -> str:
+        """What identifies the expressions."""
+        return self.split.meta_sha256
+
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        rng = np.random.default_rng([self.seed, epoch, index])
+        return self.draw(np.random.default_rng([self.seed, epoch, index]), index)
+
+    def draw(self, rng: Generator, index: int) -> Sample:
+        """Clip `index`, or one in its place, with what `rng` gives."""
         for _ in range(10_000):
             try:
                 sample = self._sample(rng, *self.clip(index))
@@ -280,7 +308,11 @@ class ClipDataset(Dataset[Sample]):
         paths = [self.split.frame_path(video.name, video.frames[t]) for t in frame_idx]
         original = self._original_size(video)
         geometry = recipe.geometry(rng, original)
+        copies = recipe.copies(rng, length, original)
         whole = self._masks(expression, frame_idx, original)  # (T, H, W)
+        if copies is not None:
+            of_copies = [copy.mask(m) for copy, m in zip(copies, whole.numpy(), strict=True)]
+            whole = torch.from_numpy(np.stack(of_copies))
         masks = augment.place_masks(whole, geometry)  # (T, h, w)
         if recipe.boxes == "tight":
             boxes_xyxy = tight_boxes(masks)
@@ -289,7 +321,7 @@ class ClipDataset(Dataset[Sample]):
         valid = (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1)
         if recipe.no_target == "resample" and not valid.any():
             return None
-        frames = augment.read_frames(paths, geometry, original, recipe.reduced_decode)
+        frames = augment.read_frames(paths, geometry, original, recipe.reduced_decode, copies)
         if recipe.recipe == "upstream":
             frames = recipe.photometric(rng, frames)
         return Sample(

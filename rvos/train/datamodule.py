@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
@@ -23,6 +24,7 @@ from rvos.data.formats import open_checked
 from rvos.data.split import Split, Truth
 from rvos.data.verify import RELEASES
 from rvos.train.clips import ClipDataset, ClipRecipe, collate
+from rvos.train.joint import JointClips, Source, are_sources
 
 SHARED_MEMORY = Path("/dev/shm")  # through which loader processes hand over batches (Linux)
 PREFETCH = 2  # batches that each loader process makes ahead
@@ -34,7 +36,8 @@ class ClipSampler(DistributedSampler):
     The epoch's clips are shuffled, cut to whole global batches, and dealt out per step: rank r of
     R takes the r-th of R equal runs of each step's `R * batch_size` clips. So the clips of a
     global batch do not depend on the number of ranks. `position` counts clips of all ranks that
-    the trainer has received; iteration starts there. (A DistributedSampler, so that Lightning
+    the trainer has received; iteration starts there. `sources`: how many clips each dataset of a
+    joint training has, one after the other. (A DistributedSampler, so that Lightning
     leaves it in place and tells it the epoch.)
     """
 
@@ -47,6 +50,7 @@ class ClipSampler(DistributedSampler):
         global_batch_size: int,
         rank: int,
         world_size: int,
+        sources: Mapping[str, int] | None = None,
     ):
         clips: Any = range(length)
         super().__init__(clips, num_replicas=world_size, rank=rank, seed=seed)
@@ -55,6 +59,7 @@ class ClipSampler(DistributedSampler):
         self.step_size = batch_size * world_size  # clips of all ranks per forward pass
         self.total = length // global_batch_size * global_batch_size
         self.position = 0
+        self.sources = dict(sources or {})
         if self.total == 0:
             raise InputError(
                 f"data.global_batch_size: expected at most the {length} clips of the "
@@ -62,12 +67,21 @@ class ClipSampler(DistributedSampler):
             )
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-        epoch = self.epoch
+        order, epoch = self._order(), self.epoch
         for step in range(self.position, self.total, self.step_size):
             first = step + self.rank * self.batch_size
             for index in order[first : first + self.batch_size]:
                 yield epoch, int(index)
+
+    def _order(self) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+
+    def shares(self) -> dict[str, float]:
+        """Share (0..1) of each source in the clips that all ranks have had of this epoch."""
+        ends = np.cumsum(list(self.sources.values()))
+        which = np.searchsorted(ends, self._order()[: self.position], side="right")
+        counts = np.bincount(which, minlength=len(ends)) / max(self.position, 1)
+        return dict(zip(self.sources, counts.tolist(), strict=True))
 
     def __len__(self) -> int:
         """Clips of this rank in a whole epoch, wherever the iteration starts."""
@@ -97,7 +111,7 @@ class ClipLoader(DataLoader):
             sampler.position += sampler.step_size
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Where the next clip is, and of what data."""
         sampler = self.sampler
         if not isinstance(sampler, ClipSampler):
@@ -108,9 +122,10 @@ class ClipLoader(DataLoader):
             "seed": sampler.seed,
             "total": sampler.total,
             "global_batch_size": sampler.global_batch_size,
+            "sources": sampler.sources,
         }
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from the last whole optimizer step, whatever number of devices made it.
 
         Raises InputError if the checkpoint was made with other clips, seed or global batch.
@@ -118,7 +133,7 @@ class ClipLoader(DataLoader):
         sampler = self.sampler
         if not isinstance(sampler, ClipSampler) or not state:
             return
-        for key in ("seed", "total", "global_batch_size"):
+        for key in ("seed", "total", "global_batch_size", "sources"):
             if state.get(key, getattr(sampler, key)) != getattr(sampler, key):
                 raise InputError(
                     f"ckpt_path: the checkpoint's data has {key} {state[key]}, this run's "
@@ -155,9 +170,10 @@ def recount_passes(checkpoint: dict[str, Any], *, step_size: int, global_batch_s
 
 
 class DataModule(pl.LightningDataModule):
-    """Loaders of one dataset: the keys of conf/data.
+    """Loaders of one dataset, or of several to train on: the keys of conf/data.
 
-    `train_split` is trained on and `val_split` gives the validation loss; both loaders yield
+    `train_split` is trained on, or with `sources` these datasets by their names (None leaves one
+    out), and `val_split` gives the validation loss; both loaders yield
     `clips.Clip`. `split` is what is predicted and scored, `name` is in the names of stores and
     `release` is what `verify` compares with: the loaders use none of them. With `skip_bad`, bad
     videos and expressions are left out and counted; otherwise they are an InputError that lists all
@@ -171,7 +187,7 @@ class DataModule(pl.LightningDataModule):
         format: str,
         root: Path | str,
         split: str,
-        train_split: str,
+        train_split: str | None,
         val_split: str | None,
         release: str,
         clip: ClipRecipe,
@@ -182,16 +198,18 @@ class DataModule(pl.LightningDataModule):
         skip_bad: bool,
         seed: int,
         meta: str | None = None,
+        sources: Mapping[str, Source | None] | None = None,
         protocol: str = "expressions",  # of eval.py; validation takes the mean over expressions
     ):
         super().__init__()
         self.name, self.format, self.root, self.release = name, format, root, release
-        self.meta, self.protocol = meta, protocol
+        self.meta, self.protocol, self.sources = meta, protocol, sources
         self.split, self.train_split, self.val_split = split, train_split, val_split
         self.clip, self.seed = clip, seed
         self.batch_size, self.global_batch_size = batch_size, global_batch_size
         self.val_clips, self.num_workers, self.skip_bad = val_clips, num_workers, skip_bad
-        self.train_data: ClipDataset | None = None
+        self.train_data: ClipDataset | JointClips | None = None
+        self._opened: dict[Source, tuple[Split, Truth]] = {}
         self.val_data: Dataset | None = None
         self._check()
 
@@ -203,10 +221,17 @@ class DataModule(pl.LightningDataModule):
             format=words(),
             root=Expected("a folder", lambda v: isinstance(v, str | Path) and bool(str(v))),
             split=words(),
-            train_split=words(),
+            train_split=(
+                Expected("null beside data.sources", lambda v: v is None)
+                if isinstance(self.sources, Mapping)
+                else words()
+            ),
             val_split=optional(words()),
             release=one_of(*RELEASES),
             meta=optional(words()),
+            sources=Expected(
+                "null, or sources by name of which all or none have a weight", are_sources
+            ),
             protocol=words(),
             clip=Expected("the keys of ClipRecipe", lambda v: isinstance(v, ClipRecipe)),
             batch_size=whole(1),
@@ -219,14 +244,22 @@ class DataModule(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Index the masks and check the files, once for all ranks (the result is kept)."""
-        for split in (self.train_split, self.val_split):
-            if split is not None and self.train_data is None:
-                self.open(split)
+        if self.train_data is None:
+            for source in self._train_sources().values():
+                self._open(source)
+            if self.val_split is not None:
+                self.open(self.val_split)
 
     def setup(self, stage: str) -> None:
         """Open the splits; `stage` is Lightning's `fit` or `validate`."""
         if self.train_data is None:
-            self.train_data = self._clips(self.train_split, self.clip)
+            sources = self._train_sources()
+            clips = {name: self._clips(source, self.clip) for name, source in sources.items()}
+            weights = {name: source.weight for name, source in sources.items()}
+            if self.sources is None:
+                (self.train_data,) = clips.values()
+            else:
+                self.train_data = JointClips(clips, weights, seed=self.seed)
             if self.val_split is not None:
                 self.val_data = self._val_clips(self.val_split)
 
@@ -242,6 +275,7 @@ class DataModule(pl.LightningDataModule):
             global_batch_size=self.global_batch_size,
             rank=rank,
             world_size=world_size,
+            sources=self.train_data.counts if isinstance(self.train_data, JointClips) else None,
         )
         return ClipLoader(self.train_data, sampler=sampler, **self._loading(self.batch_size))
 
@@ -292,28 +326,41 @@ class DataModule(pl.LightningDataModule):
             pixels *= -(-side // self.clip.pad_to) * self.clip.pad_to
         return self.batch_size * pixels * (self.clip.num_frames * (3 * 4 + 1) + 1)
 
-    def _clips(self, split: str, recipe: ClipRecipe) -> ClipDataset:
-        opened, truth = self.open(split)
-        return ClipDataset(opened, truth, recipe, seed=self.seed, skip_bad=self.skip_bad)
+    def _train_sources(self) -> dict[str, Source]:
+        if self.sources is None:
+            return {self.name: self._own(str(self.train_split))}
+        return {name: source for name, source in self.sources.items() if source is not None}
+
+    def _own(self, split: str) -> Source:
+        """A split of the dataset itself."""
+        return Source(self.format, str(self.root), split, self.meta)
+
+    def _clips(self, source: Source, recipe: ClipRecipe) -> ClipDataset:
+        return ClipDataset(*self._open(source), recipe, seed=self.seed, skip_bad=self.skip_bad)
 
     def _val_clips(self, split: str) -> Dataset:
-        clips = self._clips(split, replace(self.clip, recipe="plain"))
+        clips = self._clips(self._own(split), replace(self.clip, recipe="plain"))
         count = min(self.val_clips, len(clips)) if self.val_clips else len(clips)
         spread = np.linspace(0, len(clips) - 1, count).round().astype(int).tolist()
         return torch.utils.data.Subset(clips, spread)
 
     def open(self, split: str) -> tuple[Split, Truth]:
         """A split of the dataset and its ground truth. Raises InputError for bad data."""
-        opened, truth = open_checked(
-            self.format,
-            self.root,
-            split,
-            with_truth=True,
-            skip_bad=self.skip_bad,
-            meta=self.meta,
-        )
-        assert truth is not None
-        return opened, truth
+        return self._open(self._own(split))
+
+    def _open(self, source: Source) -> tuple[Split, Truth]:
+        if source not in self._opened:
+            opened, truth = open_checked(
+                source.format,
+                source.root,
+                source.split,
+                with_truth=True,
+                skip_bad=self.skip_bad,
+                meta=source.meta,
+            )
+            assert truth is not None
+            self._opened[source] = opened, truth
+        return self._opened[source]
 
     def _place(self) -> tuple[int, int]:
         """(rank, number of ranks)."""

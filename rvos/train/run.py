@@ -16,13 +16,13 @@ from pytorch_lightning.loggers import WandbLogger
 
 from rvos import InputError, SettingsError, __version__, list_problems
 from rvos.coarse.segment import CoarseSettings
-from rvos.data.split import Split
 from rvos.masks import read_json, write_json
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import load_weights, read_content, save_official, state_of
 from rvos.mutr.losses import MutrLoss
 from rvos.stages.run_folder import check_folder, keep_wandb_id, read_settings
 from rvos.train.datamodule import DataModule
+from rvos.train.joint import JointClips
 from rvos.train.optim import Optim
 from rvos.train.segmenter import Segmenter
 from rvos.train.validation import Validation, VideoScores
@@ -71,31 +71,35 @@ def check_nested(settings: Any) -> None:
 
     (Hydra makes the inner objects first and stops at the first that fails.)
     """
-    if problems := _problems(settings):
+    problems: list[str] = []
+    _make(settings, problems)
+    if problems:
         raise SettingsError(problems)
 
 
-def _problems(settings: Mapping[str, Any]) -> list[str]:
-    problems: list[str] = []
-    arguments: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and "_target_" in value:
-            problems += _problems(value)
-            made: Any = get_class(value["_target_"])
-            arguments[key] = made.__new__(made)  # stands in for one that may be wrong
-        elif key not in ("_target_", "_convert_"):
-            arguments[key] = value
+def _make(value: Any, problems: list[str]) -> Any:
+    """What a node stands for; one that is wrong is added to the problems and stood in for."""
+    if not isinstance(value, Mapping):
+        return value
+    inner: list[str] = []
+    made = {k: _make(v, inner) for k, v in value.items() if k not in ("_target_", "_convert_")}
+    if "_target_" not in value:
+        problems += inner
+        return made
+    cls: Any = get_class(value["_target_"])
+    result = cls.__new__(cls)
     try:
-        get_class(settings["_target_"])(**arguments)
+        result = cls(**made)
     except SettingsError as error:
-        problems = [*error.problems, *problems]
+        problems += error.problems
     except TypeError:
         pass  # a missing or an unknown key: Hydra's message names it
-    return problems
+    problems += inner
+    return result
 
 
-def open_data(parts: Parts) -> Split:
-    """Open the clips and return the training split, whose words the model learns to read.
+def open_data(parts: Parts) -> str | dict[str, str]:
+    """Open the clips, whose words the model learns to read; returns what identifies them.
 
     Raises InputError for bad data, for a global batch that the devices cannot share, and where
     /dev/shm is too small.
@@ -107,9 +111,8 @@ def open_data(parts: Parts) -> Split:
     if trainer.local_rank == 0:
         data.check_shared_memory(trainer.num_devices)
     assert data.train_data is not None
-    split = data.train_data.split
-    parts.model.add_words([e.text for video in split.videos for e in video.expressions])
-    return split
+    parts.model.add_words(data.train_data.texts)
+    return data.train_data.meta_sha256
 
 
 def make_segmenter(
@@ -136,9 +139,14 @@ def make_segmenter(
 def plan(parts: Parts) -> str:
     """What is going to be trained on what, in words."""
     trainer, data = parts.trainer, parts.data
-    assert data.train_data is not None
+    clips = data.train_data
+    assert clips is not None
+    sources = ""
+    if isinstance(clips, JointClips):
+        parts_of = (f"{name} {n / len(clips):.1%}" for name, n in clips.counts.items())
+        sources = f" ({', '.join(parts_of)})"
     return (
-        f"rvos {__version__}: {len(data.train_data)} clips, {trainer.world_size} device(s) x "
+        f"rvos {__version__}: {len(clips)} clips{sources}, {trainer.world_size} device(s) x "
         f"{data.batch_size} clip(s) x {trainer.accumulate_grad_batches} passes a step"
     )
 

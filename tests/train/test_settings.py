@@ -44,6 +44,10 @@ def photometric(**changes):
     return replace(data_module().clip.photometric, **changes)
 
 
+def pseudo_clip(**changes):
+    return replace(data_module().clip.pseudo_clip, **changes)
+
+
 def optim(**changes):
     return replace(instantiate(group("optim")), **changes)
 
@@ -81,6 +85,7 @@ WRONG = {
             "root": 3,
             "split": ["valid_u"],
             "train_split": None,
+            "sources": "refcoco",
             "val_split": 7,
             "release": "v3",
             "meta": "",
@@ -110,6 +115,7 @@ WRONG = {
             "photometric": {"brightness": 32},
             "plain_short_side": "small",
             "pad_to": 0,
+            "pseudo_clip": {"brightness": 40},
         },
     ),
     "Resizing": (
@@ -134,6 +140,19 @@ WRONG = {
             "hue": "red",
             "channel_order_probability": NAN,
             "overflow": "saturate",
+        },
+    ),
+    "PseudoClip": (
+        pseudo_clip,
+        "data.clip.pseudo_clip",
+        {
+            "brightness": 300,
+            "hue_saturation": -5,
+            "perspective": 1.5,
+            "translation": NAN,
+            "rotation": "some",
+            "blur_probability": 2,
+            "blur_sizes": [],
         },
     ),
     "Optim": (
@@ -199,6 +218,7 @@ def test_the_tables_name_every_key(make, name, wrong):
         "data": lambda: group("data"),
         "data.clip": lambda: group("data").clip,
         "data.clip.resizing": lambda: group("data").clip.resizing,
+        "data.clip.pseudo_clip": lambda: group("data").clip.pseudo_clip,
         "data.clip.photometric": lambda: group("data").clip.photometric,
         "optim": lambda: group("optim"),
         "loss": lambda: group("loss"),
