@@ -101,6 +101,31 @@ def test_another_window_runs_no_stage_again(data, first_run):
     assert "all 3 videos are in" in printed
 
 
+def test_presence_reads_the_scores_that_the_network_wrote(data, first_run, tmp_path):
+    """The scores lie beside the store of the first run; one query, one sub-clip per video."""
+    stores, _ = first_run
+    evaluate(data, stores, tmp_path / "out", "presence=coarse_score", "report=none")
+    (scores,) = (stores / "coarse_scores").glob("*-valid_u-*")
+    for path in (tmp_path / "out" / "decisions").glob("*.json"):
+        entries = read_json(scores / f"{path.name}.gz")["expressions"]
+        for key, decision in read_json(path).items():
+            (clip,) = entries[key]["clips"]
+            value = clip["scores"][clip["query"]]
+            assert decision["presence"]["value"] == pytest.approx(value, abs=1e-12)
+            assert decision["presence"]["present"] == (value >= 0.5)
+
+
+def test_predict_empties_what_is_not_there(data, tmp_path):
+    """No probability is 1: every mask goes, and the page is there all the same."""
+    folder = data / "valid_u" / "JPEGImages" / "valid_u_0000"
+    arguments = [f"video={folder}", "expression=the circle", "coarse.short_side=64", "device=cpu"]
+    given = ["presence=coarse_score", "presence.threshold=1", f"output_dir={tmp_path}"]
+    run("predict", *arguments, *given)
+    (refined,) = (tmp_path / "refined").iterdir()
+    assert read_json(refined) == {"0": [None] * 6}
+    assert (tmp_path / "index.html").is_file()
+
+
 def test_a_split_without_truth_gives_a_submission_and_no_scores(data, first_run):
     stores, _ = first_run
     out = data.parent / "hidden"

@@ -386,5 +386,5 @@ def test_best_gives_what_the_run_has(stored, made_data, run_eval, capfd):
     assert threshold == "presence.threshold=0.15"
     page = (out / "report" / "index.html").read_text()
     section = page[page.index('id="presence"') : page.index('id="highlights"')]
-    assert section.count("<polyline") == 4 and section.count("<circle") == 21
+    assert section.count("<polyline") == 4 and section.count("<circle") == 23
     assert "Best by Final over target: 0.15" in section
