@@ -151,25 +151,35 @@ def grow(pixels, radius, near):
     The disk is a stack of vertical bars, one per column, which grow from its rim to its middle.
     """
     num_words, num_columns = pixels.shape
-    bars = np.zeros((num_words + 2, num_columns), np.uint64)  # nothing above and below
-    longer = np.zeros_like(bars)
-    bars[1:-1] = pixels
-    length = 0  # of a bar, up and down
-    for offset in range(radius, -1, -1):
+    bars = np.zeros((2, num_words + 2, num_columns), np.uint64)  # nothing above and below
+    for w in range(num_words):
+        add(pixels[w], bars[0, w + 1])
+    length = 0  # of a bar, up and down; bars[length % 2] are the present ones
+    for offset in range(min(radius, num_columns), -1, -1):
         while (length + 1) ** 2 + offset**2 <= radius**2:
+            old, new = bars[length % 2], bars[(length + 1) % 2]
             for w in range(1, num_words + 1):
-                above, here, below, row = bars[w - 1], bars[w], bars[w + 1], longer[w]
-                for x in range(num_columns):
-                    grown = here[x] | (here[x] << ONE) | (here[x] >> ONE)
-                    row[x] = grown | (above[x] >> LAST_BIT) | (below[x] << LAST_BIT)
-            bars, longer = longer, bars
+                lengthen(old[w - 1], old[w], old[w + 1], new[w])
             length += 1
         for w in range(num_words):
-            bar, row = bars[w + 1], near[w]
-            for x in range(num_columns - offset):
-                row[x] |= bar[x + offset]
-            for x in range(num_columns - offset):
-                row[x + offset] |= bar[x]
+            bar = bars[length % 2, w + 1]
+            add(bar[offset:], near[w])
+            add(bar[: num_columns - offset], near[w, offset:])
+
+
+@compiled
+def lengthen(above, here, below, longer):
+    """Bars in words, one pixel longer up and down, with the words above and below."""
+    for x in range(here.size):
+        grown = here[x] | (here[x] << ONE) | (here[x] >> ONE)
+        longer[x] = grown | (above[x] >> LAST_BIT) | (below[x] << LAST_BIT)
+
+
+@compiled
+def add(pixels, to):
+    """Set all bits of `pixels` in `to`."""
+    for x in range(pixels.size):
+        to[x] |= pixels[x]
 
 
 @compiled
