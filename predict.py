@@ -6,6 +6,8 @@ Settings: conf/predict.yaml. The stages are those of eval.py, with their stores 
 (`output_dir`); a second start with the same settings goes on from what is there.
 """
 
+from functools import partial
+
 from omegaconf import DictConfig
 
 from rvos import all_checked
@@ -31,16 +33,12 @@ def main(cfg: DictConfig) -> None:
     from rvos.stages.run_folder import claim_folder
     from rvos.stages.store import Stores
 
-    settings = plain(cfg)
     rule, presence, coarse, masklets, output = all_checked(
-        lambda: make_rule(**settings["refine"]),
-        lambda: build(cfg.presence),
-        lambda: build(cfg.coarse),
-        lambda: build(cfg.masklets),
+        lambda: make_rule(**plain(cfg)["refine"]),
+        *(partial(build, cfg[group]) for group in ("presence", "coarse", "masklets")),
         lambda: Output(cfg.video, cfg.masks, cfg.fps),
     )
-    sentences = read_sentences(cfg.expression, cfg.expressions)
-    split = own_split(cfg.video, sentences)
+    split = own_split(cfg.video, read_sentences(cfg.expression, cfg.expressions))
     folder = run_folder()
     stores = Stores(folder / "stores", "own")
     all_checked(
@@ -49,13 +47,13 @@ def main(cfg: DictConfig) -> None:
         lambda: check_scores(presence, coarse, masklets),
         lambda: check_given([rule], split.expression_ids),
     )
-    claim_folder(folder, settings, inputs=inputs_of(cfg, split), results=RESULTS)
+    claim_folder(folder, plain(cfg), inputs=inputs_of(cfg, split), results=RESULTS)
 
     devices = OneDevice(device_of(cfg.device, uses_gpu=coarse.uses_gpu or masklets.uses_gpu))
     tracks = coarse.tracks(split, stores, devices)
     found = masklets.tracks(split, stores, devices, None)
-    scores = [presence.name] if presence.reads_scores else []
-    (video,) = Inputs(split, None, tracks, found.tracks, found.nouns, needs=scores).read()
+    needs = [presence.name] if presence.reads_scores else []
+    (video,) = Inputs(split, None, tracks, found.tracks, found.nouns, needs=needs).read()
     check_given([rule], {video.video.name: video.num_masklets})
     evaluate_video(video, {REFINED: presence.on(rule)}, {}, folder)
 
