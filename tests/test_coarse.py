@@ -33,9 +33,10 @@ from rvos.coarse.stage import CoarseStage, open_coarse_store
 from rvos.data.frames import FrameError, FrameFolder, fit, resize_frame
 from rvos.data.mevis import read_split
 from rvos.data.split import Expression, Video
-from rvos.masks import TrackFiles, decode, encode, iou, read_json, write_json
+from rvos.masks import TrackFiles, decode, encode, read_json, write_json
 from rvos.mutr import build_mutr
 from rvos.mutr.features import Predictions
+from rvos.score.measures import FrameScores
 from rvos.stages.lightning import TrainerDevices
 from rvos.stages.runner import run_stage
 from rvos.stages.store import Stores
@@ -499,7 +500,7 @@ def test_precisions(case, one_device, tmp_path, precision):
     if precision == "64-true":
         for e in wanted:
             pairs = zip(found[e], wanted[e], strict=True)
-            assert all(iou(a, b) > 0.99 for a, b in pairs)
+            assert all(FrameScores()(a, b)[0] > 0.99 for a, b in pairs)
 
 
 # ---------------------------------------------------------------------------------------- errors

@@ -171,7 +171,7 @@ def synthetic_run(tmp_path, run_eval):
 
 def answers_of(run, meta, truth):
     """Answers by `anno_id`: the masklets that equal the annotated objects' tracks."""
-    masklets = TrackFiles(read_json(run / "masklets.json")["path"])
+    masklets = TrackFiles(run / read_json(run / "masklets.json")["path"])
     answers = {}
     for line in (run / "ask" / "questions.jsonl").read_text().splitlines():
         asked = json.loads(line)
@@ -208,7 +208,7 @@ def test_questions_and_pictures(synthetic_run):
     lines = [json.loads(x) for x in (run / "ask/questions.jsonl").read_text().splitlines()]
     identities = [(line["video"], line["expression_id"]) for line in lines]
     assert identities == [(v, e) for v, video in meta.items() for e in video["expressions"]]
-    masklets = TrackFiles(read_json(run / "masklets.json")["path"])
+    masklets = TrackFiles(run / read_json(run / "masklets.json")["path"])
     for line in lines:
         of_expression = meta[line["video"]]["expressions"][line["expression_id"]]
         assert (

@@ -1,6 +1,7 @@
 """What eval.py does around its stages: settings checked, data opened, results written."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -260,7 +261,7 @@ def write_results(
 ) -> float | None:
     """Refine and score all videos; tables, page, dashboard, submission. Returns J&F, if scored."""
     if inputs.masklets is not None:
-        record = {"path": str(inputs.masklets.path.resolve()), "by_expression": False}
+        record = {"path": os.path.relpath(inputs.masklets.path, folder), "by_expression": False}
         write_json(folder / MASKLETS_FILE, record)
     results = Results(inputs.protocol)
     todo = todo.where_scored(inputs.lacking)

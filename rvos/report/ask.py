@@ -62,7 +62,7 @@ class Asked:
             video: {key: decision["noun"] for key, decision in read_json(path).items()}
             for video, path in files.items()
         }
-        return cls(split, TrackFiles(record["path"]), record["by_expression"], nouns)
+        return cls(split, TrackFiles(run / record["path"]), record["by_expression"], nouns)
 
     def groups(self, video: Video) -> Iterator[tuple[list[Expression], list[Track]]]:
         """The expressions that choose from the same masklets, and these."""

@@ -13,7 +13,7 @@ from rvos.masks import write_bytes
 from rvos.stages.store import differences
 
 SETTINGS_FILE = "config.yaml"  # {"config": settings, "inputs": hashes of the data}
-MASKLETS_FILE = "masklets.json"  # {"path", "by_expression"} of the masklets that a run read
+MASKLETS_FILE = "masklets.json"  # {"path" from the run folder, "by_expression"}
 WANDB_ID_FILE = "wandb_id"  # of the W&B run that each start into the folder goes on with
 
 # Settings that change nothing, by what it is that they do not change: a whole group, or one key.
