@@ -35,12 +35,16 @@ def main(cfg: DictConfig) -> float | None:
     todo.check(split, stores, truth, first=devices.is_first)
 
     coarse = todo.coarse.tracks(split, stores, devices)
-    masklets = todo.masklets.tracks(split, stores, devices, truth)
+    masklets = todo.masklets.tracks(split, stores, devices, truth, coarse)
     if not devices.is_first:
         return None  # the other processes' work is done
 
-    files = (coarse, masklets.tracks, masklets.nouns)
-    inputs = Inputs(split, truth, *files, missing=cfg.score.missing, protocol=todo.protocol)
+    inputs = Inputs(
+        *(split, truth, coarse, masklets.tracks, masklets.nouns),
+        missing=cfg.score.missing,
+        protocol=todo.protocol,
+        by_expression=masklets.by_expression,
+    )
     videos = inputs.read()
     todo.check_masklets(videos)
     claim_folder(folder, settings, **record)

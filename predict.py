@@ -47,8 +47,9 @@ def main(cfg: DictConfig) -> None:
 
     devices = OneDevice(device_of(cfg.device, uses_gpu=coarse.uses_gpu or masklets.uses_gpu))
     tracks = coarse.tracks(split, stores, devices)
-    found = masklets.tracks(split, stores, devices, None)
-    (video,) = Inputs(split, None, tracks, found.tracks, found.nouns).read()
+    found = masklets.tracks(split, stores, devices, None, tracks)
+    files = (tracks, found.tracks, found.nouns)
+    (video,) = Inputs(split, None, *files, by_expression=found.by_expression).read()
     check_given([rule], {video.video.name: video.num_masklets})
     evaluate_video(video, {REFINED: rule}, {}, folder)
 

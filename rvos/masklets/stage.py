@@ -14,7 +14,7 @@ from rvos.data.frames import Frames
 from rvos.data.split import Split, Truth, Video
 from rvos.masklets.noun import Nouns, parts, read_nouns, write_nouns
 from rvos.masklets.source import MaskletFiles, Masklets, MaskletSource, VideoTask
-from rvos.masks import Track, read_json, write_json
+from rvos.masks import Track, TrackFiles, read_json, write_json
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store, Stores
@@ -36,9 +36,16 @@ class MadeMasklets(MaskletSource):
         self.checkpoint_sha256()
 
     def tracks(
-        self, split: Split, stores: Stores, devices: Devices, truth: Truth | None
+        self,
+        split: Split,
+        stores: Stores,
+        devices: Devices,
+        truth: Truth | None,
+        coarse: TrackFiles | None = None,
     ) -> MaskletFiles:
         """The files of the split's masklets, made where they are missing, and the nouns.
+
+        `coarse` is for sources that start from coarse masks.
 
         Raises InputError: frames missing or, after all other videos, not decodable; ground truth,
         nouns or weights missing or malformed.
