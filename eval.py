@@ -38,13 +38,16 @@ def main(cfg: DictConfig) -> float | None:
     todo.check(split, stores, truth, first=devices.is_first)
 
     coarse = todo.coarse.tracks(split, stores, devices)
-    masklets = todo.masklets.tracks(split, stores, devices, truth)
+    masklets = todo.masklets.tracks(split, stores, devices, truth, coarse)
     if not devices.is_first:
         return None  # the other processes' work is done
 
-    files = (coarse, masklets.tracks, masklets.nouns)
     inputs = Inputs(
-        *(split, truth, *files), missing=cfg.score.missing, protocol=todo.protocol, **todo.scores
+        *(split, truth, coarse, masklets.tracks, masklets.nouns),
+        missing=cfg.score.missing,
+        protocol=todo.protocol,
+        by_expression=masklets.by_expression,
+        **todo.scores,
     )
     videos = inputs.read()
     todo.check_masklets(videos)

@@ -51,9 +51,11 @@ def main(cfg: DictConfig) -> None:
 
     devices = OneDevice(device_of(cfg.device, uses_gpu=coarse.uses_gpu or masklets.uses_gpu))
     tracks = coarse.tracks(split, stores, devices)
-    found = masklets.tracks(split, stores, devices, None)
+    found = masklets.tracks(split, stores, devices, None, tracks)
+    files = (tracks, found.tracks, found.nouns)
     needs = [presence.name] if presence.reads_scores else []
-    (video,) = Inputs(split, None, tracks, found.tracks, found.nouns, needs=needs).read()
+    inputs = Inputs(split, None, *files, by_expression=found.by_expression, needs=needs)
+    (video,) = inputs.read()
     check_given([rule], {video.video.name: video.num_masklets})
     evaluate_video(video, {REFINED: presence.on(rule)}, {}, folder)
 

@@ -17,7 +17,7 @@ from rvos.app.entry import build, plain
 from rvos.data.formats import open_split, open_truth
 from rvos.data.split import NoTruth, Split, Truth
 from rvos.masklets.source import MaskletFiles
-from rvos.masks import write_json
+from rvos.masks import TrackFiles, write_json
 from rvos.refine import (
     KeepCoarse,
     NoPresence,
@@ -58,7 +58,12 @@ class NoMasklets:
         """Nothing can be wrong."""
 
     def tracks(
-        self, split: Split, stores: Stores, devices: Devices, truth: Truth | None
+        self,
+        split: Split,
+        stores: Stores,
+        devices: Devices,
+        truth: Truth | None,
+        coarse: TrackFiles | None = None,
     ) -> MaskletFiles:
         """No files, no nouns."""
         return MaskletFiles(None, {}, "none")
@@ -261,7 +266,10 @@ def write_results(
 ) -> float | None:
     """Refine and score all videos; tables, page, dashboard, submission. Returns J&F, if scored."""
     if inputs.masklets is not None:
-        record = {"path": os.path.relpath(inputs.masklets.path, folder), "by_expression": False}
+        record = {
+            "path": os.path.relpath(inputs.masklets.path, folder),
+            "by_expression": inputs.by_expression,
+        }
         write_json(folder / MASKLETS_FILE, record)
     results = Results(inputs.protocol)
     todo = todo.where_scored(inputs.lacking)

@@ -80,6 +80,12 @@ class FusedTracks(TrackFiles):
     def __contains__(self, video: str) -> bool:
         return any(video in files for files in self.files)
 
+    def identity(self) -> Any:
+        return {"fusion": self.fusion, "sources": [files.identity() for files in self.files]}
+
+    def beside(self, stage: str) -> None:
+        """None: there are no scores of a fusion."""
+
     def source(self, video: str) -> str:
         return ", ".join(files.source(video) for files in self.files)
 

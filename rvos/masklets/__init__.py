@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rvos.masklets.detect_and_track import Detection, Sam2
     from rvos.masklets.files import GivenMasklets
     from rvos.masklets.flow import Flow, FlowTracker
+    from rvos.masklets.keyframe import KeyFrames, key_frames
     from rvos.masklets.noun import NounFinder
     from rvos.masklets.oracle import Oracle, OracleMasklets
     from rvos.masklets.source import Masklets, MaskletSource, VideoTask
@@ -21,6 +22,7 @@ _MODULES = {
     "Flow": "flow",
     "FlowTracker": "flow",
     "GivenMasklets": "files",
+    "KeyFrames": "keyframe",
     "MadeMasklets": "stage",
     "MaskletSource": "source",
     "Masklets": "source",
@@ -29,6 +31,7 @@ _MODULES = {
     "OracleMasklets": "oracle",
     "Sam2": "detect_and_track",
     "VideoTask": "source",
+    "key_frames": "keyframe",
 }
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "Flow",
     "FlowTracker",
     "GivenMasklets",
+    "KeyFrames",
     "MadeMasklets",
     "MaskletSource",
     "Masklets",
@@ -44,6 +48,7 @@ __all__ = [
     "OracleMasklets",
     "Sam2",
     "VideoTask",
+    "key_frames",
 ]
 
 __getattr__ = lazily(__name__, _MODULES)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from rvos.data.split import Split, Truth
 from rvos.masklets.source import MaskletFiles
+from rvos.masks import TrackFiles
 from rvos.stages.devices import Devices
 from rvos.stages.store import Stores, given_files, given_nouns
 
@@ -26,7 +27,12 @@ class GivenMasklets:
         given_nouns("masklets.nouns", self.nouns)
 
     def tracks(
-        self, split: Split, stores: Stores, devices: Devices, truth: Truth | None
+        self,
+        split: Split,
+        stores: Stores,
+        devices: Devices,
+        truth: Truth | None,
+        coarse: TrackFiles | None = None,
     ) -> MaskletFiles:
         """The files as they are."""
         files = given_files("masklets.path", self.path)

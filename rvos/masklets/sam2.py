@@ -1,4 +1,4 @@
-"""Boxes at their frames -> masklets over the whole video, by SAM 2, forward and backward.
+"""Boxes or masks at a frame -> masklets over the whole video, by SAM 2, forward and backward.
 
 Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024. Two backends with the same pixels
 and weights: transformers' `Sam2VideoModel` and Meta's own package `sam2`. Memory does not grow with
@@ -7,8 +7,9 @@ frame reads. Objects are tracked in groups of `objects_at_once`, each group in i
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -28,7 +29,7 @@ from rvos.masklets.sam2_weights import (
     size_of,
     version_of,
 )
-from rvos.masks import Track, encode
+from rvos.masks import RLE, Track, decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -51,17 +52,15 @@ class Tracked(NamedTuple):
 
 
 class Tracker(Protocol):
-    """A backend that tracks boxes through a video."""
+    """A backend that tracks boxes or masks through a video."""
 
     image_size: int
 
-    def logits(
-        self, frames: ModelFrames, prompt_frame_idx: int, boxes_xyxy: Tensor
-    ) -> Iterator[Step]:
-        """Masks of boxes (O, 4) float32, given at one frame in pixels of the original frame.
+    def logits(self, frames: ModelFrames, prompt_frame_idx: int, prompts: Tensor) -> Iterator[Step]:
+        """Masks of objects that are given at one frame, in pixels of the original frame.
 
-        One step for every frame: from the prompt to the end, then from the prompt back to the
-        start.
+        `prompts` are boxes (O, 4) float32 xyxy, or masks (O, H, W) bool. One step for every frame:
+        from the prompt to the end, then from the prompt back to the start.
         """
 
 
@@ -89,12 +88,11 @@ class TransformersTracker:
         self.image_size = int(model.config.image_size)
         if compile:
             self.model.vision_encoder.compile()
+        _take_masks_as_meta(self.model)
 
     @torch.inference_mode()
-    def logits(
-        self, frames: ModelFrames, prompt_frame_idx: int, boxes_xyxy: Tensor
-    ) -> Iterator[Step]:
-        session = self._session(frames, prompt_frame_idx, boxes_xyxy)
+    def logits(self, frames: ModelFrames, prompt_frame_idx: int, prompts: Tensor) -> Iterator[Step]:
+        session = self._session(frames, prompt_frame_idx, prompts)
         last = len(frames) - 1
         for reverse in (False, True):
             order = (
@@ -123,7 +121,7 @@ class TransformersTracker:
         config = self.model.config
         return config.num_maskmem - 1, config.max_object_pointers_in_encoder - 1
 
-    def _session(self, frames: ModelFrames, prompt_frame_idx: int, boxes_xyxy: Tensor) -> Any:
+    def _session(self, frames: ModelFrames, prompt_frame_idx: int, prompts: Tensor) -> Any:
         from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
         height, width = frames.frames.size
@@ -137,17 +135,49 @@ class TransformersTracker:
             max_vision_features_cache_size=1,
         )
         session.processed_frames = frames  # read one by one
-        corners = boxes_xyxy.reshape(-1, 1, 1, 2, 2).float()  # (O, 1, 1, corner, x y)
-        corners = corners / torch.tensor([width, height]) * self.image_size
-        for i, points in enumerate(corners):
-            labels = torch.tensor([[[2, 3]]], dtype=torch.int32)  # top left, bottom right
-            session.add_point_inputs(
-                session.obj_id_to_idx(i),
-                prompt_frame_idx,
-                {"point_coords": points[None, 0], "point_labels": labels},
-            )
-        session.obj_with_new_inputs = list(range(len(corners)))
+        if prompts.ndim == 3:
+            for i, mask in enumerate(self._resized(prompts)):
+                session.add_mask_inputs(session.obj_id_to_idx(i), prompt_frame_idx, mask[None])
+        else:
+            corners = prompts.reshape(-1, 1, 1, 2, 2).float()  # (O, 1, 1, corner, x y)
+            corners = corners / torch.tensor([width, height]) * self.image_size
+            for i, points in enumerate(corners):
+                labels = torch.tensor([[[2, 3]]], dtype=torch.int32)  # top left, bottom right
+                session.add_point_inputs(
+                    session.obj_id_to_idx(i),
+                    prompt_frame_idx,
+                    {"point_coords": points[None, 0], "point_labels": labels},
+                )
+        session.obj_with_new_inputs = list(range(len(prompts)))
         return session
+
+    def _resized(self, masks: Tensor) -> Tensor:
+        """Masks (O, H, W) bool -> (O, 1, S, S) float32, as Meta's `add_new_mask` resizes them."""
+        size = (self.image_size, self.image_size)
+        pixels = F.interpolate(
+            masks[:, None].float(), size, mode="bilinear", align_corners=False, antialias=True
+        )
+        return (pixels >= 0.5).float()
+
+
+def _take_masks_as_meta(model: Any) -> None:
+    """Let transformers' model take a mask as prompt as Meta's predictor does.
+
+    Meta's (`SAM2Base._use_mask_as_output`, `propagate_in_video_preflight`) asks the decoder for one
+    mask instead of three, and remembers the mask at a quarter of the resolution, enlarged.
+    """
+    one, whole = model._single_frame_forward, model._use_mask_as_output
+    model._single_frame_forward = partial(one, multimask_output=False)  # who wants three says so
+
+    def use_mask_as_output(*arguments: Any, **named: Any) -> Any:
+        output = whole(*arguments, **named)
+        size = output.high_res_masks.shape[-2:]
+        output.high_res_masks = F.interpolate(
+            output.pred_masks.float(), size, mode="bilinear", align_corners=False
+        )
+        return output
+
+    model._use_mask_as_output = use_mask_as_output
 
 
 class PackageTracker:
@@ -168,15 +198,16 @@ class PackageTracker:
         self.image_size = int(model.image_size)
 
     @torch.inference_mode()
-    def logits(
-        self, frames: ModelFrames, prompt_frame_idx: int, boxes_xyxy: Tensor
-    ) -> Iterator[Step]:
+    def logits(self, frames: ModelFrames, prompt_frame_idx: int, prompts: Tensor) -> Iterator[Step]:
         with _autocast(self.device, self.precision):
             state = self._state(frames)
-            for i, box in enumerate(boxes_xyxy.float()):
-                self.model.add_new_points_or_box(
-                    state, frame_idx=prompt_frame_idx, obj_id=i, box=box.numpy()
-                )
+            for i, prompt in enumerate(prompts):
+                if prompts.ndim == 3:
+                    self.model.add_new_mask(state, prompt_frame_idx, i, prompt)
+                else:
+                    self.model.add_new_points_or_box(
+                        state, frame_idx=prompt_frame_idx, obj_id=i, box=prompt.float().numpy()
+                    )
         for reverse in (False, True):
             passes = self.model.propagate_in_video(
                 state, start_frame_idx=prompt_frame_idx, reverse=reverse
@@ -275,9 +306,38 @@ def track_boxes(
     When the GPU's memory does not suffice, the group is split in halves that are tracked again, and
     a warning says so. Raises InputError when one object alone does not fit.
     """
+    boxes = torch.from_numpy(np.asarray(boxes_xyxy, np.float32)).reshape(-1, 4)
+    return _track(tracker, frames, prompt_frame_idx, boxes, objects_at_once)
+
+
+def track_masks(
+    tracker: Tracker,
+    frames: FrameSource,
+    prompt_frame_idx: int,
+    masks: Sequence[RLE],
+    *,
+    objects_at_once: int,
+) -> list[Tracked]:
+    """One object per mask, given at one frame, in the same order; as `track_boxes`.
+
+    Raises InputError for a mask of another size than the frames.
+    """
+    if wrong := [mask["size"] for mask in masks if tuple(mask["size"]) != tuple(frames.size)]:
+        raise InputError(f"expected masks of the frames' size {frames.size}, got {wrong[0]}")
+    pixels = np.stack([decode(mask) for mask in masks]) if masks else np.zeros((0, *frames.size))
+    prompts = torch.from_numpy(np.ascontiguousarray(pixels)).bool()  # (O, H, W)
+    return _track(tracker, frames, prompt_frame_idx, prompts, objects_at_once)
+
+
+def _track(
+    tracker: Tracker,
+    frames: FrameSource,
+    prompt_frame_idx: int,
+    prompts: Tensor,
+    objects_at_once: int,
+) -> list[Tracked]:
     tracks: list[Tracked] = []
-    todo = [torch.from_numpy(np.asarray(boxes_xyxy, np.float32)).reshape(-1, 4)]
-    todo = [group for group in todo[0].split(objects_at_once) if len(group)]
+    todo = [group for group in prompts.split(objects_at_once) if len(group)]
     while todo:
         group = todo.pop(0)
         try:
@@ -286,7 +346,7 @@ def track_boxes(
             torch.cuda.empty_cache()
             if len(group) == 1:
                 raise InputError(
-                    "masklets=sam2: out of GPU memory with one object; choose a smaller SAM 2 in "
+                    "SAM 2: out of GPU memory with one object; choose a smaller one in "
                     f"masklets.weights or masklets.precision=bf16 ({str(error)[:120]})"
                 ) from None
             half = (len(group) + 1) // 2
@@ -302,12 +362,12 @@ def track_boxes(
 
 
 def _track_group(
-    tracker: Tracker, frames: FrameSource, prompt_frame_idx: int, boxes: Tensor
+    tracker: Tracker, frames: FrameSource, prompt_frame_idx: int, prompts: Tensor
 ) -> list[Tracked]:
-    tracked = [Tracked([None] * len(frames), [0.0] * len(frames)) for _ in boxes]
+    tracked = [Tracked([None] * len(frames), [0.0] * len(frames)) for _ in prompts]
     prepared = ModelFrames(frames, tracker.image_size)
     try:
-        for frame_idx, logits, scores in tracker.logits(prepared, prompt_frame_idx, boxes):
+        for frame_idx, logits, scores in tracker.logits(prepared, prompt_frame_idx, prompts):
             # one: (1, h, w)
             for found, one, score in zip(tracked, logits, scores.tolist(), strict=True):
                 mask = _to_mask(one, frames.size)

@@ -33,6 +33,7 @@ class MaskletFiles:
     path: Path | None  # of {video: {noun: [track per instance]}}; None where none are needed
     nouns: Nouns
     origin: str  # the store's folder, or "unknown origin" for given files
+    by_expression: bool = False  # {video: {expression_id: [track per instance]}} instead
 
     @property
     def tracks(self) -> TrackFiles | None:

@@ -24,7 +24,7 @@ from rvos.masklets.source import (
     MaskletSource,
     VideoTask,
 )
-from rvos.masks import Track, read_json, write_json
+from rvos.masks import Track, TrackFiles, read_json, write_json
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store, Stores
@@ -46,9 +46,16 @@ class MadeMasklets(MaskletSource):
         self.checkpoint_sha256()
 
     def tracks(
-        self, split: Split, stores: Stores, devices: Devices, truth: Truth | None
+        self,
+        split: Split,
+        stores: Stores,
+        devices: Devices,
+        truth: Truth | None,
+        coarse: TrackFiles | None = None,
     ) -> MaskletFiles:
         """The files of the split's masklets, made where they are missing, and the nouns.
+
+        `coarse` is for sources that start from coarse masks.
 
         Raises InputError: frames missing or, after all other videos, not decodable; ground truth,
         nouns or weights missing or malformed.

@@ -197,6 +197,21 @@ class TrackFiles:
             return video in self._in_memory
         return self._file(video) is not None
 
+    def identity(self) -> Any:
+        """What tells these files from any others: the name of a store, or a hash of the content."""
+        if self._is_store:
+            return self.path.name
+        if self.path.is_file():
+            return file_sha256(self.path)
+        digest = hashlib.sha256()
+        for path in sorted(p for p in self.path.rglob("*") if p.is_file()):
+            digest.update(f"{path.relative_to(self.path)} {file_sha256(path)}\n".encode())
+        return digest.hexdigest()
+
+    @property
+    def _is_store(self) -> bool:
+        return (self.path / "provenance.json").is_file()
+
     def source(self, video: str) -> str:
         """What to name in an error about this video."""
         return str(self._file(video) or self.path)

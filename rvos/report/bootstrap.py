@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rvos import real, require, whole
 
@@ -47,6 +47,7 @@ class Bootstrap:
         settings = SimpleNamespace(resamples=resamples, confidence=confidence)
         require(settings, "", resamples=whole(1), confidence=real(above=0, below=1))
         names, video_idx = np.unique(list(videos), return_inverse=True)  # (E,)
+        self._video_idx = video_idx
         self.num_videos = len(names)
         rng = np.random.default_rng(seed)
         even = np.full(self.num_videos, 1 / self.num_videos)
@@ -63,16 +64,40 @@ class Bootstrap:
 
     def interval(self, values: ArrayLike) -> Interval:
         """The mean of `values` (E,), and its interval."""
+        return self.around(*self.resampled(values))
+
+    def around(self, mean: float, resampled: NDArray[np.float64]) -> Interval:
+        """The interval of a score and its values in the resamples (R,)."""
+        low, high = np.nanquantile(resampled, self._quantiles)
+        return Interval(float(mean), float(low), float(high))
+
+    def resampled(
+        self, values: ArrayLike, counted: ArrayLike | None = None
+    ) -> tuple[float, NDArray[np.float64]]:
+        """The mean of `values` (E,), and that of each resample, (R,).
+
+        `counted` (E,) bool: the values that the mean is over; a resample without any of them is
+        NaN, which `around` leaves out. It is for means without groups.
+        """
         array = np.asarray(values, np.float64)
-        means, resampled = [], []
+        if counted is not None:
+            weights = np.asarray(counted, np.float64)
+            of_videos = [
+                np.bincount(self._video_idx, weights=w, minlength=self.num_videos)  # (V,)
+                for w in (array * weights, weights)
+            ]
+            sums, counts = (self._draws @ w for w in of_videos)  # (R,)
+            missing = np.full_like(sums, np.nan)
+            resampled = np.divide(sums, counts, out=missing, where=counts > 0)
+            return float(array[weights > 0].mean()), resampled
+        means, drawn_means = [], []
         for members, video_idx, sizes in self._groups:
             of_group = array[members]
             sums = np.bincount(video_idx, weights=of_group, minlength=self.num_videos)  # (V,)
             drawn = self._draws @ sums  # (R,)
-            resampled.append(
+            drawn_means.append(
                 np.divide(drawn, sizes, out=np.full_like(drawn, np.nan), where=sizes > 0)
             )
             means.append(of_group.mean())
         # A group of few videos may be missing in a resample, which is then the mean of the others.
-        low, high = np.quantile(np.nanmean(resampled, axis=0), self._quantiles)
-        return Interval(float(np.mean(means)), float(low), float(high))
+        return float(np.mean(means)), np.nanmean(drawn_means, axis=0)

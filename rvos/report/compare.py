@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from rvos import InputError, preset
-from rvos.report.bootstrap import Interval
+from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.run import SCORES, Run, changes
 from rvos.report.scores import answers_of
 from rvos.stages.run_folder import has_no_effect
@@ -31,6 +32,7 @@ class Comparison:
     a: Run
     b: Run  # rows in the order of a's
     scores: dict[str, tuple[float, float, Interval]]  # by J, F, J&F: A, B, difference
+    answers: dict[str, tuple[float, float, Interval]]  # the same by N-acc, T-acc, Final
     num_better: int  # expressions whose J&F is higher in B
     num_worse: int
 
@@ -41,10 +43,10 @@ class Comparison:
         return [(self.b.expressions[i], before[i], after[i]) for i in order[:count]]
 
     def others(self) -> list[tuple[str, float, float]]:
-        """(name, in A, in B) of N-acc, T-acc, Final, and J&F of slices, if both have them."""
+        """(name, in A, in B) of what both have beside `scores` and `answers`: J&F of slices."""
         before, after = (dict(answers_of(run.metrics)) for run in (self.a, self.b))
         both = [(name, before[name], after.get(name)) for name in before]
-        return [(name, x, y) for name, x, y in both if y is not None]
+        return [(name, x, y) for name, x, y in both if y is not None and name not in self.answers]
 
     def settings(self) -> list[tuple[str, Any, Any]]:
         """(key, value in A, value in B) of the settings that differ."""
@@ -71,7 +73,36 @@ def compare(
         means = bootstrap.interval(before).mean, bootstrap.interval(after).mean
         scores[score] = (*means, bootstrap.interval(after - before))
     change = b.scores("J&F") - a.scores("J&F")
-    return Comparison(a, b, scores, int((change > 0).sum()), int((change < 0).sum()))
+    num_better, num_worse = int((change > 0).sum()), int((change < 0).sum())
+    return Comparison(a, b, scores, _answers(a, b, bootstrap), num_better, num_worse)
+
+
+def _answers(a: Run, b: Run, bootstrap: Bootstrap) -> dict[str, tuple[float, float, Interval]]:
+    """N-acc, T-acc and Final (score/slices.py) of two runs that have them, and the differences.
+
+    Each of the three means is resampled with the same videos. Empty where the protocol's mean goes
+    over something else than expressions.
+    """
+    known = [name for name, _ in answers_of(a.metrics) if not name.startswith("J&F")]
+    if not known or a.units or b.units:
+        return {}
+    of_runs = []
+    for run in (a, b):
+        target, silent = run.scores("num_targets") > 0, run.scores("says_nothing")
+        JF, everything = run.scores("J&F"), np.full(len(target), True)
+        n_acc = bootstrap.resampled(silent, ~target)
+        t_acc = bootstrap.resampled(1 - silent, target)
+        found = {"N-acc": n_acc, "T-acc": t_acc}
+        for name, counted in (("all", everything), ("target", target)):
+            parts = bootstrap.resampled(JF, counted), n_acc, t_acc
+            mean = sum(part[0] for part in parts) / 3
+            found[f"Final ({name})"] = mean, np.mean([part[1] for part in parts], axis=0)
+        of_runs.append(found)
+    return {
+        name: (before, after, bootstrap.around(after - before, later - earlier))
+        for name in known
+        for (before, earlier), (after, later) in [(of_runs[0][name], of_runs[1][name])]
+    }
 
 
 def print_comparison(console: Console, comparison: Comparison, confidence: float, top: int) -> None:
@@ -85,7 +116,8 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
     table = Table(title=title, title_justify="left")
     for column in ("", "A", "B", "B - A", f"{100 * confidence:g} % interval"):
         table.add_column(column, justify="right" if column else "left")
-    for score, (before, after, difference) in comparison.scores.items():
+    for score, found in (comparison.scores | comparison.answers).items():
+        before, after, difference = found
         interval = f"{100 * difference.low:+.2f} .. {100 * difference.high:+.2f}"
         mark = " *" if difference.excludes_zero else "  "
         table.add_row(

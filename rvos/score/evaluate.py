@@ -170,11 +170,11 @@ def evaluate_video(
     metrics of the refined masks. Without ground truth the video is refined only, by
     rules[REFINED], and the result is empty. `protocol` None is the plain mean over expressions.
     """
-    masklets = {noun: Masklets(tracks) for noun, tracks in inputs.masklets.items()}
+    masklets = {key: Masklets(tracks) for key, tracks in inputs.masklets.items()}
     candidates = {
         key: Candidates(
             track,
-            masklets.get(inputs.nouns[key]) or Masklets([]),
+            masklets.get(inputs.key(key)) or Masklets([]),
             inputs.scores.get(key),
             video=inputs.video.name,
             expression_id=key,

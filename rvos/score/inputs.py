@@ -38,17 +38,22 @@ class VideoInputs:
     video: Video
     truths: dict[str, Track] | None  # by expression_id; None: the video is not to be scored
     coarse: dict[str, Track]  # by expression_id
-    masklets: dict[str, list[Track]]  # by noun
+    masklets: dict[str, list[Track]]  # by noun, or by expression_id
     nouns: dict[str, str]  # by expression_id
     objects: tuple[Track, ...] = ()  # true tracks of all objects that the expressions are about
     of_protocol: Any = None  # what its protocol needs of the ground truth beside `truths`
     # by expression_id and presence rule, in 0..1: what `Candidates.scores` takes
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_expression: bool = False  # whether `masklets` is by expression_id
+
+    def key(self, expression_id: str) -> str:
+        """Under which key of `masklets` those of an expression are."""
+        return expression_id if self.by_expression else self.nouns[expression_id]
 
     @property
     def num_masklets(self) -> dict[str, int]:
         """How many masklets each expression has, by expression_id."""
-        return {key: len(self.masklets.get(noun, [])) for key, noun in self.nouns.items()}
+        return {id_: len(self.masklets.get(self.key(id_), [])) for id_ in self.nouns}
 
 
 class Inputs:
@@ -64,6 +69,7 @@ class Inputs:
         *,
         missing: Literal["error", "empty"] = "error",
         protocol: Expressions | None = None,
+        by_expression: bool = False,
         needs: Collection[str] = (),
         wants: Collection[str] = (),
     ):
@@ -74,6 +80,7 @@ class Inputs:
         self.coarse = coarse
         self.masklets = masklets  # None where the rule needs none
         self.nouns = nouns
+        self.by_expression = by_expression  # the masklets' files, instead of by noun
         self.missing = missing
         self.protocol = protocol or Expressions()
         if annotations is not None:
@@ -109,18 +116,27 @@ class Inputs:
         }
         nouns = {e.expression_id: self._noun(video, e.expression_id) for e in video.expressions}
         masklets = {
-            noun: self._masklets(raw_masklets, video, noun, size)
-            for noun in dict.fromkeys(nouns.values())
-            if noun
+            key: self._masklets(raw_masklets, video, key, size)
+            for key in (nouns if self.by_expression else dict.fromkeys(nouns.values()))
+            if key
         }
         scores = self._scores(video, nouns, masklets)
         if self.annotations is None:
-            return VideoInputs(video, None, coarse, masklets, nouns, scores=scores)
+            return VideoInputs(
+                video,
+                None,
+                coarse,
+                masklets,
+                nouns,
+                scores=scores,
+                by_expression=self.by_expression,
+            )
         truths, of_protocol = _merged(video, by_annotation), None
         if not self._problems:  # else the files may be unreadable, and the run ends anyway
             of_protocol = self.protocol.read(self.annotations, video)
         objects = tuple(by_annotation.values())
-        return VideoInputs(video, truths, coarse, masklets, nouns, objects, of_protocol, scores)
+        found = (truths, coarse, masklets, nouns, objects, of_protocol, scores)
+        return VideoInputs(video, *found, by_expression=self.by_expression)
 
     def _scores(
         self, video: Video, nouns: dict[str, str], masklets: dict[str, list[Track]]
@@ -198,7 +214,7 @@ class Inputs:
         return self._track(track, video, size, where)
 
     def _noun(self, video: Video, expression_id: str) -> str:
-        if self.masklets is None:
+        if self.masklets is None or self.by_expression:
             return self.nouns.get(video.name, {}).get(expression_id, "")
         try:
             return self.nouns[video.name][expression_id]
@@ -207,16 +223,20 @@ class Inputs:
             return ""
 
     def _masklets(
-        self, raw: dict[str, Any], video: Video, noun: str, size: Size | None
+        self, raw: dict[str, Any], video: Video, key: str, size: Size | None
     ) -> list[Track]:
+        """Those of a noun, or of an expression."""
         if self.masklets is None or video.name not in self.masklets:
             return []
-        where = f"{self.masklets.source(video.name)}: video {video.name}, noun {noun}"
-        if noun not in raw:
+        kind = "expression" if self.by_expression else "noun"
+        where = f"{self.masklets.source(video.name)}: video {video.name}, {kind} {key}"
+        if key not in raw:
             known = ", ".join(sorted(raw)) or "none"
-            self._problem("Unknown nouns", f"{where}: no masklets of that noun; there are: {known}")
+            self._problem(
+                f"Unknown {kind}s", f"{where}: no masklets of that {kind}; there are: {known}"
+            )
             return []
-        instances = raw[noun]
+        instances = raw[key]
         if not isinstance(instances, list):
             self._problem("Masklets malformed", f"{where}: expected a list of tracks")
             return []

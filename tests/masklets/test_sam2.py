@@ -34,12 +34,23 @@ from rvos.masklets.sam2_weights import (
 from rvos.masks import canonical, decode
 
 
-def all_logits(tracker, pictures, prompt_frame_idx):
+def masks_of(pictures, prompt_frame_idx):
+    """(O, H, W) bool: the left half of each square, so not what its box would say."""
+    masks = torch.zeros((2, *pictures.size), dtype=torch.bool)
+    for mask, (x0, y0, x1, y1) in zip(
+        masks, pictures.boxes(prompt_frame_idx).astype(int), strict=True
+    ):
+        mask[y0:y1, x0 : (x0 + x1) // 2] = True
+    return masks
+
+
+def all_logits(tracker, pictures, prompt_frame_idx, prompts=None):
     """(T, O, H, W) at the resolution of the frames."""
     frames = ModelFrames(pictures, tracker.image_size)
-    boxes = torch.from_numpy(pictures.boxes(prompt_frame_idx))
+    if prompts is None:
+        prompts = torch.from_numpy(pictures.boxes(prompt_frame_idx))
     found = {}
-    for frame_idx, logits, _ in tracker.logits(frames, prompt_frame_idx, boxes):
+    for frame_idx, logits, _ in tracker.logits(frames, prompt_frame_idx, prompts):
         assert frame_idx not in found
         if logits.shape[-2:] != pictures.size:
             logits = torch.nn.functional.interpolate(
@@ -85,6 +96,30 @@ def test_backends_agree_on_the_same_pixels(prompt_frame_idx):
     torch.testing.assert_close(
         all_logits(ours, pictures, prompt_frame_idx), expected, atol=1e-5, rtol=0
     )
+
+
+@pytest.mark.parametrize("prompt_frame_idx", [0, 6])
+def test_backends_agree_on_masks_as_prompts(prompt_frame_idx):
+    """In the prompt's frame the mask itself comes out, at a quarter of the model's resolution."""
+    package, ours = trackers()
+    pictures = Pictures(9)  # longer than the memory (7)
+    prompts = masks_of(pictures, prompt_frame_idx)
+    expected = all_logits(package, pictures, prompt_frame_idx, prompts)
+    found = all_logits(ours, pictures, prompt_frame_idx, prompts)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    others = [t for t in range(9) if t != prompt_frame_idx]
+    assert_varies(found[others])
+    shown = found[prompt_frame_idx] > 0
+    assert ((shown & prompts).sum((1, 2)) / (shown | prompts).sum((1, 2))).min() > 0.5
+    from_boxes = all_logits(ours, pictures, prompt_frame_idx)
+    assert not torch.allclose(from_boxes[others], found[others], atol=1e-4)
+
+
+def test_dropping_state_changes_nothing_for_masks():
+    pictures = Pictures(12)
+    prompts = masks_of(pictures, 6)
+    everything = all_logits(trackers(keep_state=True)[1], pictures, 6, prompts)
+    assert torch.equal(all_logits(trackers()[1], pictures, 6, prompts), everything)
 
 
 @pytest.mark.slow

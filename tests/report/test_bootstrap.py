@@ -53,3 +53,21 @@ def test_same_seed_same_interval():
 def test_bad_settings(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         Bootstrap(["a"], **{**SETTINGS, **wrong})
+
+
+def test_a_mean_over_some_of_the_values():
+    """Of two videos a resample has one twice, or both: the means are 0.2, 0.8 or 0.4."""
+    bootstrap = Bootstrap(["a", "a", "b", "b"], **SETTINGS)
+    mean, means = bootstrap.resampled([0.2, 0.2, 0.8, 9.0], [True, True, True, False])
+    assert mean == pytest.approx(0.4)
+    assert set(means.round(9)) == {0.2, 0.4, 0.8}
+    found = bootstrap.around(mean, means)
+    assert (found.low, found.high) == pytest.approx((0.2, 0.8))
+
+
+def test_resamples_without_any_of_the_values_are_left_out():
+    bootstrap = Bootstrap(["a", "b"], **SETTINGS)
+    mean, means = bootstrap.resampled([0.3, 1], [True, False])
+    assert np.isnan(means).any() and mean == 0.3
+    found = bootstrap.around(mean, means)
+    assert (found.low, found.high) == pytest.approx((0.3, 0.3))

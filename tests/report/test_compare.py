@@ -95,3 +95,34 @@ def test_the_best_cell_is_given_as_overrides(tiny, capsys):
     assert capsys.readouterr().out == expected
     assert best.main([str(tiny.other)]) == 1
     assert "ablation.csv: no such file" in capsys.readouterr().err
+
+
+def test_answers_have_intervals_of_their_own(tiny, tmp_path):
+    """Of 12 expressions the first two have no target: A answers both with masks, B one of them.
+
+    B also says nothing about one of the ten others, so N-acc is +1/2, T-acc -1/10, and Final is a
+    third of both while J&F stays.
+    """
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder, silent in zip(folders, (set(), {0, 2}), strict=True):
+        shutil.copytree(tiny.run, folder)
+        with open(folder / "per_expression.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for i, row in enumerate(rows):
+            row |= {"num_targets": int(i > 1), "says_nothing": int(i in silent), "J&F": 0.5}
+        with open(folder / "per_expression.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        content = read_json(folder / "metrics.json")
+        known = {"N-acc": 0.5, "T-acc": 0.9, "Final": {"all": 0.6, "target": 0.6}}
+        write_json(folder / "metrics.json", content | known)
+    answers = compare(*folders, **SETTINGS).answers
+    assert list(answers) == ["N-acc", "T-acc", "Final (all)", "Final (target)"]
+    assert answers["N-acc"][:2] == pytest.approx((0, 0.5))
+    assert answers["T-acc"][:2] == pytest.approx((1, 0.9))
+    for name in ("Final (all)", "Final (target)"):
+        before, after, difference = answers[name]
+        assert (before, after) == pytest.approx((0.5, (0.5 + 0.5 + 0.9) / 3))
+        assert difference.mean == pytest.approx(after - before)
+        assert difference.low <= difference.mean <= difference.high
