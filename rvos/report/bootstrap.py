@@ -86,9 +86,9 @@ class Bootstrap:
                 np.bincount(self._video_idx, weights=w, minlength=self.num_videos)  # (V,)
                 for w in (array * weights, weights)
             ]
-            sums, counts = (self._draws @ w for w in of_videos)  # (R,)
-            missing = np.full_like(sums, np.nan)
-            resampled = np.divide(sums, counts, out=missing, where=counts > 0)
+            totals, counts = (self._draws @ w for w in of_videos)  # (R,)
+            missing = np.full_like(totals, np.nan)
+            resampled = np.divide(totals, counts, out=missing, where=counts > 0)
             return float(array[weights > 0].mean()), resampled
         means, drawn_means = [], []
         for members, video_idx, sizes in self._groups:

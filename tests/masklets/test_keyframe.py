@@ -16,6 +16,7 @@ from rvos.data.mevis import read_split
 from rvos.data.split import Expression, Video
 from rvos.masklets import keyframe
 from rvos.masklets.keyframe import frame_scores, key_frame
+from rvos.masklets.sam2 import Step
 from rvos.masks import TrackFiles, decode, encode, read_json, write_json
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
@@ -104,7 +105,7 @@ class FakeTracker:
     def logits(self, frames, prompt_frame_idx, prompts):
         self.prompts.append((prompt_frame_idx, prompts))
         for t in range(len(frames)):
-            yield t, torch.where(prompts, 1.0, -1.0)[:, None]
+            yield Step(t, torch.where(prompts, 1.0, -1.0)[:, None], torch.ones(len(prompts)))
 
 
 @pytest.fixture
@@ -247,7 +248,7 @@ def test_eval_refines_with_them_and_ask_shows_them(data, tmp_path, run_eval):
     assert status == 0, errors
     record = read_json(tmp_path / "run" / "masklets.json")
     assert record["by_expression"]
-    masklets = TrackFiles(record["path"]).read(video)
+    masklets = TrackFiles(tmp_path / "run" / record["path"]).read(video)
     found, asked = decode(masklets["0"][-1][6]), decode(coarse["0"][6])
     assert (found & asked).sum() / (found | asked).sum() > 0.5
     decisions = read_json(tmp_path / "run" / "decisions" / f"{video}.json")
