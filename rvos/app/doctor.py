@@ -29,6 +29,7 @@ _EXTRAS = {
     "models": "training and networks: make setup",
     "sam2": "masklets.tracker=sam2_package: make setup",
     "nouns": "masklets.noun.method=benepar or spacy: pip install -e '.[nouns]'",
+    "drive": "python -m rvos weights get, files on Google Drive: pip install -e '.[drive]'",
     "bench": "benchmarks/scoring.py: pip install -e '.[bench]'",
     "dev": "tests: pip install -e '.[dev]'",
 }
