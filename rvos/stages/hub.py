@@ -50,12 +50,12 @@ class Listing:
 
 def endpoint() -> str:
     """The hub's address: HF_ENDPOINT, or Hugging Face's."""
-    return str(_hub().constants.ENDPOINT)
+    return str(_constants().ENDPOINT)
 
 
 def cache_folder() -> Path:
     """The hub's cache (HF_HUB_CACHE, HF_HOME)."""
-    return Path(_hub().constants.HF_HUB_CACHE)
+    return Path(_constants().HF_HUB_CACHE)
 
 
 def listing(
@@ -66,9 +66,10 @@ def listing(
     Raises Unreachable, and InputError for a repository or revision that is not there or is not
     open to the token.
     """
-    hub = _hub()
     with _explained(repo, kind):
-        info = hub.HfApi().repo_info(
+        from huggingface_hub import HfApi
+
+        info: Any = HfApi().repo_info(
             repo,
             repo_type=kind,
             revision=revision,
@@ -90,10 +91,12 @@ def fetch_file(
     repo: str, commit: str, file: HubFile, target: Path, *, kind: RepoType = "model"
 ) -> None:
     """A repository's file to `target`, whole and checked. Raises as `listing`."""
-    hub = _hub()
-    url = hub.hf_hub_url(repo, file.name, repo_type=kind, revision=commit, endpoint=endpoint())
-    headers = hub.utils.build_hf_headers()
     with _explained(repo, kind):
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.utils import build_hf_headers
+
+        url = hf_hub_url(repo, file.name, repo_type=kind, revision=commit, endpoint=endpoint())
+        headers = build_hf_headers()
         part = download(url, target, size=file.size, headers=headers, name=file.name)
     if (found := blob_of(part, file.blob)) != file.blob:
         part.unlink()
@@ -109,9 +112,10 @@ def fetch_url(url: str, target: Path, *, sha256: str | None = None) -> None:
 
     Raises Unreachable, and InputError for wrong bytes and for what cannot be written.
     """
-    hub = _hub()
     with _explained(url, "model"):
-        answer = hub.utils.get_session().head(url, follow_redirects=True, timeout=ANSWER_SECONDS)
+        from huggingface_hub.utils import get_session
+
+        answer = get_session().head(url, follow_redirects=True, timeout=ANSWER_SECONDS)
         answer.raise_for_status()
         size = int(answer.headers.get("Content-Length", 0)) or None
         check_space(target.parent, size or 0)
@@ -135,7 +139,7 @@ def fetch_drive(url: str, target: Path) -> None:
             f"{target.name}: files on Google Drive need gdown: pip install -e '.[drive]'. Or fetch "
             f"{url} with a browser and put it there as {target}"
         ) from None
-    if _hub().constants.HF_HUB_OFFLINE:
+    if _constants().HF_HUB_OFFLINE:
         raise Unreachable("HF_HUB_OFFLINE is set")
     target.parent.mkdir(parents=True, exist_ok=True)
     file_id = url.split("/d/")[1].split("/")[0]
@@ -216,20 +220,22 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _hub() -> Any:
+def _constants() -> Any:
+    """Its settings, quick to import. Raises InputError without huggingface_hub."""
     try:
-        import huggingface_hub
+        import huggingface_hub.constants
     except ImportError:
         raise InputError("weights of the hub need huggingface_hub: make setup") from None
-    return huggingface_hub
+    return huggingface_hub.constants
 
 
 @contextmanager
 def _explained(what: str, kind: RepoType) -> Iterator[None]:
     """Turn errors of the hub and the net into InputError."""
-    errors = _hub().errors
-    if _hub().constants.HF_HUB_OFFLINE:
+    if _constants().HF_HUB_OFFLINE:
         raise Unreachable("HF_HUB_OFFLINE is set")
+    from huggingface_hub import errors
+
     page = f"{endpoint()}/{'datasets/' if kind == 'dataset' else ''}{what}"
     try:
         yield

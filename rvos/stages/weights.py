@@ -22,7 +22,7 @@ from rvos.masks import FileError, file_sha256, read_json, write_json
 from rvos.stages import hub
 from rvos.stages.weight_table import WEIGHTS, Weight
 
-__all__ = ["WEIGHTS", "Weight", "digest", "find", "local_folder", "obtain", "origin"]
+__all__ = ["WEIGHTS", "Weight", "digest", "find", "local_folder", "obtain", "origin", "origins"]
 
 RECORD = "rvos.json"  # {"revisions": {name: commit}, "files": {commit: {file: ...}}, "licence"}
 log = logging.getLogger(__name__)
@@ -43,11 +43,12 @@ def local_folder(given: str | Path, *, key: str = "weights") -> Path:
     return obtain({key: str(given)})[key]
 
 
-def obtain(settings: Mapping[str, str]) -> dict[str, Path]:
+def obtain(settings: Mapping[str, str], *, ask_only: bool = False) -> dict[str, Path]:
     """{setting: weights} -> where they are; what the hub has and is not here is fetched.
 
-    Before a fetch one line says what, how big, where to, and under which licence. One InputError
-    names all that is neither here nor can be fetched, and the command that fetches it.
+    Before a fetch one line says what, how big, where to, and under which licence. With `ask_only`
+    the hub is only asked whether it has them. One InputError names all that is neither here nor
+    can be fetched, and the command that fetches it; with `ask_only` only where the hub is silent.
     """
     found: dict[str, Path] = {}
     absent: dict[str, Weight] = {}
@@ -58,25 +59,41 @@ def obtain(settings: Mapping[str, str]) -> dict[str, Path]:
         if path is not None and path.exists():
             found[key] = path
         elif weight is None:
-            problems.append(f"{key}={given}: no such file or folder, and no name on the hub")
+            problems.append(
+                f"{key}={given}: no such weights: {Path(given).absolute()} is not there, and it is "
+                "no name on the hub. `python -m rvos weights` lists those that rvos knows"
+            )
         elif weight.repo is None:
             problems.append(f"{key}={given}: not there. {how_to_get(weight)}")
         else:
             absent[key] = weight
-    if problems:
-        raise InputError(problems[0] if len(problems) == 1 else list_problems("Weights", problems))
+    if problems and not ask_only:
+        absent.clear()  # nothing is fetched for a run that cannot begin
     for key, weight in absent.items():
         try:
-            found[key] = here(weight) or fetch(weight)  # two settings may name the same weights
+            if not ask_only:
+                found[key] = here(weight) or fetch(weight)  # two settings may name the same
+            elif weight.repo:
+                hub.listing(weight.repo, commit_of(weight), weight.files)
         except hub.Unreachable as error:
             left = {k: w for k, w in absent.items() if k not in found}
             names = " ".join(dict.fromkeys(w.name for w in left.values()))
-            raise InputError(
+            problems.append(
                 f"{', '.join(f'{k}={settings[k]}' for k in left)}: not in {hub.cache_folder()}, "
                 f"and {hub.endpoint()} cannot be reached ({error}). Run this where there is a "
                 f"network: python -m rvos weights get {names}. Or give folders that hold the "
                 "weights (docs/weights.md)"
-            ) from None
+            )
+            break
+    else:
+        if ask_only:
+            return found
+    if problems:
+        raise InputError(
+            problems[0]
+            if len(problems) == 1
+            else list_problems("Weights that are missing", problems)
+        )
     return found
 
 
@@ -123,6 +140,11 @@ def origin(given: str | Path) -> dict[str, str]:
     if weight.repo:
         return {"hub": weight.repo, "revision": commit_of(weight), "licence": licence}
     return {"url": str(weight.url), "licence": licence}
+
+
+def origins(used: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """{setting: `origin`} of all weights of which rvos knows where they come from."""
+    return {key: found for key, given in used.items() if (found := origin(given))}
 
 
 def digest(given: str | Path, *, key: str = "weights") -> str:
@@ -186,8 +208,7 @@ def _fetch_repo(weight: Weight) -> Path:
 
     assert weight.repo
     revision, storage = revision_of(weight), path_of(weight)
-    known = read_record(weight).get("revisions", {}).get(revision, revision)
-    found = hub.listing(weight.repo, known, weight.files)
+    found = hub.listing(weight.repo, commit_of(weight), weight.files)
     licence = found.licence or weight.licence
     with hub.locked(storage):
         missing = [(f, storage / "blobs" / f.blob) for f in found.files]
@@ -315,7 +336,7 @@ def record_file(weight: Weight) -> Path:
 
 def read_record(weight: Weight) -> dict[str, Any]:
     """The record; empty where nothing was fetched or it is damaged."""
-    if not record_file(weight).is_file():
+    if not (weight.repo or weight.url) or not record_file(weight).is_file():
         return {}
     try:
         content = read_json(record_file(weight))

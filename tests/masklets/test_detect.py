@@ -173,7 +173,7 @@ def test_saved_folder_loads(model_and_processor, tmp_path):
     ("weights", "message"),
     [
         ("nowhere/groundingdino_swinb.pth", "cannot be read.*huggingface.co/IDEA-Research"),
-        ("nowhere-such-folder", "no such weights.*huggingface.co/IDEA-Research"),
+        ("nowhere-such-folder", "no such weights.*python -m rvos weights"),
     ],
 )
 def test_missing_weights(weights, message, monkeypatch):
