@@ -6,6 +6,8 @@ progress bar (size, rate, remaining time) is huggingface_hub's.
 
 import errno
 import hashlib
+import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,11 +15,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from rvos import InputError
 from rvos.masks import file_sha256
 
-ANSWER_SECONDS = 5  # to connect, and again to get an answer
+ANSWER_SECONDS = 4  # to connect, and again to get an answer
+for _client in ("httpx", "httpx2"):
+    logging.getLogger(_client).setLevel(logging.WARNING)  # it logs every request
 RepoType = Literal["model", "dataset"]
 
 
@@ -67,24 +72,30 @@ def listing(
     open to the token.
     """
     with _explained(repo, kind):
-        from huggingface_hub import HfApi
+        from huggingface_hub import get_token
+        from huggingface_hub.utils import get_session, hf_raise_for_status
 
-        info: Any = HfApi().repo_info(
-            repo,
-            repo_type=kind,
-            revision=revision,
-            files_metadata=True,
+        # Not by HfApi, which first asks the hub something else where a program drives it.
+        token = get_token()
+        answer = get_session().get(
+            f"{endpoint()}/api/{kind}s/{repo}/revision/{quote(revision, safe='')}",
+            params={"blobs": "true"},
+            headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=ANSWER_SECONDS,
         )
-    files = tuple(
-        HubFile(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else one.blob_id)
-        for one in info.siblings or ()
-        if any(fnmatch(one.rfilename, pattern) for pattern in patterns)
-    )
+        hf_raise_for_status(answer)
+        info = answer.json()
+        files = tuple(
+            HubFile(
+                one["rfilename"], one["size"], (one.get("lfs") or {}).get("sha256", one["blobId"])
+            )
+            for one in info["siblings"]
+            if any(fnmatch(one["rfilename"], pattern) for pattern in patterns)
+        )
+        licence, commit = (info.get("cardData") or {}).get("license"), info["sha"]
     if not files:
         raise InputError(f"{repo}: no files like {', '.join(patterns)} in revision {revision}")
-    licence = getattr(info.card_data, "license", None) if info.card_data else None
-    return Listing(str(info.sha), licence if isinstance(licence, str) else None, files)
+    return Listing(commit, licence if isinstance(licence, str) else None, files)
 
 
 def fetch_file(
@@ -250,6 +261,8 @@ def _explained(what: str, kind: RepoType) -> Iterator[None]:
         raise InputError(
             f"{what}: nothing of that name on {endpoint()}, or it is private"
         ) from None
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise Unreachable(f"{page} does not answer as the hub does") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise InputError(

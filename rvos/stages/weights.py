@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from rvos import CONFIG_DIR, InputError, list_problems
-from rvos.masks import FileError, file_sha256, read_json, write_json
+from rvos.masks import FileError, file_sha256, read_json, write_bytes, write_json
 from rvos.stages import hub
 from rvos.stages.weight_table import WEIGHTS, Weight
 
@@ -225,6 +225,8 @@ def _fetch_repo(weight: Weight) -> Path:
                 link.unlink()  # somebody has put another file there
             hf_hub_download(weight.repo, file.name, revision=found.commit)  # links the blob
         names = [file.name for file in found.files]
+        if revision != found.commit:  # so that other programs find it offline
+            write_bytes(storage / "refs" / revision, found.commit.encode())
         keep_record(weight, revision, found.commit, folder, names, licence)
     return folder
 
