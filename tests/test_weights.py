@@ -386,3 +386,51 @@ def test_a_damaged_record_counts_as_none(machine, hub):
     assert read_json(machine.storage() / "rvos.json")["revisions"] == {"main": FIRST}
     write_json(machine.storage() / "rvos.json", [])
     assert "ok" in machine.weights("check", DINO)
+
+
+# --------------------------------------------------------------------------------- in a whole run
+
+
+@pytest.mark.slow
+def test_predict_fetches_at_first_use_and_asks_nothing_again(without_torch, hub, tmp_path):
+    """Small random models in the hub's true layout; the stores say where they come from."""
+    from small_models import package_model, transformers_model
+    from test_detect import small_detector
+
+    machine = without_torch
+    machine.environment["PYTHONPATH"] = str(REPOSITORY)
+    model, processor = small_detector()
+    for part in (model, processor):
+        part.save_pretrained(tmp_path / "dino")
+    transformers_model(package_model()).save_pretrained(tmp_path / "sam2")
+    hub.repos = {
+        name: {FIRST: {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}}
+        for name, folder in ((DINO, "dino"), (SAM2, "sam2"))
+    }
+    more = ["device=cpu", "masks=rle", "masklets.detect.box_threshold=0"]
+    more += ["masklets.detect.text_threshold=0", "weights.revision={sam2.1-hiera-tiny: main}"]
+    said = machine.run(*PREDICT, *more)
+    assert [line.split()[1] for line in said.splitlines() if line.startswith("Fetching")] == [
+        DINO,
+        SAM2,
+    ]
+    (provenance,) = machine.folder.glob("out/stores/masklets/*/provenance.json")
+    found = read_json(provenance)
+    assert found["weights"] == {
+        "masklets.detect.weights": {"hub": DINO, "revision": FIRST, "licence": "apache-2.0"},
+        "masklets.weights": {"hub": SAM2, "revision": FIRST, "licence": "apache-2.0"},
+    }
+    assert found["checkpoint_sha256"] == "+".join(
+        hashlib.sha256((tmp_path / folder / "model.safetensors").read_bytes()).hexdigest()
+        for folder in ("dino", "sam2")
+    )
+    hub.requests.clear()
+    again = [str(word).replace("output_dir=out", "output_dir=again") for word in PREDICT]
+    machine.run(*again, *more)
+    assert hub.requests == []
+    masks, same = (next(machine.folder.glob(f"{run}/refined/*.gz")) for run in ("out", "again"))
+    assert masks.read_bytes() == same.read_bytes()
+    # from folders: the same store, of which nothing else is known
+    folders = [f"masklets.weights={tmp_path}/sam2", f"masklets.detect.weights={tmp_path}/dino"]
+    checked = machine.weights("check", *(f.partition("=")[2] for f in folders))
+    assert "masklets.detect.weights" in checked and "model_type sam2_video" in checked

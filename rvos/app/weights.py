@@ -88,7 +88,7 @@ def show(console: Console) -> int:
 
 
 def get(names: Sequence[str], revision: str | None, console: Console) -> int:
-    """Fetch weights by name, or by their name on the hub."""
+    """Fetch weights by name, or by their name on the hub (--revision REV: not that of main)."""
     wanted = [(name, find(name)) for name in names]
     if unknown := [name for name, weight in wanted if weight is None]:
         raise InputError(

@@ -11,6 +11,10 @@ from rvos.masklets.detect_and_track import Detection
 
 @pytest.fixture(scope="module")
 def model_and_processor():
+    return small_detector()
+
+
+def small_detector():
     """A small random Grounding DINO. The special ids of its vocabulary are those of BERT: the
     model separates phrases by them."""
     from transformers import (
