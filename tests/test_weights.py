@@ -221,8 +221,13 @@ def test_names_that_are_not_there(machine, hub):
     said = machine.weights("get", DINO, "--revision", "v9", status=1)
     assert "no such revision" in said
     assert "nonsense: no such name" in machine.weights("get", "nonsense", status=1)
-    said = machine.weights("get", "backbone_convmae_base", status=1)
+    row = (
+        "from rvos.stages.weight_table import WEIGHTS, Weight\n"
+        "WEIGHTS['one'] = Weight('one', 'a test', 'model.backbone_weights', 'MIT', ())"
+    )
+    said = machine.patched(row, "get", "one", status=1)
     assert "no address" in said and "model.backbone_weights" in said
+    assert "no address known" in machine.patched(row, COLUMNS="200")
 
 
 # ------------------------------------------------------------------------- files of other places

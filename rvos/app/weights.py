@@ -145,9 +145,9 @@ def _damaged(weight: Weight) -> Iterable[str]:
 
 
 def _misfit(weight: Weight, text: str) -> Iterable[str]:
-    wanted = weight.setting.partition(",")[0]
-    if weight.model_type and wanted not in text:
-        yield f"expected weights for {wanted}, found {text}"
+    wanted, _, backbone = weight.setting.partition(", model.backbone=")
+    if wanted.partition(",")[0] not in text or f"backbone {backbone}" not in f"{text} backbone ":
+        yield f"expected weights for {weight.setting}, found: {text}"
 
 
 def fits(path: Path) -> str:
@@ -164,6 +164,7 @@ def fits(path: Path) -> str:
         takes = "; ".join(settings) or "no setting of rvos"
         return f"model_type {kind}, for {takes}"
     from rvos.masklets.sam2_weights import size_of, version_of
+    from rvos.mutr.backbone_weights import fitting
     from rvos.mutr.checkpoint import read_state, summary
 
     state = read_state(path)
@@ -171,6 +172,8 @@ def fits(path: Path) -> str:
         return f"SAM {version_of(state)}, Hiera {size_of(state).name}, for masklets.weights"
     if any(name.startswith(("transformer.", "decoder.")) for name in state):
         return f"{summary(state)[0]}, for coarse.checkpoint or model.weights"
+    if backbone := fitting(state):
+        return f"backbone {backbone}, for model.backbone_weights"
     raise InputError(f"{path}: holds no weights that rvos reads")
 
 

@@ -176,16 +176,6 @@ _ROWS = (
             ("b", "base_patch244_window877_kinetics400_22k"),
         )
     ),
-    *(
-        Weight(
-            f"backbone_{name}",
-            f"backbone {name}, trained on ImageNet",
-            f"model.backbone_weights, model.backbone={name}",
-            "see its authors' page",
-            (),
-        )
-        for name in ("convnext_large", "convmae_base")
-    ),
     Weight(
         "benepar_en3",
         "benepar: the paper's parser of nouns",

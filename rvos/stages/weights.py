@@ -99,9 +99,9 @@ def obtain(settings: Mapping[str, str], *, ask_only: bool = False) -> dict[str, 
 
 def find(given: str | Path) -> Weight | None:
     """The row of a name, a hub name (any other gets a row of its own), or a file of the table."""
-    text = str(given)
+    text, folder = str(given), weights_folder()
     for row in WEIGHTS.values():
-        if text in (row.name, row.repo) or (row.url and Path(text) == path_of(row)):
+        if text in (row.name, row.repo) or (row.url and Path(text) == folder / row.files[0]):
             return row
     if _REPO.fullmatch(text) and not text.endswith(_FILES):
         return Weight(text, "weights of your choice", "any", "see its page", repo=text)
@@ -308,9 +308,14 @@ def path_of(weight: Weight) -> Path:
     """The repository's folder in the hub's cache, or the file in `paths.weights`."""
     if weight.repo:
         return hub.cache_folder() / f"models--{weight.repo.replace('/', '--')}"
+    return weights_folder() / weight.files[0]
+
+
+def weights_folder() -> Path:
+    """`paths.weights`, as RVOS_WEIGHTS or the default says."""
     paths = OmegaConf.load(CONFIG_DIR / "paths.yaml")
     assert isinstance(paths, DictConfig)
-    return Path(paths.weights) / weight.files[0]
+    return Path(paths.weights)
 
 
 def revision_of(weight: Weight) -> str:
