@@ -256,6 +256,10 @@ def test_a_file_with_an_address(machine, hub):
     before = len(hub.requests)
     machine.patched(row, "get", "one")
     assert len(hub.requests) == before
+    target.write_bytes(b"damaged")
+    assert "expected SHA-256" in machine.patched(row, "check", "one", status=1)
+    machine.patched(row, "get", "one")
+    assert target.read_bytes() == BIG
     target.unlink()
     said = machine.patched(url_row(hub, BIG + b"x", sha256=digest[:8]), "get", "one", status=1)
     assert "wrong bytes" in said and not target.exists()

@@ -6,7 +6,6 @@ progress bar (size, rate, remaining time) is huggingface_hub's.
 
 import errno
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,9 +80,11 @@ def listing(
             f"{endpoint()}/api/{kind}s/{repo}/revision/{quote(revision, safe='')}",
             params={"blobs": "true"},
             headers={"Authorization": f"Bearer {token}"} if token else {},
+            follow_redirects=True,
             timeout=ANSWER_SECONDS,
         )
         hf_raise_for_status(answer)
+    try:
         info = answer.json()
         files = tuple(
             HubFile(
@@ -93,6 +94,8 @@ def listing(
             if any(fnmatch(one["rfilename"], pattern) for pattern in patterns)
         )
         licence, commit = (info.get("cardData") or {}).get("license"), info["sha"]
+    except (ValueError, KeyError, TypeError):  # some other page: a portal's, a proxy's
+        raise Unreachable("what answers there is not the hub") from None
     if not files:
         raise InputError(f"{repo}: no files like {', '.join(patterns)} in revision {revision}")
     return Listing(commit, licence if isinstance(licence, str) else None, files)
@@ -261,8 +264,6 @@ def _explained(what: str, kind: RepoType) -> Iterator[None]:
         raise InputError(
             f"{what}: nothing of that name on {endpoint()}, or it is private"
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise Unreachable(f"{page} does not answer as the hub does") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise InputError(

@@ -193,6 +193,9 @@ def fetch(weight: Weight) -> Path:
         raise InputError(f"{weight.name}: {how_to_get(weight)}")
     path = path_of(weight)
     with hub.locked(path.parent):
+        known = recorded_files(weight).get(path.name, {}).get("sha256") or weight.sha256
+        if known and path.is_file() and not file_sha256(path).startswith(known):
+            path.unlink()  # it has changed since
         if not path.is_file():
             announce(weight, weight.size, path, weight.licence)
             if "drive.google.com" in weight.url:
