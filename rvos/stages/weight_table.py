@@ -68,13 +68,13 @@ def _dino(name: str, size: int) -> Weight:
     )
 
 
-def _mutr(backbone: str, drive: str) -> Weight:
+def _mutr(name: str, backbone: str, trained_on: str, drive: str) -> Weight:
     return Weight(
-        f"mutr_joint_{backbone}",
-        f"MUTR, {backbone}, trained on RefCOCO/+/g and Ref-YouTube-VOS",
+        f"mutr_{name}_{backbone}",
+        f"MUTR, {backbone}, {trained_on}",
         f"model.weights, model.backbone={backbone}",
         "MIT",
-        (f"mutr_joint_{backbone}.pth",),
+        (f"mutr_{name}_{backbone}.pth",),
         url=DRIVE.format(drive),
     )
 
@@ -92,7 +92,7 @@ def _backbone(name: str, trained_on: str, licence: str, url: str, **more: Any) -
 
 
 # Sizes: the hub's pages, torchvision's metadata. Addresses of MUTR: README of OpenGVLab/MUTR, for
-# Swin-L and MeViS that of Tapall-AI/MeViS_Track_Solution_2024. Backbones: torchvision, and the
+# `joint` and MeViS that of Tapall-AI/MeViS_Track_Solution_2024. Backbones: torchvision, and the
 # READMEs of microsoft/Swin-Transformer and SwinTransformer/Video-Swin-Transformer.
 _ROWS = (
     _dino("tiny", 690_000_000),
@@ -135,14 +135,23 @@ _ROWS = (
         ("mutr.pth",),
         url=DRIVE.format("1qaJhup2hhequeVbd-RnPlzloMfj-PNK1"),
     ),
-    _mutr("swin_l", "1e2-BXV3HGxPxWFKO-z34PZDBShCzEmz9"),
-    _mutr("resnet50", "1W1hSYd1DDFdhl46rpE1Y1OgsG1N5Zh7B"),
-    _mutr("resnet101", "1tIX6jmM9MjCxbMDh89e2LugY2ul12GD6"),
-    _mutr("video_swin_t", "1-TkdQksTrmB253ao99NgnmsrsQkous2V"),
-    _mutr("video_swin_s", "1Z4ENlWAKIEp44HC0OH4CjsZXgQTMTvDK"),
-    _mutr("video_swin_b", "1-ezn8H2GPTc7o6cUGN1r3DI6sDLF2J5s"),
-    _mutr("convnext_large", "1w4o392nrKEDd2JqlBcu5r1ZqoSAMtFwD"),
-    _mutr("convmae_base", "1_hHPVici-RIcn7ocvn6RPDSMG4gJA5Pj"),
+    _mutr(
+        *("joint", "swin_l", "trained on RefCOCO/+/g and Ref-YouTube-VOS"),
+        "1e2-BXV3HGxPxWFKO-z34PZDBShCzEmz9",
+    ),
+    *(
+        _mutr("ytvos", backbone, "from upstream's table of Ref-YouTube-VOS", drive)
+        for backbone, drive in (
+            ("resnet50", "1W1hSYd1DDFdhl46rpE1Y1OgsG1N5Zh7B"),
+            ("resnet101", "1tIX6jmM9MjCxbMDh89e2LugY2ul12GD6"),
+            ("swin_l", "1PrWZjppjxEvJe2wQ7a3augG4iRQX1pLJ"),
+            ("video_swin_t", "1-TkdQksTrmB253ao99NgnmsrsQkous2V"),
+            ("video_swin_s", "1Z4ENlWAKIEp44HC0OH4CjsZXgQTMTvDK"),
+            ("video_swin_b", "1-ezn8H2GPTc7o6cUGN1r3DI6sDLF2J5s"),
+            ("convnext_large", "1w4o392nrKEDd2JqlBcu5r1ZqoSAMtFwD"),
+            ("convmae_base", "1_hHPVici-RIcn7ocvn6RPDSMG4gJA5Pj"),
+        )
+    ),
     _backbone(
         "resnet50",
         "ImageNet-1k",
