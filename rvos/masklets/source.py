@@ -11,7 +11,7 @@ from rvos.data.split import Split, Truth, Video
 from rvos.masklets.noun import NounFinder, Nouns
 from rvos.masks import Track, TrackFiles
 from rvos.stages.devices import Place
-from rvos.stages.weights import digest, obtain
+from rvos.stages.weights import digests
 
 Masklets = dict[str, list[Track]]  # {noun: [track per instance]}, of one video
 # {noun: {"detector": [score per instance], "object": [[score per frame] per instance]}}, 0..1
@@ -79,9 +79,7 @@ class MaskletSource(ABC):
 
         Raises InputError where they are not.
         """
-        used = self.weights_used()
-        obtain(used)
-        return "+".join(digest(given, key=key) for key, given in used.items()) or None
+        return digests(self.weights_used())
 
     def bind(  # noqa: B027
         self, split: Split, truth: Truth | None, nouns: Nouns

@@ -22,7 +22,10 @@ from rvos.masks import FileError, file_sha256, read_json, write_bytes, write_jso
 from rvos.stages import hub
 from rvos.stages.weight_table import WEIGHTS, Weight
 
-__all__ = ["WEIGHTS", "Weight", "digest", "find", "local_folder", "obtain", "origin", "origins"]
+__all__ = [
+    *("WEIGHTS", "Weight", "digest", "digests", "find"),
+    *("local_folder", "obtain", "origin", "origins"),
+]
 
 RECORD = "rvos.json"  # {"revisions": {name: commit}, "files": {commit: {file: ...}}, "licence"}
 log = logging.getLogger(__name__)
@@ -165,6 +168,12 @@ def digest(given: str | Path, *, key: str = "weights") -> str:
     if weight and len(hashes) == 1:
         return hashes[0]
     return sha256("".join(hashes).encode()).hexdigest()
+
+
+def digests(used: Mapping[str, str]) -> str | None:
+    """`digest` of all weights that a stage uses, by setting; what is missing is obtained first."""
+    obtain(used)
+    return "+".join(digest(given, key=key) for key, given in used.items()) or None
 
 
 def how_to_get(weight: Weight) -> str:
