@@ -11,7 +11,7 @@ from functools import partial
 from omegaconf import DictConfig
 
 from rvos import all_checked
-from rvos.app.entry import build, entry_point, plain, run_folder
+from rvos.app.entry import ask_for_weights, build, entry_point, plain, run_folder
 
 RESULTS = ("index.html", "refined", "decisions")
 
@@ -19,6 +19,7 @@ RESULTS = ("index.html", "refined", "decisions")
 @entry_point("predict")
 def main(cfg: DictConfig) -> None:
     """Read, segment, track, refine, draw."""
+    ask_for_weights(cfg)
     # Imported here, so that --help is quick.
     from rich.console import Console
 

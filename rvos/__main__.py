@@ -7,7 +7,11 @@ from importlib import import_module
 # Name -> the module whose `main(arguments)` it is, and what it does.
 COMMANDS = {
     "doctor": ("rvos.app.doctor", "what is installed and found on this machine"),
-    "data": ("rvos.app.data", "write a synthetic dataset (synthesize), or check one (verify)"),
+    "weights": ("rvos.app.weights", "list, fetch (get) and check the weights of networks"),
+    "data": (
+        "rvos.app.data",
+        "write a synthetic dataset (synthesize); check (verify) or fetch (get) one",
+    ),
     "noun": ("rvos.masklets.noun", "compare the nouns of expressions with a table"),
     "checkpoint": ("rvos.app.checkpoint", "what a file of MUTR's weights holds"),
     "sweep": ("rvos.app.sweep", "all runs of a W&B sweep file, without W&B"),

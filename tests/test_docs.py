@@ -205,6 +205,8 @@ RUN = {
     "python eval.py --cfg job": plainly,
     "python eval.py --cfg job --package refine": plainly,
     "python eval.py --help": plainly,
+    "python -m rvos weights": plainly,
+    "python -m rvos weights check": plainly,
     "python eval.py --cfg job refine=whole_video refine.tau=0.5": plainly,
 }
 

@@ -13,7 +13,7 @@ SENTENCES = {"expression"}  # keys whose value is a text, whatever it holds
 # Last parts of the keys that hold a path or a name; null stays null, ${...} is filled in.
 PATHS = {
     *("root", "split", "train_split", "val_split", "meta", "out", "format"),  # data
-    *("path", "nouns", "checkpoint", "ckpt_path", "weights", "model"),  # stages
+    *("path", "nouns", "checkpoint", "ckpt_path", "weights", "backbone_weights", "model"),  # stages
     *("video", "expressions", "output_dir", "oracle", "ablation"),
     *("dir", "dirpath", "save_dir", "default_root_dir", "filename"),  # of Hydra, of Lightning
     *("name", "project", "group", "id"),  # of a run, of W&B

@@ -1,13 +1,14 @@
-"""`python -m rvos data synthesize|verify key=value ...`: write a small dataset, or check one."""
+"""`python -m rvos data synthesize|verify|get ...`: write a small dataset, check or fetch one."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
@@ -43,20 +44,48 @@ def verify(config: DictConfig) -> int:
     return 0 if show(reports, Console()) else 1
 
 
-COMMANDS = {"synthesize": synthesize, "verify": verify}
+def get(config: DictConfig) -> int:
+    """Fetch a dataset from Hugging Face's hub and check it (keys: conf/get.yaml)."""
+    from rvos.app.datasets import DATASETS, get
+    from rvos.data.verify import show, verify
+
+    os.environ["RVOS_STORES"] = str(config.paths.stores)
+    about, console = DATASETS[config.name], Console()
+    root = Path(config.root or Path(config.paths.data) / config.name)
+    splits = config.splits
+    found = get(
+        config.name,
+        root,
+        splits=list(splits) if isinstance(splits, ListConfig) else splits,
+        accept_licence=config.accept_licence,
+        revision=config.revision,
+        console=console,
+    )
+    more = {"decode": config.decode, "workers": config.workers}
+    reports = verify(root, format=about.format, release=about.release, splits=found, **more)
+    console.print(f"data.root={root}", soft_wrap=True, highlight=False)
+    return 0 if show(reports, console) else 1
+
+
+COMMANDS = {"synthesize": synthesize, "verify": verify, "get": get}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write a synthetic dataset, or check a dataset."""
+    """Write a synthetic dataset, check a dataset, or fetch one."""
+    from rvos.app.datasets import DATASETS
+
     parser = argparse.ArgumentParser(prog="python -m rvos data", description=main.__doc__)
     parsers = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
         one = parsers.add_parser(name, help=command.__doc__, description=command.__doc__)
+        if command is get:
+            one.add_argument("name", choices=list(DATASETS))
         one.add_argument("settings", nargs="*", metavar="key=value")
     given = parser.parse_args(arguments)
     try:
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            config = compose(given.command, overrides=as_typed(given.settings))
+            more = [f"+name={given.name}"] if given.command == "get" else []
+            config = compose(given.command, overrides=more + as_typed(given.settings))
         return COMMANDS[given.command](config)
     except OverrideParseException as error:
         print(f"error: {explain(error)}", file=sys.stderr)

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from packaging.requirements import Requirement
 from rich.console import Console
 
-from rvos import CONFIG_DIR, __version__
+from rvos import CONFIG_DIR, InputError, __version__
 from rvos.data.mevis import METAS
 from rvos.masks import find_json
 
@@ -29,6 +29,7 @@ _EXTRAS = {
     "models": "training and networks: make setup",
     "sam2": "masklets.tracker=sam2_package: make setup",
     "nouns": "masklets.noun.method=benepar or spacy: pip install -e '.[nouns]'",
+    "drive": "python -m rvos weights get, files on Google Drive: pip install -e '.[drive]'",
     "bench": "benchmarks/scoring.py: pip install -e '.[bench]'",
     "dev": "tests: pip install -e '.[dev]'",
 }
@@ -203,9 +204,9 @@ def _data(folder: Path) -> Iterator[Finding]:
 
 
 def _weights(folder: Path) -> Iterator[Finding]:
-    """Files in paths.weights, the demo's weights, Hugging Face weights, the noun parser's model.
+    """Files in paths.weights, the demo's weights, those of the table, the noun parser's model.
 
-    Hugging Face weights are those that the settings name; the parser's model is where NLTK looks.
+    The parser's model is where NLTK looks.
     """
     files = (
         sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
@@ -220,7 +221,7 @@ def _weights(folder: Path) -> Iterator[Finding]:
             "absent",
             "weights",
             f"nothing in {folder.resolve()} (RVOS_WEIGHTS); "
-            "docs/weights.md says where each official file comes from. `make demo` "
+            "`python -m rvos weights` says where each official file comes from. `make demo` "
             "trains a small model of its own",
         )
     demo = CONFIG_DIR.parent / "checkpoints" / "mutr_tiny_demo.pth"
@@ -242,28 +243,25 @@ def _weights(folder: Path) -> Iterator[Finding]:
 
 
 def _hub_weights() -> Iterator[Finding]:
-    """Whether the default names in conf/ are folders, or are in the local Hugging Face cache."""
+    """Which weights of the table are here; of those that the hub has, also which are not."""
     if importlib.util.find_spec("huggingface_hub") is None:
         return
-    from huggingface_hub import try_to_load_from_cache
+    from rvos.stages.weights import WEIGHTS, here
 
-    sam2 = OmegaConf.load(CONFIG_DIR / "masklets" / "sam2.yaml")
-    mutr = OmegaConf.load(CONFIG_DIR / "model" / "mutr.yaml")
-    for what, key, name in (
-        ("SAM 2", "masklets.weights", sam2.weights),
-        ("Grounding DINO", "masklets.detect.weights", sam2.detect.weights),
-        ("RoBERTa's tokenizer", "model.tokenizer", mutr.tokenizer),
-    ):
-        if Path(name).is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str):
-            yield Finding("ok", what, name)
-        else:
-            yield Finding(
-                "absent",
-                what,
-                f"{name} is not in the Hugging Face cache: loaded at the "
-                f"first use where there is a network, or give {key}=FOLDER "
-                "(docs/weights.md)",
-            )
+    for weight in WEIGHTS.values():
+        if not weight.repo and not weight.url:
+            continue
+        try:
+            found = here(weight)
+        except InputError as error:
+            yield Finding("absent", weight.name, str(error))
+            continue
+        if found:
+            yield Finding("ok", weight.name, f"{weight.purpose}; {weight.licence}")
+        elif weight.repo:
+            todo = "accept its licence, then " if weight.gated else ""
+            detail = f"{weight.purpose}; {todo}python -m rvos weights get {weight.name}"
+            yield Finding("absent", weight.name, detail)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

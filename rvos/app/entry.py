@@ -35,6 +35,10 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
             # What is derived from read-only data goes there too, in all processes of this run.
             os.environ["RVOS_STORES"] = str(cfg.paths.stores)
             try:
+                if cfg.weights.revision is not None:
+                    from rvos.stages.weights import use_revisions
+
+                    use_revisions(cfg.weights.revision)
                 return task(cfg)
             except _mistakes() as error:
                 _fail(error)
@@ -130,6 +134,27 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     assert isinstance(settings, dict)
     settings.get("coarse", {}).pop("model", None)  # stands at the top level
     return {str(key): value for key, value in settings.items()}
+
+
+def ask_for_weights(cfg: DictConfig) -> None:
+    """Raise InputError where weights are neither here nor to be had; nothing is fetched yet.
+
+    It takes seconds and no torch; the sources fetch when all else is known to be right.
+    """
+    from rvos.stages.store import flat
+    from rvos.stages.weights import obtain
+
+    settings = plain(cfg)
+    used = {
+        key: value
+        for group in ("coarse", "masklets")
+        for key, value in flat(settings[group], group).items()
+        if key.rpartition(".")[2] in ("weights", "checkpoint") and isinstance(value, str)
+    }
+    tokenizer = settings["model"]["tokenizer"]
+    if "coarse.checkpoint" in used and tokenizer != "words":
+        used["model.tokenizer"] = tokenizer
+    obtain(used, ask_only=True)
 
 
 def devices_of(cfg: DictConfig, *, uses_gpu: bool) -> Devices:

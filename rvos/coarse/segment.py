@@ -27,6 +27,7 @@ from rvos.coarse.network_frames import NetworkFrames
 from rvos.data.frames import Frames
 from rvos.masks import Mask, Track, from_runs
 from rvos.mutr import MUTR, TextFeatures
+from rvos.stages.weights import find, how_to_get
 
 QueryChoice = Literal["per_clip", "long_term"]
 Heads = Literal["upstream", "last"]
@@ -96,7 +97,11 @@ class CoarseSettings:
         if self.checkpoint is None:
             raise InputError("coarse.checkpoint: expected a file of MUTR's weights, got null")
         if not Path(self.checkpoint).is_file():
-            raise InputError(f"coarse.checkpoint: {self.checkpoint}: no such file")
+            known = find(self.checkpoint)
+            raise InputError(
+                f"coarse.checkpoint: {self.checkpoint}: no such file. "
+                + (how_to_get(known) if known else "`python -m rvos weights` lists official ones")
+            )
         return Path(self.checkpoint)
 
 

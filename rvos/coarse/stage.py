@@ -28,6 +28,7 @@ from rvos.stages.run_folder import has_no_effect
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.sharding import cost
 from rvos.stages.store import Store, Stores
+from rvos.stages.weights import origins
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,13 @@ def open_coarse_store(
         text = "\n".join(sorted(order))
         protocol["videos_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     digest = file_sha256(settings.checkpoint_file())
-    return stores.open("coarse", split, settings=protocol, checkpoint_sha256=digest)
+    used = {
+        "coarse.checkpoint": str(settings.checkpoint),
+        "model.tokenizer": str(model.get("tokenizer")),
+    }
+    return stores.open(
+        *("coarse", split), settings=protocol, checkpoint_sha256=digest, origins=origins(used)
+    )
 
 
 class CoarseStage(Stage):

@@ -19,6 +19,7 @@ from torchvision.ops import nms
 from rvos import InputError
 from rvos.data.frames import Frame
 from rvos.masklets.sam2_weights import missing
+from rvos.stages.weights import local_folder
 
 DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base"
 OutOfMemory = torch.cuda.OutOfMemoryError
@@ -154,9 +155,10 @@ def load_detector(
         )
     from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
+    folder = local_folder(weights, key="masklets.detect.weights")
     try:
-        processor = AutoProcessor.from_pretrained(weights)
-        model = AutoModelForZeroShotObjectDetection.from_pretrained(weights)
+        processor = AutoProcessor.from_pretrained(folder)
+        model = AutoModelForZeroShotObjectDetection.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise missing(weights, error, key="masklets.detect.weights", download=DOWNLOAD) from None
     return Detector(

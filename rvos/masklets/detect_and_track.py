@@ -10,9 +10,8 @@ from torchvision.ops import box_iou
 
 from rvos import flag, one_of, real, require, whole, words
 from rvos.data.frames import FrameCache, Frames
-from rvos.masklets.detect import DOWNLOAD, Boxes, Detector, load_detector
+from rvos.masklets.detect import Boxes, Detector, load_detector
 from rvos.masklets.sam2 import Tracker, load_tracker, track_boxes
-from rvos.masklets.sam2_weights import weights_sha256
 from rvos.masklets.source import Masklets, MaskletScores, VideoTask
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import Mask, bounding_box
@@ -91,14 +90,8 @@ class Sam2(MadeMasklets):
             "precision": self.precision,
         }
 
-    def checkpoint_sha256(self) -> str:
-        """Of the detector's and the tracker's weights. Raises InputError where they are missing."""
-        return "+".join(
-            [
-                weights_sha256("masklets.detect.weights", self.detect.weights, download=DOWNLOAD),
-                weights_sha256("masklets.weights", self.weights),
-            ]
-        )
+    def weights_used(self) -> dict[str, str]:
+        return {"masklets.detect.weights": self.detect.weights, "masklets.weights": self.weights}
 
     def prepare(self, place: Place) -> None:
         self._detector = load_detector(

@@ -5,7 +5,6 @@ only the four point embeddings become one tensor, and the shared positional matr
 Sizes: the configs in Meta's repository facebookresearch/sam2, sam2/configs.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ import torch
 from torch import Tensor
 
 from rvos import InputError
-from rvos.masks import damaged_part, file_sha256
+from rvos.masks import damaged_part
+from rvos.stages.weights import local_folder
 
 DOWNLOAD = (
     "https://github.com/facebookresearch/sam2#download-checkpoints (.pt) or "
@@ -225,8 +225,9 @@ def load_transformers(weights: str) -> Any:
         except RuntimeError as error:
             raise InputError(f"masklets.weights: {path}: {error}") from None
         return model.eval()
+    folder = local_folder(weights, key="masklets.weights")
     try:
-        loaded: Any = Sam2VideoModel.from_pretrained(weights, output_loading_info=True)
+        loaded: Any = Sam2VideoModel.from_pretrained(folder, output_loading_info=True)
     except (OSError, ValueError) as error:
         raise missing(weights, error) from None
     model, report = loaded
@@ -237,30 +238,6 @@ def load_transformers(weights: str) -> Any:
             f"missing, unexpected or of another shape: {wrong[:10]}"
         )
     return model.float().eval()
-
-
-def weights_sha256(key: str, weights: str, *, download: str = DOWNLOAD) -> str:
-    """Hash of a weights file, or of all weight files of a Hugging Face folder or name.
-
-    `key` is the config key to name in the InputError when they are missing.
-    """
-    from transformers.utils import cached_file
-
-    path = Path(weights)
-    if path.is_file():
-        return file_sha256(path)
-    if path.suffix in (".pt", ".pth"):
-        raise missing(weights, key=key, download=download)
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix in (".safetensors", ".bin"))
-        if not files:
-            raise InputError(f"{key}: {path}: no *.safetensors or *.bin in this folder")
-        digests = "".join(file_sha256(file) for file in files)
-        return hashlib.sha256(digests.encode()).hexdigest()
-    try:
-        return file_sha256(Path(str(cached_file(weights, "model.safetensors"))))
-    except (OSError, ValueError) as error:
-        raise missing(weights, error, key=key, download=download) from None
 
 
 def missing(

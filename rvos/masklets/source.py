@@ -11,6 +11,7 @@ from rvos.data.split import Split, Truth, Video
 from rvos.masklets.noun import NounFinder, Nouns
 from rvos.masks import Track, TrackFiles
 from rvos.stages.devices import Place
+from rvos.stages.weights import digests
 
 Masklets = dict[str, list[Track]]  # {noun: [track per instance]}, of one video
 # {noun: {"detector": [score per instance], "object": [[score per frame] per instance]}}, 0..1
@@ -70,9 +71,16 @@ class MaskletSource(ABC):
         """What `make` gives, and how sure the networks were; a source without scores gives {}."""
         return self.make(task, frames), {}
 
+    def weights_used(self) -> dict[str, str]:
+        """{config key: path, or name on the hub} of the weights; empty for a source without."""
+        return {}
+
     def checkpoint_sha256(self) -> str | None:
-        """Hash of the weights; None for a source without. Raises InputError where they are not."""
-        return None
+        """Hash of the weights, fetched where the hub has them; None for a source without.
+
+        Raises InputError where they are not.
+        """
+        return digests(self.weights_used())
 
     def bind(  # noqa: B027
         self, split: Split, truth: Truth | None, nouns: Nouns

@@ -28,6 +28,7 @@ from rvos.masks import Track, TrackFiles, read_json, write_json
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store, Stores
+from rvos.stages.weights import origins
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class MadeMasklets(MaskletSource):
             split,
             settings={"name": self.name, **self.settings()},
             checkpoint_sha256=self.checkpoint_sha256(),
+            origins=origins(self.weights_used()),
         )
         run_stage(MaskletStage(self, store, nouns), split, devices)
         return MaskletFiles(store.path, nouns, str(store.path))

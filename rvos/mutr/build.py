@@ -3,20 +3,32 @@
 from pathlib import Path
 from typing import Any
 
-from rvos import preset
+from rvos import InputError, preset
+from rvos.mutr.backbone_weights import load_backbone
 from rvos.mutr.checkpoint import load_weights
 from rvos.mutr.model import MUTR
+from rvos.stages.weights import local_folder
 
 
-def build_mutr(*, weights: str | Path | None, **settings: Any) -> MUTR:
+def build_mutr(
+    *, weights: str | Path | None, backbone_weights: str | Path | None = None, **settings: Any
+) -> MUTR:
     """A MUTR with the keys of conf/model as arguments.
 
-    `weights`: official or own checkpoint that is loaded strictly; None: random parameters. Raises
-    InputError when the weights do not fit.
+    `weights`: official or own checkpoint that is loaded strictly; `backbone_weights`: a file of
+    ImageNet or Kinetics weights for the backbone alone. None: random parameters. Both may be names
+    of `python -m rvos weights`. Raises InputError when the weights do not fit.
     """
+    if weights is not None and backbone_weights is not None:
+        raise InputError(
+            f"model.backbone_weights={backbone_weights}: model.weights={weights} brings its own "
+            "backbone; give one of the two"
+        )
     model = MUTR(**settings)
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(model, local_folder(weights, key="model.weights"))
+    if backbone_weights is not None:
+        load_backbone(model, local_folder(backbone_weights, key="model.backbone_weights"))
     return model
 
 

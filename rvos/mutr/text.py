@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, RobertaConfig, 
 
 from rvos import InputError
 from rvos.mutr.positions import sine_words
+from rvos.stages.weights import local_folder
 
 BOS, PAD, EOS, UNKNOWN = 0, 1, 2, 3  # RoBERTa's ids
 WORDS = "words"  # `tokenizer: words`
@@ -163,12 +164,13 @@ class TextEncoder(nn.Module):
 
     def _hub(self) -> PreTrainedTokenizerBase:
         if self._hub_tokenizer is None:
+            folder = local_folder(self.tokenizer_name, key="model.tokenizer")
             try:
-                self._hub_tokenizer = AutoTokenizer.from_pretrained(self.tokenizer_name)
+                self._hub_tokenizer = AutoTokenizer.from_pretrained(folder)
             except (OSError, ValueError) as error:
                 raise InputError(
                     f"model.tokenizer={self.tokenizer_name}: cannot be read ({error}). Give a"
-                    " folder that holds RoBERTa's tokenizer files, or a hub name while online"
+                    " folder that holds RoBERTa's tokenizer files, or a name on the hub"
                 ) from error
         return self._hub_tokenizer
 

@@ -42,6 +42,7 @@ NO_EFFECT: Mapping[str, frozenset[str]] = {
             "_target_",
             "_partial_",
             "weights",
+            "backbone_weights",
             "freeze_text_encoder",
             "dropout",
             "mti_dropout",

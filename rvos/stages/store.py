@@ -8,7 +8,7 @@ Files of different settings never mix: another setting, checkpoint or data file 
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,12 @@ class Store:
 
     path: Path
     provenance: dict[str, Any]
+    origins: dict[str, Any] = field(default_factory=dict)  # of the weights: hub name, revision, ...
 
     def beside(self, stage: str) -> "Store":
         """The store for a second kind of result that the stage computes from the same settings."""
         folder = self.path.parent.with_name(stage) / self.path.name
-        store = Store(folder, {**self.provenance, "stage": stage})
+        store = Store(folder, {**self.provenance, "stage": stage}, self.origins)
         store.claim()
         return store
 
@@ -57,7 +58,8 @@ class Store:
         file = self.path / "provenance.json"
         if not file.is_file():
             try:
-                write_json(file, {**self.provenance, "rvos_version": __version__})
+                more = {"weights": self.origins, "rvos_version": __version__}
+                write_json(file, self.provenance | more)
             except OSError as error:
                 raise InputError(
                     f"paths.stores: cannot write to {self.path}: {error.strerror}"
@@ -65,7 +67,8 @@ class Store:
             return
         found = read_json(file)
         if found != self.provenance:
-            found.pop("rvos_version", None)  # another version may have made the same
+            for key in ("weights", "rvos_version"):  # others may have made the same
+                found.pop(key, None)
         if wrong := differences(found, self.provenance):
             lines = "; ".join(f"{key}: expected {now!r}, found {was!r}" for key, was, now in wrong)
             raise InputError(
@@ -107,8 +110,12 @@ class Stores:
         *,
         settings: dict[str, Any],
         checkpoint_sha256: str | None = None,
+        origins: dict[str, Any] | None = None,
     ) -> Store:
         """The store of a stage for exactly these settings (plain JSON values), made if needed.
+
+        `origins` says where the weights come from (rvos.stages.weights.origins). It is kept for
+        the reader: the same weights from another place give the same store.
 
         Raises InputError when the folder holds files made under other settings or cannot be
         written.
@@ -121,7 +128,7 @@ class Stores:
         }
         digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:12]
         folder = Path(self.root) / stage / f"{self.data_name}-{split.name}-{digest}"
-        store = Store(folder, json.loads(json.dumps(provenance)))
+        store = Store(folder, json.loads(json.dumps(provenance)), origins or {})
         store.claim()
         return store
 

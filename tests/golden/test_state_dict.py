@@ -13,7 +13,7 @@ from rvos.mutr.checkpoint import from_official, guess_backbone, to_official
 
 def meta_model(backbone: str, **changes) -> MUTR:
     values = settings({"backbone": backbone}) | changes
-    del values["weights"]
+    del values["weights"], values["backbone_weights"]
     with torch.device("meta"):
         return MUTR(**values)
 
@@ -75,7 +75,7 @@ def test_values_travel_both_ways(golden_file):
         "max_position_embeddings": 66,
     }
     values = settings({"backbone": "swin_t"}, text_config)
-    del values["weights"]
+    del values["weights"], values["backbone_weights"]
     model = MUTR(**values)
     rows = [row for row in manifest["common"] if not row[0].startswith("text_encoder.")]
     rows += manifest["golden_text_encoder"] + manifest["models"]["swin_t_p4w7"]

@@ -11,6 +11,10 @@ from rvos.masklets.detect_and_track import Detection
 
 @pytest.fixture(scope="module")
 def model_and_processor():
+    return small_detector()
+
+
+def small_detector():
     """A small random Grounding DINO. The special ids of its vocabulary are those of BERT: the
     model separates phrases by them."""
     from transformers import (
@@ -173,7 +177,7 @@ def test_saved_folder_loads(model_and_processor, tmp_path):
     ("weights", "message"),
     [
         ("nowhere/groundingdino_swinb.pth", "cannot be read.*huggingface.co/IDEA-Research"),
-        ("nowhere-such-folder", "no such weights.*huggingface.co/IDEA-Research"),
+        ("nowhere-such-folder", "no such weights.*python -m rvos weights"),
     ],
 )
 def test_missing_weights(weights, message, monkeypatch):

@@ -262,7 +262,8 @@ def test_hugging_face_folder(tmp_path):
 def test_missing_weights_say_what_was_searched_and_where_to_get_them(tracker, weights):
     with pytest.raises(InputError) as error:
         sam2.load_tracker(tracker, weights, device="cpu", precision="fp32", compile=False)
-    assert weights in str(error.value) and "github.com/facebookresearch/sam2" in str(error.value)
+    where = ("github.com/facebookresearch/sam2", "python -m rvos weights")
+    assert weights in str(error.value) and any(text in str(error.value) for text in where)
 
 
 def test_a_file_that_is_no_checkpoint(tmp_path):

@@ -33,7 +33,7 @@ def test_too_long_and_unreadable(tmp_path):
     with pytest.raises(InputError, match="an expression has 202 tokens, at most 64"):
         tiny().encode_text(["circle", "circle " * 200])
     model = tiny(tokenizer=str(tmp_path / "nothing"))
-    with pytest.raises(InputError, match="model.tokenizer=.*nothing: cannot be read"):
+    with pytest.raises(InputError, match="model.tokenizer=.*nothing: no such weights"):
         model.encode_text(["circle"])
 
 

@@ -1,0 +1,205 @@
+"""`python -m rvos weights`: the table of weights; get them; check what is here and what it fits."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rvos import InputError
+from rvos.masks import FileError, file_sha256, read_json
+from rvos.stages import hub
+from rvos.stages.weights import (
+    WEIGHTS,
+    Weight,
+    commit_of,
+    fetch,
+    find,
+    folder_of,
+    here,
+    read_record,
+    recorded_files,
+    use_revisions,
+)
+
+
+def rows() -> list[tuple[str, ...]]:
+    """The table for docs/weights.md: name, what for, size, licence, where from, setting."""
+    return [
+        (
+            f"`{weight.name}`",
+            weight.purpose,
+            hub.in_bytes(weight.size),
+            weight.licence + (", gated" if weight.gated else ""),
+            _address(weight),
+            f"`{weight.setting}`",
+        )
+        for weight in WEIGHTS.values()
+    ]
+
+
+def _address(weight: Weight) -> str:
+    if weight.repo:
+        return f"Hugging Face `{weight.repo}`"
+    if weight.url:
+        return f"<{weight.url}>"
+    return f"`{weight.command}`" if weight.command else "no address known; give a file of your own"
+
+
+def markdown() -> str:
+    """The table of docs/weights.md."""
+    head = ("name", "what for", "size, about", "licence", "where it comes from", "setting")
+    lines = [head, ("---",) * len(head), *rows()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def state_of(weight: Weight) -> tuple[bool, str]:
+    """Whether weights are here, and what there is to say of that."""
+    try:
+        found = here(weight)
+    except InputError as error:
+        return False, str(error)
+    if found is None:
+        return False, "no"
+    commit = commit_of(weight)[:8]
+    return True, f"yes, {commit}" if commit else "yes"
+
+
+def show(console: Console) -> int:
+    """Print the table of all weights."""
+    table = Table("name", "what for", "size", "licence", "here")
+    for weight in WEIGHTS.values():
+        licence = weight.licence + (", gated" if weight.gated else "")
+        found, text = state_of(weight)
+        style = "green" if found else "red" if text != "no" else ""
+        size = sum(file["size"] for file in recorded_files(weight).values()) or weight.size
+        shown = "no address known" if text == "no" and _address(weight).startswith("no") else text
+        cells = (weight.name, weight.purpose, hub.in_bytes(size), licence)
+        table.add_row(*cells, f"[{style}]{shown}[/]" if style else shown)
+    console.print(table)
+    console.print(
+        f"The hub's files: {hub.cache_folder()} (HF_HOME); others: paths.weights (RVOS_WEIGHTS). "
+        "Addresses and settings: docs/weights.md",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def get(names: Sequence[str], revision: str | None, console: Console) -> int:
+    """Fetch weights by name, or by their name on the hub (--revision REV: not that of main)."""
+    wanted = [(name, find(name)) for name in names]
+    if unknown := [name for name, weight in wanted if weight is None]:
+        raise InputError(
+            f"{', '.join(unknown)}: no such name. `python -m rvos weights` lists them; a name on "
+            "the hub is OWNER/NAME"
+        )
+    if revision is not None:
+        use_revisions(dict.fromkeys(names, revision))
+    for _, weight in wanted:
+        assert weight is not None
+        fetch(weight)
+        for name, file in recorded_files(weight).items():
+            console.print(f"  {file['sha256']}  {name}", highlight=False, soft_wrap=True)
+        commit = commit_of(weight)
+        where = folder_of(weight) if weight.repo else folder_of(weight) / weight.files[0]
+        at = f", revision {commit}" if commit else ""
+        console.print(f"{weight.name}: {where}{at}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def check(names: Sequence[str], console: Console) -> int:
+    """Hash what is here and say which setting it fits; `names`: names, files or folders."""
+    found = {name: None if Path(name).exists() else find(name) for name in names}
+    if unknown := [n for n, weight in found.items() if weight is None and not Path(n).exists()]:
+        raise InputError(f"{', '.join(unknown)}: no such name, file or folder")
+    every = found or {n: w for n, w in WEIGHTS.items() if read_record(w) or state_of(w)[0]}
+    if not every:
+        console.print("nothing is here; `python -m rvos weights get NAME` fetches weights")
+    problems = 0
+    for name, weight in every.items():
+        wrong = list(_damaged(weight)) if weight else []
+        if not wrong:
+            path = here(weight) if weight else Path(name)
+            wrong, text = ([], fits(path)) if path else (["not here"], "")
+        if weight and not wrong:
+            wrong = list(_misfit(weight, text))
+        problems += len(wrong)
+        said = "; ".join(wrong) if wrong else f"ok: {text}"
+        console.print(f"{name}: {said}", highlight=False, markup=False, soft_wrap=True)
+    return int(problems > 0)
+
+
+def _damaged(weight: Weight) -> Iterable[str]:
+    """Each recorded file whose content is not the one that was fetched."""
+    for name, was in recorded_files(weight).items():
+        path = folder_of(weight) / name
+        if not path.is_file():
+            yield f"{path} is missing; `python -m rvos weights get {weight.name}`"
+        elif (found := file_sha256(path)) != was["sha256"]:
+            yield (
+                f"{path}: expected SHA-256 {was['sha256']}, found {found}; "
+                f"`python -m rvos weights get {weight.name}` fetches it again"
+            )
+
+
+def _misfit(weight: Weight, text: str) -> Iterable[str]:
+    wanted, _, backbone = weight.setting.partition(", model.backbone=")
+    if wanted.partition(",")[0] not in text or f"backbone {backbone}" not in f"{text} backbone ":
+        yield f"expected weights for {weight.setting}, found: {text}"
+
+
+def fits(path: Path) -> str:
+    """What weights are, and the setting that takes them. Raises InputError if rvos reads no such.
+
+    A folder is told by its config.json, a file by the tensors in it.
+    """
+    if path.is_dir():
+        try:
+            kind = read_json(path / "config.json").get("model_type")
+        except (FileError, AttributeError) as error:
+            raise InputError(f"{path}: expected a config.json with a model_type: {error}") from None
+        settings = dict.fromkeys(w.setting for w in WEIGHTS.values() if w.model_type == kind)
+        takes = "; ".join(settings) or "no setting of rvos"
+        return f"model_type {kind}, for {takes}"
+    from rvos.masklets.sam2_weights import size_of, version_of
+    from rvos.mutr.backbone_weights import fitting
+    from rvos.mutr.checkpoint import read_state, summary
+
+    state = read_state(path)
+    if "image_encoder.trunk.patch_embed.proj.weight" in state:
+        return f"SAM {version_of(state)}, Hiera {size_of(state).name}, for masklets.weights"
+    if any(name.startswith(("transformer.", "decoder.")) for name in state):
+        return f"{summary(state)[0]}, for coarse.checkpoint or model.weights"
+    if backbone := fitting(state):
+        return f"backbone {backbone}, for model.backbone_weights"
+    raise InputError(f"{path}: holds no weights that rvos reads")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """List the weights that rvos can use, fetch them, or check those that are here."""
+    parser = argparse.ArgumentParser(prog="python -m rvos weights", description=main.__doc__)
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table of docs/weights.md"
+    )
+    parsers = parser.add_subparsers(dest="command")
+    one = parsers.add_parser("get", help=get.__doc__, description=get.__doc__)
+    one.add_argument("names", nargs="+", metavar="NAME")
+    one.add_argument("--revision", help="commit, tag or branch of the hub instead of main")
+    one = parsers.add_parser("check", help=check.__doc__, description=check.__doc__)
+    one.add_argument("names", nargs="*", metavar="NAME")
+    given = parser.parse_args(arguments)
+    console = Console()
+    try:
+        if given.command == "get":
+            return get(given.names, given.revision, console)
+        if given.command == "check":
+            return check(given.names, console)
+        if given.markdown:
+            print(markdown())
+            return 0
+        return show(console)
+    except (InputError, FileError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
