@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rvos.masklets.keyframe import KeyFrames, key_frames
     from rvos.masklets.noun import NounFinder
     from rvos.masklets.oracle import Oracle, OracleMasklets
+    from rvos.masklets.sam3 import Sam3
     from rvos.masklets.source import Masklets, MaskletSource, VideoTask
     from rvos.masklets.stage import MadeMasklets
 
@@ -30,6 +31,7 @@ _MODULES = {
     "Oracle": "oracle",
     "OracleMasklets": "oracle",
     "Sam2": "detect_and_track",
+    "Sam3": "sam3",
     "VideoTask": "source",
     "key_frames": "keyframe",
 }
@@ -47,6 +49,7 @@ __all__ = [
     "Oracle",
     "OracleMasklets",
     "Sam2",
+    "Sam3",
     "VideoTask",
     "key_frames",
 ]
