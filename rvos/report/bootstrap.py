@@ -6,11 +6,13 @@ difference of two runs is resampled as such: both sides see the same videos (pai
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rvos import real, require, whole
 
@@ -52,14 +54,24 @@ class Bootstrap:
         even = np.full(self.num_videos, 1 / self.num_videos)
         draws = rng.multinomial(self.num_videos, even, size=resamples)  # (R, V) times drawn
         self._draws = draws.astype(np.float64)
+        self._video_idx = video_idx
         _, group_idx = np.unique(list(groups or [""] * len(videos)), return_inverse=True)
         self._groups = []  # positions of a group's values, their videos, (R,) values drawn
         for group in range(group_idx.max() + 1):
-            members = np.flatnonzero(group_idx == group)
-            counts = np.bincount(video_idx[members], minlength=self.num_videos)  # (V,)
-            self._groups.append((members, video_idx[members], self._draws @ counts))
+            self._groups.append(self._group(np.flatnonzero(group_idx == group)))
         tail = (1 - confidence) / 2
         self._quantiles = (tail, 1 - tail)
+
+    def _group(self, members: NDArray[np.intp]) -> tuple[Any, Any, Any]:
+        video_idx = self._video_idx[members]
+        counts = np.bincount(video_idx, minlength=self.num_videos)  # (V,)
+        return members, video_idx, self._draws @ counts
+
+    def among(self, members: Sequence[int]) -> "Bootstrap":
+        """The same resamples for some of the values, by their positions, without groups."""
+        some = copy(self)
+        some._groups = [self._group(np.array(members))]
+        return some
 
     def interval(self, values: ArrayLike) -> Interval:
         """The mean of `values` (E,), and its interval."""
@@ -74,5 +86,6 @@ class Bootstrap:
             )
             means.append(of_group.mean())
         # A group of few videos may be missing in a resample, which is then the mean of the others.
-        low, high = np.quantile(np.nanmean(resampled, axis=0), self._quantiles)
+        drawn = np.array(resampled)  # (groups, R)
+        low, high = np.quantile(np.nanmean(drawn[:, ~np.isnan(drawn).all(0)], 0), self._quantiles)
         return Interval(float(np.mean(means)), float(low), float(high))

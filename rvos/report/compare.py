@@ -1,6 +1,6 @@
 """Two runs on the same expressions -> what changed, with paired intervals.
 
-    python -m rvos compare RUN_A RUN_B
+    python -m rvos compare RUN_A RUN_B --page
 
 Differences are B - A per expression, averaged; the intervals come from resampling videos
 (`bootstrap.py`, settings in conf/report/none.yaml).
@@ -22,6 +22,8 @@ from rvos.report.run import SCORES, Run, changes
 from rvos.report.scores import answers_of
 from rvos.stages.run_folder import has_no_effect
 from rvos.stages.store import differences
+
+PICTURES = ("strips", "frames", "width", "megabytes", "player")  # settings of the page
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--resamples", type=int, default=defaults["resamples"])
     parser.add_argument("--confidence", type=float, default=defaults["confidence"])
     parser.add_argument("--seed", type=int, default=defaults["seed"])
+    parser.add_argument(
+        "--page",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="also write a page with the pictures of both; by default RUN_B/report/compare.html",
+    )
     parser.add_argument("--top", type=int, default=10, help="expressions to list")
     given = parser.parse_args(arguments)
     try:
@@ -152,4 +161,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print_comparison(Console(), comparison, given.confidence, given.top)
+    if given.page is not None:
+        from rvos.report.compare_page import write_comparison
+
+        path = Path(given.page or given.run_b / "report" / "compare.html")
+        pictures = {key: preset("report", "html")[key] for key in PICTURES}
+        try:
+            write_comparison(path, comparison, confidence=given.confidence, **pictures)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        print(f"page: {path}")
     return 0
