@@ -5,11 +5,11 @@
 
 Makes videos with random objects of 120 x 160 pixels, refines and scores them with the grid of
 conf/ablation/grid.yaml, writes the page, and opens it: the time until the explorer is shown, and
-the median of 20 moves of each slider, until the next frame is drawn. Needs Chromium.
+the median of 20 moves of each slider, until the next frame is drawn. Needs Chromium. Writes
+results/page.json.
 """
 
 import argparse
-import json
 import shutil
 import statistics
 import subprocess
@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from machine import RESULTS, describe
+from machine import describe, write
 
 from rvos import CONFIG_DIR
 from rvos.masks import encode, write_json
@@ -96,6 +96,11 @@ const drawn = () => new Promise((resolve) => requestAnimationFrame(() => setTime
   done(times);
 })();
 """
+RULE = """
+const control = document.querySelector("#explorer [data-part=rule]");
+control.value = arguments[0];
+control.dispatchEvent(new Event("change"));
+"""
 OPENED = """
 const done = arguments[0];
 const look = () => document.querySelector("#explorer:not([hidden])")
@@ -117,11 +122,7 @@ def measure(page):
         for name, values in (("window", [5, 20, 60, 1, 10, 30]), ("tau", [2, 7, 0, 5, 8])):
             moves[name] = driver.execute_async_script(MOVES, name, values)
         for rule in ("sliding_vote", "instance_vote"):
-            driver.execute_script(
-                "const rule = document.querySelector('[data-part=rule]'); rule.value = arguments[0];"
-                "rule.dispatchEvent(new Event('change'))",
-                rule,
-            )
+            driver.execute_script(RULE, rule)
             moves[f"window, {rule}"] = driver.execute_async_script(MOVES, "window", [5, 20, 60])
         problems = [entry["message"] for entry in driver.get_log("browser")]
     assert not problems, problems
@@ -134,7 +135,6 @@ def main():
     parser.add_argument("--videos", type=int, default=140)
     parser.add_argument("--frames", type=int, default=80)
     parser.add_argument("--keep", type=Path, help="a folder for data and run, kept and used again")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/page.json")
     given = parser.parse_args()
     root = given.keep or Path(tempfile.mkdtemp())
     try:
@@ -147,7 +147,9 @@ def main():
         opened, moves = measure(page)
         result = {
             **describe(["numpy", "selenium"]),
-            "data": f"{given.expressions} expressions of {given.frames} frames, {given.videos} videos",
+            "expressions": given.expressions,
+            "frames": given.frames,
+            "videos": given.videos,
             "seconds_of_data_run_and_page": round(time.monotonic() - started),
             "page_megabytes": round(page.stat().st_size / 2**20, 1),
             "explorer_megabytes": round(explorer / 2**20, 1),
@@ -156,9 +158,7 @@ def main():
                 name: round(statistics.median(times)) for name, times in moves.items()
             },
         }
-        print(json.dumps(result, indent=2))
-        if given.save:
-            write_json(RESULTS / "page.json", result)
+        write("page", result)
     finally:
         if not given.keep:
             shutil.rmtree(root)
