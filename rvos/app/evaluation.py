@@ -39,6 +39,7 @@ from rvos.report.tables import (
 )
 from rvos.score.ablation import COARSE, grid, labelled, thresholds
 from rvos.score.evaluate import Results, evaluate, num_workers
+from rvos.score.explorer import Explorer
 from rvos.score.inputs import Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
 from rvos.score.protocols import Expressions, make_protocol
@@ -96,6 +97,7 @@ class Evaluation:
     named: Sequence[str]  # labels of `ablation.rules` and `ablation.presence`
     thresholds: Sequence[str]  # labels of `ablation.thresholds`
     presence: PresenceRule | NoPresence
+    explorer: Explorer | None  # what the page shows of other windows and thresholds
     optional: dict[str, str]  # label of `ablation.presence` -> the rule, if it reads scores
     metrics: dict[str, Metric]
     protocol: Expressions
@@ -111,6 +113,7 @@ class Evaluation:
         "decisions",
         "inputs",
         "scores",
+        "explorer",
         MASKLETS_FILE,
     )
 
@@ -137,7 +140,9 @@ class Evaluation:
         )
         checked, coarse, page = built
         idle = all(isinstance(r, KeepCoarse) for r in (rule, *cells.values(), *named.values()))
-        idle &= not any(p.needs_masklets for p in (presence, *also.values()))
+        asked = getattr(page, "explorer", False)
+        explorer = Explorer.of(asked, ablation, settings["refine"], presence)
+        idle &= explorer is None and not any(p.needs_masklets for p in (presence, *also.values()))
         masklets = NoMasklets() if idle else build(cfg.masklets)
         on_top = {f"{settings['refine']['name']} + {name}": p for name, p in also.items()}
         swept = {f"threshold={value}": replace(presence, threshold=value) for value in values}
@@ -153,6 +158,7 @@ class Evaluation:
             [*named, *on_top],
             list(swept),
             presence,
+            explorer,
             {label: p.name for label, p in on_top.items() if p.reads_scores},
             extra,
             protocol,
@@ -280,6 +286,7 @@ def write_results(
         folder,
         workers=num_workers(todo.score.workers),
         protocol=inputs.protocol,
+        explorer=todo.explorer,
     )
     for video in progress(found, "Refining and scoring", total=len(videos)):
         results.add(video)

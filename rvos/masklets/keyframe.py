@@ -23,13 +23,13 @@ from rvos.data.split import Split, Truth, Video
 from rvos.masklets.detect_and_track import Sam2
 from rvos.masklets.flow import Flow, FlowTracker
 from rvos.masklets.sam2 import load_tracker, track_masks
-from rvos.masklets.sam2_weights import weights_sha256
 from rvos.masklets.source import MaskletFiles
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import RLE, FileError, Track, TrackFiles, area, canonical_track, read_json
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store, Stores
+from rvos.stages.weights import origins
 
 
 def key_frames(**keys: Any) -> "KeyFrames":
@@ -88,6 +88,7 @@ class KeyFrames(Sam2):
             split,
             settings={"name": self.name, **self.settings(), **settings},
             checkpoint_sha256=self.checkpoint_sha256(),
+            origins=origins(self.weights_used()),
         )
         run_stage(KeyFrameStage(self, store, coarse, files), split, devices)
         return MaskletFiles(store.path, files.nouns, str(store.path), by_expression=True)
@@ -102,9 +103,8 @@ class KeyFrames(Sam2):
     def settings(self) -> dict[str, Any]:
         return {"tracker": self.tracker, "precision": self.precision}
 
-    def checkpoint_sha256(self) -> str:
-        """Of the tracker's weights. Raises InputError where they are missing."""
-        return weights_sha256("masklets.weights", self.weights)
+    def weights_used(self) -> dict[str, str]:
+        return {"masklets.weights": self.weights}
 
     def prepare(self, place: Place) -> None:
         self._tracker = load_tracker(

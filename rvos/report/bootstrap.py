@@ -6,8 +6,10 @@ difference of two runs is resampled as such: both sides see the same videos (pai
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,20 +49,29 @@ class Bootstrap:
         settings = SimpleNamespace(resamples=resamples, confidence=confidence)
         require(settings, "", resamples=whole(1), confidence=real(above=0, below=1))
         names, video_idx = np.unique(list(videos), return_inverse=True)  # (E,)
-        self._video_idx = video_idx
         self.num_videos = len(names)
         rng = np.random.default_rng(seed)
         even = np.full(self.num_videos, 1 / self.num_videos)
         draws = rng.multinomial(self.num_videos, even, size=resamples)  # (R, V) times drawn
         self._draws = draws.astype(np.float64)
+        self._video_idx = video_idx
         _, group_idx = np.unique(list(groups or [""] * len(videos)), return_inverse=True)
         self._groups = []  # positions of a group's values, their videos, (R,) values drawn
         for group in range(group_idx.max() + 1):
-            members = np.flatnonzero(group_idx == group)
-            counts = np.bincount(video_idx[members], minlength=self.num_videos)  # (V,)
-            self._groups.append((members, video_idx[members], self._draws @ counts))
+            self._groups.append(self._group(np.flatnonzero(group_idx == group)))
         tail = (1 - confidence) / 2
         self._quantiles = (tail, 1 - tail)
+
+    def _group(self, members: NDArray[np.intp]) -> tuple[Any, Any, Any]:
+        video_idx = self._video_idx[members]
+        counts = np.bincount(video_idx, minlength=self.num_videos)  # (V,)
+        return members, video_idx, self._draws @ counts
+
+    def among(self, members: ArrayLike) -> "Bootstrap":
+        """The same resamples for some of the values, by their positions, without groups."""
+        some = copy(self)
+        some._groups = [self._group(np.asarray(members))]
+        return some
 
     def interval(self, values: ArrayLike) -> Interval:
         """The mean of `values` (E,), and its interval."""
@@ -71,33 +82,24 @@ class Bootstrap:
         low, high = np.nanquantile(resampled, self._quantiles)
         return Interval(float(mean), float(low), float(high))
 
-    def resampled(
-        self, values: ArrayLike, counted: ArrayLike | None = None
-    ) -> tuple[float, NDArray[np.float64]]:
+    def resampled(self, values: ArrayLike) -> tuple[float, NDArray[np.float64]]:
         """The mean of `values` (E,), and that of each resample, (R,).
 
-        `counted` (E,) bool: the values that the mean is over; a resample without any of them is
-        NaN, which `around` leaves out. It is for means without groups.
+        A resample that has none of the values is NaN, which `around` leaves out.
         """
         array = np.asarray(values, np.float64)
-        if counted is not None:
-            weights = np.asarray(counted, np.float64)
-            of_videos = [
-                np.bincount(self._video_idx, weights=w, minlength=self.num_videos)  # (V,)
-                for w in (array * weights, weights)
-            ]
-            totals, counts = (self._draws @ w for w in of_videos)  # (R,)
-            missing = np.full_like(totals, np.nan)
-            resampled = np.divide(totals, counts, out=missing, where=counts > 0)
-            return float(array[weights > 0].mean()), resampled
-        means, drawn_means = [], []
+        means, resampled = [], []
         for members, video_idx, sizes in self._groups:
             of_group = array[members]
             sums = np.bincount(video_idx, weights=of_group, minlength=self.num_videos)  # (V,)
             drawn = self._draws @ sums  # (R,)
-            drawn_means.append(
+            resampled.append(
                 np.divide(drawn, sizes, out=np.full_like(drawn, np.nan), where=sizes > 0)
             )
             means.append(of_group.mean())
         # A group of few videos may be missing in a resample, which is then the mean of the others.
-        return float(np.mean(means)), np.nanmean(drawn_means, axis=0)
+        drawn = np.array(resampled)  # (groups, R)
+        there = ~np.isnan(drawn).all(0)
+        whole = np.full(drawn.shape[1], np.nan)
+        whole[there] = np.nanmean(drawn[:, there], 0)
+        return float(np.mean(means)), whole

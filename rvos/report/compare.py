@@ -1,6 +1,6 @@
 """Two runs on the same expressions -> what changed, with paired intervals.
 
-    python -m rvos compare RUN_A RUN_B
+    python -m rvos compare RUN_A RUN_B --page
 
 Differences are B - A per expression, averaged; the intervals come from resampling videos
 (`bootstrap.py`, settings in conf/report/none.yaml).
@@ -23,6 +23,8 @@ from rvos.report.run import SCORES, Run, changes
 from rvos.report.scores import answers_of
 from rvos.stages.run_folder import has_no_effect
 from rvos.stages.store import differences
+
+PICTURES = ("strips", "frames", "width", "megabytes", "player")  # settings of the page
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,13 @@ def _answers(a: Run, b: Run, bootstrap: Bootstrap) -> dict[str, tuple[float, flo
         return {}
     of_runs = []
     for run in (a, b):
-        target, silent = run.scores("num_targets") > 0, run.scores("says_nothing")
-        JF, everything = run.scores("J&F"), np.full(len(target), True)
-        n_acc = bootstrap.resampled(silent, ~target)
-        t_acc = bootstrap.resampled(1 - silent, target)
+        num_targets, silent = run.scores("num_targets"), run.scores("says_nothing")
+        JF, target = run.scores("J&F"), bootstrap.among(np.flatnonzero(num_targets))
+        n_acc = bootstrap.among(np.flatnonzero(num_targets == 0)).resampled(silent)
+        t_acc = target.resampled(1 - silent)
         found = {"N-acc": n_acc, "T-acc": t_acc}
-        for name, counted in (("all", everything), ("target", target)):
-            parts = bootstrap.resampled(JF, counted), n_acc, t_acc
+        for name, drawn in (("all", bootstrap), ("target", target)):
+            parts = drawn.resampled(JF), n_acc, t_acc
             mean = sum(part[0] for part in parts) / 3
             found[f"Final ({name})"] = mean, np.mean([part[1] for part in parts], axis=0)
         of_runs.append(found)
@@ -170,6 +172,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--resamples", type=int, default=defaults["resamples"])
     parser.add_argument("--confidence", type=float, default=defaults["confidence"])
     parser.add_argument("--seed", type=int, default=defaults["seed"])
+    parser.add_argument(
+        "--page",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="also write a page with the pictures of both; by default RUN_B/report/compare.html",
+    )
     parser.add_argument("--top", type=int, default=10, help="expressions to list")
     given = parser.parse_args(arguments)
     try:
@@ -184,4 +193,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print_comparison(Console(), comparison, given.confidence, given.top)
+    if given.page is not None:
+        from rvos.report.compare_page import write_comparison
+
+        path = Path(given.page or given.run_b / "report" / "compare.html")
+        pictures = {key: preset("report", "html")[key] for key in PICTURES}
+        try:
+            write_comparison(path, comparison, confidence=given.confidence, **pictures)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        print(f"page: {path}")
     return 0

@@ -1,7 +1,7 @@
 """What a row of the report opens: the timeline of an expression, and pictures of its masks."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import cv2
@@ -17,23 +17,31 @@ Details = dict[tuple[str, str], dict[str, Any]]  # by (video, expression_id)
 
 
 def make_details(
-    run: Run, pictured: Sequence[tuple[str, str]], *, frames: int, width: int, megabytes: float
+    run: Run,
+    pictured: Sequence[tuple[str, str]],
+    *,
+    frames: int,
+    width: int,
+    megabytes: float,
+    look: Callable[[VideoResults], None] = lambda video: None,
 ) -> Details:
     """The timeline of every expression, and the strip of those that are `pictured`.
 
     A strip has `frames` pictures of `width` pixels for coarse, refined and ground truth. Those that
-    would make all pictures exceed `megabytes` are left out, the last of `pictured` first.
+    would make all pictures exceed `megabytes` are left out, the last of `pictured` first. `look` is
+    called with every video.
     """
     details: Details = {}
     for name in progress(run.videos, "Writing the report", transient=True):
         video = run.video(name)
+        look(video)
         for key in video.tracks:
-            details[name, key] = _timeline(video, key)
+            details[name, key] = timeline_of(video, key)
             if (name, key) in pictured:
                 strip = strip_of(run, video, key, frames=frames, width=width)
                 names = [video.frames[t] for t in strip.frame_idx]
-                details[name, key]["strip"] = _embed(strip, names)
-    _limit_pictures([details[identity] for identity in pictured], int(megabytes * 2**20))
+                details[name, key]["strip"] = embed(strip, names)
+    drop_beyond([details[identity] for identity in pictured], megabytes)
     return details
 
 
@@ -42,12 +50,11 @@ def strip_of(
 ) -> Strip:
     """Some frames of one expression, evenly spaced; grey where the images are not there."""
     idx = spread(len(video.frames), frames)
-    path = run.frame_path
-    images = [path(video.name, video.frames[t]) if path else None for t in idx]
-    return draw_strip(video.tracks[expression_id], idx, images, width=width)
+    images = run.images(video)
+    return draw_strip(video.tracks[expression_id], idx, [images[t] for t in idx], width=width)
 
 
-def _timeline(video: VideoResults, expression_id: str) -> dict[str, Any]:
+def timeline_of(video: VideoResults, expression_id: str) -> dict[str, Any]:
     """C_t per frame, [start, stop, C_sel, kept coarse] per window, J per frame in percent."""
     decision, scores = video.decisions[expression_id], video.scores[expression_id]
     return {
@@ -62,7 +69,8 @@ def _timeline(video: VideoResults, expression_id: str) -> dict[str, Any]:
     }
 
 
-def _embed(strip: Strip, names: Sequence[str]) -> dict[str, Any]:
+def embed(strip: Strip, names: Sequence[str]) -> dict[str, Any]:
+    """A strip as the page holds it; `names` are those of its frames."""
     height, width = next(iter(strip.rows.values())).shape[:2]
     return {
         "frame_idx": list(strip.frame_idx),
@@ -80,10 +88,16 @@ def data_uri(pixels: Pixels) -> str:
     return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def _limit_pictures(details: Sequence[dict[str, Any]], limit: int) -> None:
-    """Drop the strips, the last first, that would make the page's pictures exceed `limit` bytes."""
+def bytes_of(details: Iterable[dict[str, Any]]) -> int:
+    """How much of the page the strips take."""
+    strips = (detail["strip"]["images"] for detail in details if "strip" in detail)
+    return sum(len(uri) for images in strips for uri in images.values())
+
+
+def drop_beyond(details: Sequence[dict[str, Any]], megabytes: float) -> None:
+    """Drop the strips, the last first, that would make the page's pictures exceed `megabytes`."""
     used = 0
     for detail in details:
-        used += sum(len(uri) for uri in detail["strip"]["images"].values())
-        if used > limit:
+        used += bytes_of([detail])
+        if used > int(megabytes * 2**20):
             del detail["strip"]

@@ -14,19 +14,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rvos import (
     InputError,
+    SettingsError,
     __version__,
     all_checked,
+    flag,
+    list_of,
+    optional,
     preset,
     real,
     require,
     whole,
+    words,
 )
 from rvos.masks import write_bytes
-from rvos.report.details import make_details
+from rvos.report.bad_cases import Facts, bad_cases
+from rvos.report.clips import Pictures, clips_of, packed, point_at_clips
+from rvos.report.details import bytes_of, make_details
+from rvos.report.explorer import explorer_of
+from rvos.report.pages import environment
 from rvos.report.run import Run, changes
 from rvos.report.scores import (
     answered,
@@ -39,9 +48,7 @@ from rvos.report.scores import (
     rows_of,
     settings_of,
 )
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from rvos.report.slices import slices_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +94,10 @@ class Page(Intervals):
     strips: int  # expressions with pictures, those that changed most first
     frames: int  # per strip
     width: int  # pixels of one picture
-    megabytes: float  # of all pictures
+    megabytes: float  # of all pictures in the page
+    player: int  # pixels of the player's pictures
+    explorer: bool | None  # None: where the run has an ablation
+    words: Mapping[str, Sequence[str]]  # the slices of expressions with certain words
 
     def __post_init__(self) -> None:
         all_checked(super().__post_init__, self._check_pictures)
@@ -100,7 +110,14 @@ class Page(Intervals):
             frames=whole(1),
             width=whole(1),
             megabytes=real(least=0),
+            player=whole(1),
+            explorer=optional(flag()),
         )
+        if not isinstance(self.words, Mapping) or not all(
+            list_of(words()).accepts(own) for own in self.words.values()
+        ):
+            expected = "expected {name: list of words}"
+            raise SettingsError([f"report.words: {expected}, got {self.words!r}"])
 
     def check(self) -> None:
         """Raises SettingsError listing the runs to be shown that are no such runs."""
@@ -124,22 +141,38 @@ class Page(Intervals):
         oracle = oracle and oracle.in_order_of(run)
         others = {label: other.in_order_of(run) for label, other in others.items()}
         bootstrap = run.bootstrap(**self.bootstrap)
+        path = Path(folder) / "report" / "index.html"
         order = changes(run.scores("coarse_J&F"), run.scores("J&F"))
+        identities = [run.identities[i] for i in order]
+        facts = Facts()
         details = make_details(
             run,
-            [run.identities[i] for i in order[: self.strips]],
+            identities[: self.strips],
             frames=self.frames,
             width=self.width,
             megabytes=self.megabytes,
+            look=facts.add,
         )
+        pictured = [identity for identity in identities if "strip" in details[identity]]
+        left = int(self.megabytes * 2**20) - bytes_of(details.values())
+        clips = clips_of(run, pictured, Pictures(path, left), width=self.player)
+        point_at_clips(details, pictured, clips)
+        explorer = None if self.explorer is False else explorer_of(run, identities)
+        position = {identity: row for row, identity in enumerate(identities)}
         html = (
-            _environment()
+            environment()
             .get_template("report.html.j2")
             .render(
                 run=run,
                 metrics=run.metrics,
                 rows=rows_of(run, order, details),
-                details=[details[run.identities[i]] for i in order],
+                details=[details[identity] for identity in identities],
+                clips=clips,
+                explorer=explorer and packed(explorer),
+                explored=explorer,
+                slices=slices_of(run, order, facts.sizes, self.words, **self.bootstrap),
+                words=self.words,
+                bad=bad_cases(run, facts, position),
                 gains=highlights(run, order, +1),
                 losses=highlights(run, order, -1),
                 headline=headline(run, oracle, others, bootstrap),
@@ -155,11 +188,10 @@ class Page(Intervals):
                 confidence=self.confidence,
                 resamples=self.resamples,
                 num_videos=bootstrap.num_videos,
-                num_pictured=sum("strip" in detail for detail in details.values()),
+                num_pictured=len(pictured),
                 version=__version__,
             )
         )
-        path = Path(folder) / "report" / "index.html"
         write_bytes(path, html.encode())
         return path
 
@@ -174,25 +206,6 @@ def _read_run(key: str, path: str | None) -> Run | None:
     if key == "ablation" and not run.ablation:
         raise InputError(f"report.ablation: {path}: expected a run with an ablation")
     return run
-
-
-# ----------------------------------------------------------------------------------- template
-
-
-def _environment() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("rvos.report"),
-        autoescape=lambda name: name is not None and ".html" in name,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda score: f"{100 * score:.2f}"
-    environment.filters["signed"] = lambda score: f"{100 * score:+.2f}".replace("-", "−")
-    environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\u202f")
-    return environment
 
 
 # ------------------------------------------------------------------------------- command line
@@ -252,7 +265,8 @@ def _parser() -> argparse.ArgumentParser:
         ("strips", int, "expressions with pictures"),
         ("frames", int, "pictures per strip"),
         ("width", int, "pixels of one picture"),
-        ("megabytes", float, "pictures stop before they take more than this"),
+        ("megabytes", float, "of all pictures in the page; the player's others lie beside it"),
+        ("player", int, "pixels of the player's pictures"),
         ("resamples", int, "of the bootstrap over videos"),
         ("confidence", float, "of its intervals, such as 0.95"),
         ("seed", int, "of its resampling"),

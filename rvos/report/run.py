@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rvos import InputError, list_problems
+from rvos.data.archive import FilePath
 from rvos.data.formats import open_split
-from rvos.masks import FileError, Track, read_json
+from rvos.masks import FileError, Track, TrackFiles, read_json
 from rvos.report.bootstrap import Bootstrap
 from rvos.report.strips import FramePath
-from rvos.stages.run_folder import read_settings
+from rvos.stages.run_folder import MASKLETS_FILE, read_settings
 
 SCORES = ("J", "F", "J&F")
 
@@ -102,10 +103,10 @@ class Run:
 
     def video(self, name: str) -> VideoResults:
         """One video's masks, decisions and scores. Raises InputError naming a missing file."""
-        inputs = _read(self.folder / "inputs" / f"{name}.json.gz")
-        refined = _read(self.folder / "refined" / f"{name}.json.gz")
-        decisions = _read(self.folder / "decisions" / f"{name}.json")
-        scores = _read(self.folder / "scores" / f"{name}.json.gz")
+        inputs = self._of_video("inputs", name)
+        refined = self._of_video("refined", name)
+        decisions = self._of_video("decisions", name, "json")
+        scores = self._of_video("scores", name)
         try:
             tracks = {
                 key: {
@@ -119,6 +120,33 @@ class Run:
         except (KeyError, IndexError, TypeError) as error:
             raise InputError(f"{self.folder}: malformed files of video {name}: {error}") from None
 
+    def _of_video(self, folder: str, name: str, kind: str = "json.gz") -> Any:
+        return _read(self.folder / folder / f"{name}.{kind}")
+
+    def masklets(self, name: str) -> dict[str, list[Track]]:
+        """The masklets that one video's expressions chose from, by expression_id.
+
+        Nothing where they are not there any more: a run folder has their address only.
+        """
+        try:
+            record, files = self._masklets
+            found = files.read(name)
+        except FileError:
+            return {}
+        nouns = {key: d["noun"] for key, d in self._of_video("decisions", name, "json").items()}
+        keys = {key: key if record["by_expression"] else noun for key, noun in nouns.items()}
+        return {key: found[at] for key, at in keys.items() if at in found}
+
+    @cached_property
+    def _masklets(self) -> tuple[dict[str, Any], TrackFiles]:
+        record = read_json(self.folder / MASKLETS_FILE)
+        return record, TrackFiles(self.folder / record["path"])
+
+    def explorer(self, name: str) -> dict[str, Any] | None:
+        """What the run kept of one video for the page's explorer, as docs/formats.md describes."""
+        path = self.folder / "explorer" / f"{name}.json.gz"
+        return _read(path) if path.is_file() else None
+
     @cached_property
     def frame_path(self) -> FramePath | None:
         """(video, frame name) -> where the image of a frame may be.
@@ -131,6 +159,11 @@ class Run:
             return open_split(*named, meta=data.get("meta")).frame_path
         except (KeyError, InputError, FileError, OSError):
             return None
+
+    def images(self, video: VideoResults) -> list[FilePath | None]:
+        """Where the image of each frame may be."""
+        path = self.frame_path
+        return [path(video.name, frame) if path else None for frame in video.frames]
 
     def in_order_of(self, other: "Run") -> "Run":
         """The run with its rows in the other's order.

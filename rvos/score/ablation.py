@@ -7,7 +7,7 @@ each rule alone. Rules have labels; what is said of a rule is found under its la
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -103,9 +103,14 @@ class Scored:
 
 
 def score_rules(
-    expressions: Sequence[Expression], rules: Mapping[str, Rule]
+    expressions: Sequence[Expression],
+    rules: Mapping[str, Rule],
+    look: Callable[[int, FrameScores], None] | None = None,
 ) -> list[dict[str, Scored]]:
-    """Refine and score all expressions of one video by all rules: [expression][label]."""
+    """Refine and score all expressions of one video by all rules: [expression][label].
+
+    `look` is called with each frame and its scores, while these are known.
+    """
     refined = [[rule(e.candidates) for rule in rules.values()] for e in expressions]
     num_frames = len(expressions[0].truth) if expressions else 0
     J = np.empty((len(expressions), len(rules), num_frames))
@@ -115,6 +120,8 @@ def score_rules(
         for e, expression in enumerate(expressions):
             for r, refinement in enumerate(refined[e]):
                 J[e, r, t], F[e, r, t] = scores(expression.truth[t], refinement.track[t])
+        if look is not None:
+            look(t, scores)
     return [
         {
             label: Scored(refinement, J[e, r], F[e, r])

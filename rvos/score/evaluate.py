@@ -1,8 +1,8 @@
 """Checked inputs -> refined masks and scores, video by video.
 
 A process pool goes over the videos, each of which writes its own files to the run folder:
-`refined/` and `decisions/`, and where there is ground truth `inputs/` and `scores/`, from which the
-report is made.
+`refined/` and `decisions/`, and where there is ground truth `inputs/` and `scores/` (`explorer/`
+too, if asked), from which the report is made.
 """
 
 import os
@@ -31,6 +31,7 @@ from rvos.score.ablation import (
     Scored,
     score_rules,
 )
+from rvos.score.explorer import Explorer, VideoExplorer
 from rvos.score.identity import Identity, identity_of
 from rvos.score.inputs import VideoInputs
 from rvos.score.measures import Metric, Summary
@@ -138,11 +139,17 @@ def evaluate(
     *,
     workers: int,
     protocol: Expressions | None = None,
+    explorer: Explorer | None = None,
 ) -> Iterator[VideoResult]:
     """Results of each video, in order, by `workers` processes; arguments as `evaluate_video`."""
     workers = min(workers, len(videos))
     work = partial(
-        evaluate_video, rules=rules, extra=extra, output_dir=output_dir, protocol=protocol
+        evaluate_video,
+        rules=rules,
+        extra=extra,
+        output_dir=output_dir,
+        protocol=protocol,
+        explorer=explorer,
     )
     if workers == 1:
         yield from map(work, videos)
@@ -163,12 +170,14 @@ def evaluate_video(
     extra: Mapping[str, Metric],
     output_dir: Path,
     protocol: Expressions | None = None,
+    explorer: Explorer | None = None,
 ) -> VideoResult:
     """Refine one video by rules[REFINED], score all rules, and write the video's files.
 
     `rules` has the labels COARSE and REFINED beside those of an ablation; `extra` are further
     metrics of the refined masks. Without ground truth the video is refined only, by
     rules[REFINED], and the result is empty. `protocol` None is the plain mean over expressions.
+    `explorer` is the grid that the page shows, if any.
     """
     masklets = {key: Masklets(tracks) for key, tracks in inputs.masklets.items()}
     candidates = {
@@ -189,10 +198,15 @@ def evaluate_video(
         Expression(key, inputs.nouns[key], inputs.truths[key], candidates[key])
         for key in (e.expression_id for e in inputs.video.expressions)
     ]
-    scored = score_rules(expressions, rules)
+    explored = VideoExplorer(explorer, expressions) if explorer else None
+    scored = score_rules(expressions, rules, explored.look if explored else None)
     rows = {e.expression_id: row for e, row in zip(expressions, scored, strict=True)}
     _write_refined(inputs, {key: row[REFINED].refinement for key, row in rows.items()}, output_dir)
     _write_for_report(inputs, rows, output_dir)
+    if explored:
+        targets = {e.expression_id: len(e.annotation_ids) for e in inputs.video.expressions}
+        content = explored.content(targets)
+        write_json(output_dir / "explorer" / f"{inputs.video.name}.json.gz", content)
     protocol = protocol or Expressions()
     results = [
         _result(inputs, e, rows[e.expression_id], extra, protocol) for e in inputs.video.expressions

@@ -140,3 +140,12 @@ def make_page():
         return Page(**{key: settings[key] for key in settings if key not in ("name", "_target_")})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def driver():
+    """Headless Chromium."""
+    from chromium import open_chromium
+
+    with open_chromium() as driver:
+        yield driver

@@ -58,7 +58,7 @@ def test_bad_settings(wrong):
 def test_a_mean_over_some_of_the_values():
     """Of two videos a resample has one twice, or both: the means are 0.2, 0.8 or 0.4."""
     bootstrap = Bootstrap(["a", "a", "b", "b"], **SETTINGS)
-    mean, means = bootstrap.resampled([0.2, 0.2, 0.8, 9.0], [True, True, True, False])
+    mean, means = bootstrap.among([0, 1, 2]).resampled([0.2, 0.2, 0.8, 9.0])
     assert mean == pytest.approx(0.4)
     assert set(means.round(9)) == {0.2, 0.4, 0.8}
     found = bootstrap.around(mean, means)
@@ -67,7 +67,8 @@ def test_a_mean_over_some_of_the_values():
 
 def test_resamples_without_any_of_the_values_are_left_out():
     bootstrap = Bootstrap(["a", "b"], **SETTINGS)
-    mean, means = bootstrap.resampled([0.3, 1], [True, False])
+    some = bootstrap.among([0])
+    mean, means = some.resampled([0.3, 1])
     assert np.isnan(means).any() and mean == 0.3
     found = bootstrap.around(mean, means)
     assert (found.low, found.high) == pytest.approx((0.3, 0.3))

@@ -3,37 +3,14 @@
 Needs Debian's `chromium` and `chromium-driver` (or the same two programs elsewhere on PATH).
 """
 
-import shutil
-
 import pytest
-from selenium import webdriver
+from chromium import DESKTOP, PHONE, click, resize
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from rvos.masks import read_json
 
 pytestmark = pytest.mark.browser
-
-# A root user has no sandbox; the rest keeps Chromium from reaching for the network.
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --disable-dev-shm-usage"
-)
-DESKTOP, PHONE = (1280, 900), (390, 844)
-
-
-@pytest.fixture(scope="module")
-def driver():
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    assert chromium and chromedriver, "apt-get install chromium chromium-driver"
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in FLAGS.split():
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(chromedriver)
-    with webdriver.Chrome(options=options, service=service) as driver:
-        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -49,23 +26,12 @@ def page(driver, url):
     assert [entry["message"] for entry in driver.get_log("browser")] == []
 
 
-def resize(driver, size):
-    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1}
-    metrics["mobile"] = size == PHONE
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
 def visible_rows(page):
     return [row for row in page.find_elements(By.CSS_SELECTOR, "tr.row") if row.is_displayed()]
 
 
 def column(page, key):
     return [row.get_attribute(f"data-{key}") for row in visible_rows(page)]
-
-
-def click(page, element):
-    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-    element.click()
 
 
 def images_loaded(page, box):
@@ -174,7 +140,7 @@ def test_a_row_without_pictures_opens_its_timeline(page):
 
 
 def test_a_point_of_the_scatter_opens_its_row(page):
-    point = page.find_element(By.CSS_SELECTOR, ".scatter circle[data-row='1']")
+    point = page.find_element(By.CSS_SELECTOR, ".scatter circle[data-reveal='1']")
     page.execute_script(
         "arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))", point
     )

@@ -1,0 +1,160 @@
+"""Frames and masks of videos -> what a page's player shows: small pictures, and outlines.
+
+templates/player.js says what it takes.
+"""
+
+import base64
+import gzip
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+from rich.progress import track as progress
+
+from rvos.data.archive import FilePath
+from rvos.masks import RLE, Mask, Track, decode, write_bytes
+from rvos.report.details import Details
+from rvos.report.run import Run
+from rvos.report.strips import background, frame_size
+
+_JPEG_QUALITY = 70
+_TOLERANCE = 0.6  # pixels of the picture by which an outline may differ from its mask's
+
+
+class Outlines:
+    """The outlines of masks in a picture that has every `step`-th of their pixels; each once."""
+
+    def __init__(self, step: int):
+        self.step = step
+        self.contours: list[list[list[int]]] = []  # of each mask: x, y of a point, then steps
+        self._positions: dict[str, int] = {}
+
+    def track(self, track: Track) -> list[int]:
+        """The position of each frame's mask in `contours`; -1 for an empty one."""
+        return [self._position(mask) for mask in track]
+
+    def _position(self, mask: Mask) -> int:
+        if mask is None:
+            return -1
+        if (counts := mask["counts"]) not in self._positions:
+            self._positions[counts] = len(self.contours)
+            self.contours.append(contours_of(mask, self.step))
+        return self._positions[counts]
+
+
+def contours_of(mask: RLE, step: int) -> list[list[int]]:
+    """The contours of a mask, with holes, of every `step`-th pixel: [x, y, dx, dy, ...] each."""
+    inside = np.ascontiguousarray(decode(mask)[step // 2 :: step, step // 2 :: step])
+    found = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]
+    points = [cv2.approxPolyDP(contour, _TOLERANCE, True)[:, 0] for contour in found]  # (N, 2)
+    return [np.diff(p, axis=0, prepend=np.zeros((1, 2), p.dtype)).ravel().tolist() for p in points]
+
+
+class Pictures:
+    """Small pictures of frames: inside the page as long as there is room, then beside it."""
+
+    def __init__(self, page: Path, left: int):
+        self.folder = page.parent / f"{page.stem}_frames"
+        self.left = left  # bytes that the page may still take
+        shutil.rmtree(self.folder, ignore_errors=True)  # of the page that is written again
+
+    def of(
+        self, name: str, images: Sequence[FilePath | None], size: tuple[int, int]
+    ) -> list[str | None]:
+        """An address for each frame of the video `name`; None where there is no image."""
+        with ThreadPoolExecutor() as pool:  # OpenCV works outside Python's lock
+            files = list(pool.map(lambda path: path and _jpeg(path, size), images))
+        need = sum(len(data) * 4 // 3 + 32 for data in files if data)
+        if need <= self.left:
+            self.left -= need
+            start = "data:image/jpeg;base64,"
+            return [start + base64.b64encode(data).decode() if data else None for data in files]
+        addresses: list[str | None] = []
+        for t, data in enumerate(files):
+            place = f"{name}/{t:05d}.jpg"
+            if data:
+                write_bytes(self.folder / place, data)
+            addresses.append(quote(f"{self.folder.name}/{place}") if data else None)
+        return addresses
+
+
+def make_clip(
+    name: str,
+    frames: Sequence[str],
+    tracks: Mapping[str, Mapping[str, Sequence[Track]]],
+    images: Sequence[FilePath | None],
+    pictures: Pictures,
+    *,
+    width: int,
+) -> dict[str, Any]:
+    """One video in the page: its pictures' addresses, and the rest packed.
+
+    `frames` are the names of the frames, `images` their files. `tracks` are by whose they are (an
+    expression_id) and by layer; a layer has one track or several, with numbers. Pictures are at
+    most `width` pixels wide. Raises FrameError for an unreadable image.
+    """
+    all_tracks = [track for layers in tracks.values() for of in layers.values() for track in of]
+    found = [image if image is not None and image.is_file() else None for image in images]
+    full = frame_size(all_tracks, found)
+    step = math.ceil(full[1] / width)
+    size = max(1, full[0] // step), max(1, full[1] // step)
+    outlines = Outlines(step)
+    layers = {
+        key: {layer: [outlines.track(track) for track in of] for layer, of in own.items()}
+        for key, own in tracks.items()
+    }
+    rest = {"size": [size[1], size[0]], "names": frames, "masks": outlines.contours}
+    return {
+        "frames": pictures.of(name, found, size),
+        "packed": packed(rest | {"layers": layers}),
+    }
+
+
+def clips_of(
+    run: Run, pictured: Sequence[tuple[str, str]], pictures: Pictures, *, width: int
+) -> dict[str, dict[str, Any]]:
+    """The clips of the videos of the expressions that are `pictured`, by video."""
+    videos: dict[str, list[str]] = {}
+    for name, key in pictured:
+        videos.setdefault(name, []).append(key)
+    clips = {}
+    for name, keys in progress(videos.items(), "Drawing frames", transient=True):
+        video, masklets = run.video(name), run.masklets(name)
+        tracks = {
+            key: {kind: [track] for kind, track in video.tracks[key].items()}
+            | ({"masklets": masklets[key]} if masklets.get(key) else {})
+            for key in keys
+        }
+        images = run.images(video)
+        clips[name] = make_clip(name, video.frames, tracks, images, pictures, width=width)
+    return clips
+
+
+def point_at_clips(
+    details: Details, pictured: Sequence[tuple[str, str]], clips: Mapping[str, Any]
+) -> None:
+    """Tell the details of the expressions that are `pictured` which clip of the page is theirs."""
+    numbers = {name: number for number, name in enumerate(clips)}
+    for video, key in pictured:
+        details[video, key]["clip"] = {"video": video, "id": key, "number": numbers[video]}
+
+
+def _jpeg(path: FilePath, size: tuple[int, int]) -> bytes:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    pixels = np.ascontiguousarray(background(path, size)[..., ::-1])
+    encoded, data = cv2.imencode(".jpg", pixels, quality)
+    assert encoded, "JPEG is part of OpenCV's wheels"
+    return data.tobytes()
+
+
+def packed(content: Any) -> str:
+    """JSON as the page's `unpack` reads it: gzipped, in base64; equal bytes for equal content."""
+    text = json.dumps(content, separators=(",", ":")).encode()
+    return base64.b64encode(gzip.compress(text, 6, mtime=0)).decode()

@@ -1,0 +1,121 @@
+"""Two runs on the same expressions -> one page: what changed, with the pictures of both."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import track as progress
+
+from rvos import __version__
+from rvos.masks import Track, write_bytes
+from rvos.report.clips import Pictures, make_clip
+from rvos.report.details import Details, bytes_of, drop_beyond, embed, timeline_of
+from rvos.report.pages import environment
+from rvos.report.run import Run, VideoResults, changes
+from rvos.report.strips import draw_strip, spread
+
+if TYPE_CHECKING:
+    from rvos.report.compare import Comparison
+
+
+def write_comparison(
+    path: Path,
+    comparison: "Comparison",
+    *,
+    strips: int,
+    frames: int,
+    width: int,
+    megabytes: float,
+    player: int,
+    confidence: float,
+) -> Path:
+    """Write the page to `path` and return it; the settings are those of conf/report/html.yaml."""
+    a, b = comparison.a, comparison.b
+    order = changes(a.scores("J&F"), b.scores("J&F"))
+    identities = [a.identities[i] for i in order]
+    details = _details(a, b, identities[:strips], frames=frames, width=width)
+    drop_beyond([details[identity] for identity in identities[:strips]], megabytes)
+    pictured = [identity for identity in identities if "strip" in details[identity]]
+    pictures = Pictures(path, int(megabytes * 2**20) - bytes_of(details.values()))
+    clips = _clips(a, b, pictured, pictures, width=player)
+    for video, key in pictured:
+        details[video, key]["clip"] = {
+            "video": video,
+            "id": key,
+            "number": list(clips).index(video),
+        }
+    html = (
+        environment()
+        .get_template("compare.html.j2")
+        .render(
+            comparison=comparison,
+            rows=[
+                _row(a.expressions[i], b.expressions[i], i in order[: len(pictured)]) for i in order
+            ],
+            details=[details[identity] for identity in identities],
+            clips=clips,
+            num_pictured=len(pictured),
+            num_videos=len(a.videos),
+            confidence=confidence,
+            version=__version__,
+        )
+    )
+    write_bytes(path, html.encode())
+    return path
+
+
+def _row(a: dict[str, Any], b: dict[str, Any], pictured: bool) -> dict[str, Any]:
+    """A row of the table, in which A stands where the page of a run has its coarse masks."""
+    difference = b["J&F"] - a["J&F"]
+    return b | {"coarse_J&F": a["J&F"], "difference": difference, "pictured": pictured}
+
+
+def _details(
+    a: Run, b: Run, pictured: Sequence[tuple[str, str]], *, frames: int, width: int
+) -> Details:
+    """The timelines of every expression, and the strips of those that are pictured."""
+    details: Details = {}
+    for name in progress(a.videos, "Comparing the videos", transient=True):
+        videos = a.video(name), b.video(name)
+        for key in videos[0].tracks:
+            one, other = (timeline_of(video, key) for video in videos)
+            details[name, key] = {"a": one, "b": other}
+            if (name, key) in pictured:
+                idx = spread(len(videos[0].frames), frames)
+                images = a.images(videos[0])
+                strip = draw_strip(_both(*videos, key), idx, [images[t] for t in idx], width=width)
+                details[name, key]["strip"] = embed(strip, [videos[0].frames[t] for t in idx])
+    return details
+
+
+def _both(a: VideoResults, b: VideoResults, key: str) -> dict[str, Track]:
+    """The tracks of a strip, in which A stands for coarse and B for refined."""
+    ours = a.tracks[key]
+    return {
+        "coarse": ours["refined"],
+        "refined": b.tracks[key]["refined"],
+        "truth": ours["truth"],
+    }
+
+
+def _clips(
+    a: Run, b: Run, pictured: Sequence[tuple[str, str]], pictures: Pictures, *, width: int
+) -> dict[str, dict[str, Any]]:
+    clips = {}
+    names = dict.fromkeys(name for name, _ in pictured)
+    for name in progress(names, "Drawing frames", transient=True):
+        runs = {"a": a, "b": b}
+        videos = {label: run.video(name) for label, run in runs.items()}
+        masklets = {label: run.masklets(name) for label, run in runs.items()}
+        tracks = {}
+        for key in (key for video, key in pictured if video == name):
+            own = {"truth": [videos["a"].tracks[key]["truth"]]}
+            for label, video in videos.items():
+                own[f"{label} coarse"] = [video.tracks[key]["coarse"]]
+                own[f"{label} refined"] = [video.tracks[key]["refined"]]
+                if found := masklets[label].get(key):
+                    own[f"{label} masklets"] = found
+            tracks[key] = own
+        frames, images = videos["a"].frames, a.images(videos["a"])
+        clips[name] = make_clip(name, frames, tracks, images, pictures, width=width)
+    return clips

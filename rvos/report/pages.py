@@ -1,0 +1,23 @@
+"""templates/ -> pages that need nothing else: style, scripts and data stand inside."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def environment() -> "Environment":
+    """The templates, with the filters that they use."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("rvos.report"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda score: f"{100 * score:.2f}"
+    environment.filters["signed"] = lambda score: f"{100 * score:+.2f}".replace("-", "−")
+    environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\u202f")
+    return environment
