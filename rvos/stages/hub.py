@@ -46,11 +46,6 @@ class Listing:
     licence: str | None  # as its card says
     files: tuple[HubFile, ...]
 
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(file.size for file in self.files)
-
 
 def endpoint() -> str:
     """The hub's address: HF_ENDPOINT, or Hugging Face's."""
@@ -70,7 +65,7 @@ def listing(
     Raises Unreachable, and InputError for a repository or revision that is not there or is not
     open to the token.
     """
-    with _explained(repo, kind):
+    with explained(repo, kind):
         from huggingface_hub import get_token
         from huggingface_hub.utils import get_session, hf_raise_for_status
 
@@ -105,7 +100,7 @@ def fetch_file(
     repo: str, commit: str, file: HubFile, target: Path, *, kind: RepoType = "model"
 ) -> None:
     """A repository's file to `target`, whole and checked. Raises as `listing`."""
-    with _explained(repo, kind):
+    with explained(repo, kind):
         from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import build_hf_headers
 
@@ -126,7 +121,7 @@ def fetch_url(url: str, target: Path, *, sha256: str | None = None) -> None:
 
     Raises Unreachable, and InputError for wrong bytes and for what cannot be written.
     """
-    with _explained(url, "model"):
+    with explained(url, "model"):
         from huggingface_hub.utils import get_session
 
         answer = get_session().head(url, follow_redirects=True, timeout=ANSWER_SECONDS)
@@ -229,7 +224,10 @@ def locked(folder: Path) -> Iterator[None]:
     """One process at a time fetches to `folder`; the others wait."""
     from huggingface_hub.utils import WeakFileLock
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
     with WeakFileLock(folder / ".rvos.lock"):
         yield
 
@@ -244,7 +242,7 @@ def _constants() -> Any:
 
 
 @contextmanager
-def _explained(what: str, kind: RepoType) -> Iterator[None]:
+def explained(what: str, kind: RepoType) -> Iterator[None]:
     """Turn errors of the hub and the net into InputError."""
     if _constants().HF_HUB_OFFLINE:
         raise Unreachable("HF_HUB_OFFLINE is set")

@@ -221,22 +221,23 @@ def _fetch_repo(weight: Weight) -> Path:
     assert weight.repo
     revision, storage = revision_of(weight), path_of(weight)
     found = hub.listing(weight.repo, commit_of(weight), weight.files)
+    files = [file for file in found.files if "/" not in file.name]
     licence = found.licence or weight.licence
-    with hub.locked(storage):
-        missing = [(f, storage / "blobs" / f.blob) for f in found.files]
-        missing = [(file, blob) for file, blob in missing if not _fits(blob)]
+    with hub.locked(storage), hub.explained(weight.repo, "model"):
+        blobs = [(file, storage / "blobs" / file.blob) for file in files]
+        missing = [(file, blob) for file, blob in blobs if not _fits(blob)]
         if missing:
-            announce(weight, found.size, hub.cache_folder(), licence)
+            announce(weight, sum(file.size for file in files), hub.cache_folder(), licence)
         hub.check_space(storage, sum(file.size - hub.already(blob) for file, blob in missing))
         for file, blob in missing:
             hub.fetch_file(weight.repo, found.commit, file, blob)
         folder = storage / "snapshots" / found.commit
-        for file in found.files:
+        for file in files:
             link = folder / file.name
             if link.is_file() and not link.samefile(storage / "blobs" / file.blob):
                 link.unlink()  # somebody has put another file there
             hf_hub_download(weight.repo, file.name, revision=found.commit)  # links the blob
-        names = [file.name for file in found.files]
+        names = [file.name for file in files]
         if revision != found.commit:  # so that other programs find it offline
             write_bytes(storage / "refs" / revision, found.commit.encode())
         keep_record(weight, revision, found.commit, folder, names, licence)
