@@ -108,6 +108,12 @@ def test_any_length_gives_a_full_clip(length, num_frames):
         assert anchor in frames
 
 
+def test_strided_clips_are_those_of_inference(dataset):
+    """7 frames in clips of 5: every second, from 0 or 1; what lacks at the end is the last."""
+    data = dataset(frames="strided")
+    assert [data[0, i].frame_idx.tolist() for i in (0, 1)] == [[0, 2, 4, 6, 6], [1, 3, 5, 6, 6]]
+
+
 def test_one_clip_per_expression_and_anchor(dataset):
     data = dataset()
     assert len(data) == 4 * 2  # 7 frames: anchors 0 and 5

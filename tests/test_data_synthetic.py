@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from rvos.app.data import main
 from rvos.data import sprites
 from rvos.data.mevis import Annotations, read_split
 from rvos.data.split import merge_tracks
-from rvos.data.synthetic import MOTIONS, synthesize
+from rvos.data.synthetic import ALONE, MOTIONS, PAIRS, synthesize
 from rvos.masks import area, bounding_box, decode
 from rvos.score import score_track
 
@@ -146,11 +147,37 @@ def test_objects_move_as_they_are_called(tmp_path):
             assert all(np.abs(p - at[0]).max() <= 1 for p in at.values())
         elif motion == "leave":
             assert len(at) < 20 and {0, 19} <= at.keys() and np.abs(at[19] - at[0]).max() < 8
+        elif motion == "turn":
+            assert np.abs(at[19] - at[0]).max() < 5 and abs(at[9][0] - at[0][0]) > 30
+    assert seen == set(ALONE)
+
+
+def test_pairs_move_one_after_the_other_or_behind_it(tmp_path):
+    """As above, of two objects of one look; frames where one covers the other are left out."""
+    write(tmp_path, num_videos={"valid_u": 60}, num_objects=(2, 2), camera_shake=0, pillars=0)
+    split = read_split(tmp_path, "valid_u")
+    truth = Annotations(split)
+    seen = Counter()
+    things = json.loads((tmp_path / "valid_u" / "objects.json").read_text())
+    for video in things.values():
+        tracks = {thing["motion"]: truth.track(i) for i, thing in video.items()}
+        pair = next((p for p in PAIRS if set(p) == set(tracks)), None)
+        if pair is None:
+            continue
+        assert len({(thing["category"], thing["color"]) for thing in video.values()}) == 1
+        one, other = (centres(tracks[motion]) for motion in pair)
+        sizes = [np.array([area(mask) for mask in track]) for track in tracks.values()]
+        if any((size[[0, 9, 19]] < 0.9 * size.max()).any() for size in sizes):
+            continue
+        seen[pair] += 1
+        if pair == ("first", "last"):
+            assert np.abs(one[9] - one[0]).max() > 15 and np.abs(other[9] - other[0]).max() < 3
+            assert np.abs(one[19] - one[9]).max() < 3 and np.abs(other[19] - other[9]).max() > 15
         else:
-            stopped = np.abs(at[9] - at[7]).max()  # between 0.3 and 0.5 of the time
-            assert stopped <= 1 and abs(at[7][0] - at[0][0]) > 10
-            assert (at[19][1] - at[9][1]) * (1 if motion == "stop_down" else -1) > 15
-    assert seen == set(MOTIONS)
+            way = one[19][0] - one[0][0]
+            assert abs(way) > 30 and abs(other[19][0] - other[0][0] - way) < 5
+            assert all(np.sign(way) * (one[t][0] - other[t][0]) > 5 for t in (0, 9, 19))
+    assert all(seen[pair] >= 3 for pair in PAIRS), seen
 
 
 def test_colours_can_be_seen(made, split, truth, objects):

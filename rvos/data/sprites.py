@@ -19,6 +19,7 @@ COLORS = {  # RGB 0..255
     "yellow": (235, 205, 45),
     "purple": (155, 60, 195),
 }
+RESTING = ("still", "up", "down", "first", "last")  # motions that may end behind a pillar
 FINE = 4  # sprites are drawn this much larger, then averaged down
 Image = NDArray[np.float32]
 
@@ -84,9 +85,9 @@ def _pillar(
     """(left edge, (H, w, 3) image) of a grey pillar with nothing standing behind it, or None."""
     height, width = recipe.size
     wanted = rng.random() < recipe.pillars
-    thick = int(rng.uniform(0.05, 0.09) * width)
+    thick = int(rng.uniform(0.07, 0.14) * width)
     left = int(rng.uniform(0.15, 0.8) * width)
-    resting = [o for o in things if o.motion in ("still", "up", "down", "stop_up", "stop_down")]
+    resting = [o for o in things if o.motion in RESTING]
     paths = [
         (o.path[:, 0].min() - o.diameter / 2, o.path[:, 0].max() + o.diameter / 2) for o in resting
     ]

@@ -47,28 +47,38 @@ MOTIONS = {
     "up": ("moving up", "moving up"),
     "down": ("moving down", "moving down"),
     "still": ("standing still", "standing still"),
-    "stop_up": ("that stops and then goes up", "that stop and then go up"),
-    "stop_down": ("that stops and then goes down", "that stop and then go down"),
+    "turn": ("that turns round", "that turn round"),
     "leave": ("that leaves and comes back", "that leave and come back"),
+    "first": ("that moves first", "that move first"),
+    "last": ("that moves last", "that move last"),
+    "lead": ("that is followed", "that are followed"),
+    "follow": ("that follows", "that follow"),
 }
-SHARES = (0.2, 0.2, 0.14, 0.14, 0.12, 0.06, 0.06, 0.08)
+ALONE = {  # motions that need no partner, and how often each is drawn
+    "left": 0.2,
+    "right": 0.2,
+    "up": 0.12,
+    "down": 0.12,
+    "still": 0.12,
+    "turn": 0.12,
+    "leave": 0.12,
+}
+PAIRS = (("first", "last"), ("lead", "follow"))  # always two objects of one look
+SIDEWAYS = ("left", "right", "turn", "leave")
 # Objects of one category never have motions of which one phrase would be half true of both.
 UNCLEAR = {
     frozenset(pair)
     for pair in [
-        ("left", "stop_up"),
-        ("left", "stop_down"),
-        ("left", "leave"),
-        ("up", "stop_up"),
-        ("right", "stop_up"),
-        ("right", "stop_down"),
-        ("right", "leave"),
-        ("down", "stop_down"),
-        ("leave", "stop_up"),
-        ("leave", "stop_down"),
-        ("stop_up", "stop_down"),
+        *(("turn", other) for other in SIDEWAYS),
+        *(("leave", other) for other in SIDEWAYS),
+        *((one, other) for one in PAIRS[1] for other in SIDEWAYS),
+        *((one, other) for one in PAIRS[0] for other in (*ALONE, *PAIRS[1])),
     ]
 }
+
+
+FOLLOWING = 1.5  # diameters: the most from a leader to its follower
+CROSSING = 0.3  # share of the frames: the most in which two objects may cover each other
 
 
 @dataclass(frozen=True)
@@ -261,28 +271,38 @@ def _write_video(folder: Path, split_idx: int, recipe: Recipe, idx: int, name: s
 
 
 def _scene(rng: Generator, recipe: Recipe) -> list[Thing]:
-    """Objects whose full descriptions are unique and whose paths rarely meet."""
+    """Objects whose full descriptions are unique, and whose paths cross for a while at most."""
     kinds = _cast(rng, int(rng.integers(recipe.num_objects[0], recipe.num_objects[-1] + 1)))
     things: list[Thing] = []
     for category, color, motion in kinds:
-        candidates = [_thing(rng, recipe, category, color, motion) for _ in range(40)]
+        leader = things[-1] if motion == "follow" else None
+        candidates = [_thing(rng, recipe, category, color, motion, leader) for _ in range(20)]
         crowding = [max((_crowding(c, o) for o in things), default=0.0) for c in candidates]
-        things.append(candidates[int(np.argmin(crowding))])
+        clear = [i for i, share in enumerate(crowding) if share < CROSSING]
+        things.append(candidates[clear[0] if clear else int(np.argmin(crowding))])
     order = rng.permutation(len(things))  # later ones are drawn before earlier ones
     return [things[i] for i in order]
 
 
 def _cast(rng: Generator, count: int) -> list[tuple[str, str, str]]:
-    """(category, colour, motion) each; often the first two or three differ by motion only."""
-    alike = 1
-    if count > 1 and rng.random() < 0.8:
-        alike = 3 if count > 4 and rng.random() < 0.4 else 2
+    """(category, colour, motion) each; in most videos the first two to four differ by motion alone.
+
+    A leader stands right before its follower.
+    """
+    look = str(rng.choice(sprites.CATEGORIES)), str(rng.choice(list(sprites.COLORS)))
     cast: list[tuple[str, str, str]] = []
+    alike = 1
+    if count > 1 and rng.random() < 0.9:
+        alike = int(rng.choice([2, 3, 4], p=[0.6, 0.3, 0.1]))
+        if rng.random() < 0.35:
+            cast = [(*look, motion) for motion in PAIRS[int(rng.integers(len(PAIRS)))]]
+    tries = 0
     while len(cast) < count:
-        twin = 0 < len(cast) < alike
-        category = cast[0][0] if twin else str(rng.choice(sprites.CATEGORIES))
-        color = cast[0][1] if twin else str(rng.choice(list(sprites.COLORS)))
-        motion = str(rng.choice(list(MOTIONS), p=SHARES))
+        twin = len(cast) < alike and tries < 50  # some motions go with no third
+        tries += 1
+        category = look[0] if twin else str(rng.choice(sprites.CATEGORIES))
+        color = look[1] if twin else str(rng.choice(list(sprites.COLORS)))
+        motion = str(rng.choice(list(ALONE), p=list(ALONE.values())))
         rivals = [other for other in cast if other[0] == category]
         if rivals and not twin and rng.random() < 0.8:
             continue  # another category, mostly
@@ -291,7 +311,12 @@ def _cast(rng: Generator, count: int) -> list[tuple[str, str, str]]:
     return cast
 
 
-def _thing(rng: Generator, recipe: Recipe, category: str, color: str, motion: str) -> Thing:
+def _thing(
+    rng: Generator, recipe: Recipe, category: str, color: str, motion: str, leader: Thing | None
+) -> Thing:
+    if leader is not None:
+        path = _behind(rng, recipe, leader)
+        return Thing(category, color, motion, leader.diameter, path)
     least, most = recipe.object_size
     diameter = rng.uniform(least, most) * min(recipe.size)
     return Thing(category, color, motion, diameter, _path(rng, recipe, motion, diameter))
@@ -304,26 +329,43 @@ def _path(rng: Generator, recipe: Recipe, motion: str, diameter: float) -> NDArr
     time = np.linspace(0, 1, recipe.num_frames)
     way = rng.uniform(0.45, 0.7) * (high - low)  # how far it goes, pixels
     side = rng.choice([-1, 1])
+    dx, dy = [(side, 0), (0, side)][int(rng.integers(2))]  # where the order of moving matters
     steps = {  # (time, dx, dy) in shares of `way`
         "left": [(0, 0, 0), (1, -1, 0)],
         "right": [(0, 0, 0), (1, 1, 0)],
         "up": [(0, 0, 0), (1, 0, -1)],
         "down": [(0, 0, 0), (1, 0, 1)],
         "still": [(0, 0, 0), (1, 0, 0)],
-        "stop_up": [(0, 0, 0), (0.3, 0.5 * side, 0), (0.5, 0.5 * side, 0), (1, 0.5 * side, -1)],
-        "stop_down": [(0, 0, 0), (0.3, 0.5 * side, 0), (0.5, 0.5 * side, 0), (1, 0.5 * side, 1)],
+        "turn": [(0, 0, 0), (0.45, side, 0), (0.55, side, 0), (1, 0, 0)],
         "leave": [(0, 0, 0), (0.4, side, 0), (0.6, side, 0), (1, 0, 0)],
+        "first": [(0, 0, 0), (0.05, 0, 0), (0.45, dx, dy), (1, dx, dy)],
+        "last": [(0, 0, 0), (0.55, 0, 0), (0.95, dx, dy), (1, dx, dy)],
+        "lead": [(0, 0, 0), (1, side, 0)],
     }[motion]
-    at, dx, dy = np.array(steps, float).T
-    offset = np.stack([np.interp(time, at, dx), np.interp(time, at, dy)], 1) * way  # (T, 2)
+    at, dxs, dys = np.array(steps, float).T
+    offset = np.stack([np.interp(time, at, dxs), np.interp(time, at, dys)], 1) * way  # (T, 2)
     if motion == "leave":
         edge = span[0] + diameter if side > 0 else -diameter
         start = rng.uniform(low + 0.15 * (high - low), high - 0.15 * (high - low))
         offset[:, 0] *= (edge - start[0]) / (side * way[0])
+    elif motion == "lead":  # its follower has room behind it
+        room = np.array([FOLLOWING * diameter, 0])
+        ends = low - offset.min(0) + room * (side > 0), high - offset.max(0) - room * (side < 0)
+        start = np.where(ends[0] < ends[1], rng.uniform(*np.sort(ends, 0)), np.mean(ends, 0))
     else:
         start = rng.uniform(low - offset.min(0), high - offset.max(0))
     sway = 0.02 * diameter * np.sin(2 * np.pi * (2 * time[:, None] + rng.random(2)))
     return start + offset + sway * (motion != "still")
+
+
+def _behind(rng: Generator, recipe: Recipe, leader: Thing) -> NDArray[np.float64]:
+    """(T, 2) centre of an object that moves as its leader does, some way behind and aside."""
+    ahead = np.sign(leader.path[-1, 0] - leader.path[0, 0])
+    aside = rng.uniform(-0.25, 0.25) * leader.diameter
+    path = leader.path - (ahead * rng.uniform(1.1, FOLLOWING) * leader.diameter, aside)
+    rest = 0.5 * leader.diameter
+    path[:, 1] = path[:, 1].clip(rest, recipe.size[0] - rest)
+    return path
 
 
 def _crowding(a: Thing, b: Thing) -> float:

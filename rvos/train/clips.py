@@ -156,6 +156,7 @@ class ClipRecipe:
 
     recipe: Literal["upstream", "plain"]
     num_frames: int
+    frames: Literal["local", "strided"]  # as upstream trains, or as it cuts videos in inference
     local_offsets: Sequence[int]  # frames: least and most distance of the local frames
     no_target: Literal["resample", "keep"]  # clips without any frame with the target
     boxes: Literal["tight", "inclusive"]  # around the mask, or upstream's, one pixel narrower
@@ -174,6 +175,7 @@ class ClipRecipe:
             "data.clip",
             recipe=one_of("upstream", "plain"),
             num_frames=whole(1),
+            frames=one_of("local", "strided"),
             local_offsets=least_and_most(whole(0)),
             no_target=one_of("resample", "keep"),
             boxes=one_of("tight", "inclusive"),
@@ -192,6 +194,17 @@ class ClipRecipe:
     def anchors(self, video_length: int) -> range:
         """The anchor frames of a video of so many frames, one clip each."""
         return range(0, video_length, self.num_frames)
+
+    def frame_idx(self, rng: Generator, anchor: int, video_length: int) -> list[int]:
+        """Sorted frame positions of the clip of an anchor; `strided`: of the sub-clip it is in.
+
+        The frames of a strided clip that lack at the end of a video are its last one.
+        """
+        if self.frames == "local":
+            return draw_frames(rng, anchor, video_length, self.num_frames, self.local_offsets)
+        stride = -(-video_length // self.num_frames)
+        start = anchor // self.num_frames
+        return [min(start + i * stride, video_length - 1) for i in range(self.num_frames)]
 
     def geometry(self, rng: Generator, original: tuple[int, int]) -> Geometry:
         """The geometry of one clip; `original`: height, width of its frames in pixels."""
@@ -304,7 +317,7 @@ class ClipDataset(Dataset[Sample]):
         """The clip, or None if it shows no target and is to be replaced."""
         recipe = self.recipe
         length = len(video.frames)
-        frame_idx = draw_frames(rng, anchor, length, recipe.num_frames, recipe.local_offsets)
+        frame_idx = recipe.frame_idx(rng, anchor, length)
         paths = [self.split.frame_path(video.name, video.frames[t]) for t in frame_idx]
         original = self._original_size(video)
         geometry = recipe.geometry(rng, original)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,7 +15,7 @@ from hydra.utils import get_class
 from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.loggers import WandbLogger
 
-from rvos import InputError, SettingsError, __version__, list_problems
+from rvos import InputError, SettingsError, __version__, list_problems, real, require
 from rvos.coarse.segment import CoarseSettings
 from rvos.masks import read_json, write_json
 from rvos.mutr import MUTR
@@ -116,11 +117,17 @@ def open_data(parts: Parts) -> str | dict[str, str]:
 
 
 def make_segmenter(
-    parts: Parts, *, seed: int, compile: bool, max_videos: int | None, overlays: Path
+    parts: Parts,
+    *,
+    seed: int,
+    compile: bool,
+    hints: float,
+    max_videos: int | None,
+    overlays: Path,
 ) -> Segmenter:
     """What Lightning trains. It scores the first `max_videos` videos of `data.split`, None: all.
 
-    `overlays` is the folder for pictures of them.
+    `overlays` is the folder for pictures of them; `hints` as in `Segmenter`.
     """
     split, truth = parts.data.open(parts.data.split)
     scores = VideoScores(
@@ -131,8 +138,13 @@ def make_segmenter(
         num_overlays=parts.validation.num_overlays,
         folder=overlays,
     )
+    require(SimpleNamespace(hints=hints), "", hints=real(least=0))
     return Segmenter(
-        parts.model, parts.loss, parts.optim, seed=seed, compile=compile, score_videos=scores
+        *(parts.model, parts.loss, parts.optim),
+        seed=seed,
+        compile=compile,
+        hints=hints,
+        score_videos=scores,
     )
 
 

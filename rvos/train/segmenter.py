@@ -20,6 +20,7 @@ from rvos.mutr import MUTR
 from rvos.mutr.losses import LossOutput, MutrLoss, Targets
 from rvos.train.clips import Clip
 from rvos.train.datamodule import DataModule, recount_passes
+from rvos.train.hints import Hints
 from rvos.train.optim import Optim
 
 
@@ -43,7 +44,7 @@ class Segmenter(pl.LightningModule):
 
     `seed` is that of dropout. With `compile`, torch.compile takes the parts that need most of the
     time. `score_videos` is called in each validation with the weights that are validated (those of
-    the average, if one is kept).
+    the average, if one is kept). `hints` is the weight of `Hints`; 0 leaves them out, as upstream.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class Segmenter(pl.LightningModule):
         seed: int,
         compile: bool,
         score_videos: VideoScorer | None = None,
+        hints: float = 0,
     ):
         super().__init__()
         self.model = model
         self.loss, self.optim, self.seed = loss, optim, seed
         self.score_videos = score_videos
+        self.hints = Hints(model, hints) if hints else None
         if compile:  # in place: names of weights stay as they are
             for part in (model.backbone, model.encoder, model.pixel_decoder):
                 part.compile()
@@ -74,14 +77,15 @@ class Segmenter(pl.LightningModule):
 
     def training_step(self, clip: Clip, batch_idx: int) -> Tensor:
         loss = self._loss(clip)
+        if self.hints is not None:
+            loss = self.hints.add_to(loss, _targets(clip))
         self._train.add(clip, loss)
         return loss.total
 
     def _loss(self, clip: Clip) -> LossOutput:
         """Sums over the clips, not yet divided by the number of valid frames."""
         predictions = self.model.forward_clips(clip.frames, clip.padding, list(clip.expressions))
-        targets = Targets(clip.masks, clip.boxes_cxcywh_norm, clip.valid)
-        return self.loss(predictions, targets, num_valid=1)
+        return self.loss(predictions, _targets(clip), num_valid=1)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         losses, num_valid = self._train.means(self.trainer)
@@ -120,6 +124,9 @@ class Segmenter(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.optim.optimizer(self.model)
+        if self.hints is not None:
+            parameters = list(self.hints.parameters())
+            optimizer.add_param_group({"name": "hints", "params": parameters, "lr": self.optim.lr})
         schedule = LambdaLR(optimizer, self._rate_factor)
         return {
             "optimizer": optimizer,
@@ -150,6 +157,10 @@ class Segmenter(pl.LightningModule):
             losses, _ = self._val.means(self.trainer)
             self.log_dict({f"val/{name}": value for name, value in losses.items()}, batch_size=1)
         self._val.reset()
+
+
+def _targets(clip: Clip) -> Targets:
+    return Targets(clip.masks, clip.boxes_cxcywh_norm, clip.valid)
 
 
 class LossSums:

@@ -10,7 +10,7 @@ from importlib import import_module
 from rvos import InputError
 from rvos.mutr.backbones.base import Backbone
 
-RESNETS = ("resnet50", "resnet101", "resnet10_tiny")
+RESNETS = ("resnet50", "resnet101", "resnet10_tiny", "resnet10_video")
 SWINS = ("swin_t", "swin_s", "swin_b", "swin_l")
 VIDEO_SWINS = ("video_swin_t", "video_swin_s", "video_swin_b")
 CONVNEXTS = ("convnext_large", "convnext_xxlarge")
@@ -25,10 +25,11 @@ def build_backbone(name: str, *, checkpointing: bool) -> Backbone:
     """
     name = name.removesuffix("_p4w7")
     if name in RESNETS:
-        from rvos.mutr.backbones.resnet import FrozenResNet, TinyResNet
+        from rvos.mutr.backbones.resnet import FrozenResNet, TinyResNet, TinyVideoResNet
 
-        if name == "resnet10_tiny":
-            return TinyResNet(checkpointing=checkpointing)
+        tiny = {"resnet10_tiny": TinyResNet, "resnet10_video": TinyVideoResNet}
+        if name in tiny:
+            return tiny[name](checkpointing=checkpointing)
         return FrozenResNet(name, checkpointing=checkpointing)
     if name in SWINS:
         from rvos.mutr.backbones.swin import Swin

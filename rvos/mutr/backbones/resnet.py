@@ -3,9 +3,10 @@
 from functools import partial
 
 import torchvision
+from einops import rearrange
 from timm.layers import GroupNorm
 from timm.models.resnet import BasicBlock, ResNet
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from rvos.mutr.backbones.base import Backbone
@@ -59,4 +60,51 @@ class TinyResNet(Backbone):
         for stage in (body.layer1, body.layer2, body.layer3, body.layer4):
             x = self.run(stage, x)
             features.append(x)
+        return features
+
+
+class SpaceTime(nn.Module):
+    """Adds to a frame's map what convolutions over the frames before and after it find.
+
+    Two 3 x 3 x 3 convolutions on `WIDTH` channels. It adds nothing before training.
+    """
+
+    WIDTH = 48
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.mix = nn.Sequential(
+            nn.Conv3d(channels, self.WIDTH, 1, bias=False),
+            nn.GroupNorm(8, self.WIDTH),
+            nn.ReLU(),
+            nn.Conv3d(self.WIDTH, self.WIDTH, 3, padding=1, bias=False),
+            nn.GroupNorm(8, self.WIDTH),
+            nn.ReLU(),
+            nn.Conv3d(self.WIDTH, self.WIDTH, 3, padding=1, bias=False),
+            nn.GroupNorm(8, self.WIDTH),
+            nn.ReLU(),
+            nn.Conv3d(self.WIDTH, channels, 1),
+        )
+        nn.init.zeros_(self.mix[-1].weight)
+        nn.init.zeros_(self.mix[-1].bias)
+
+    def forward(self, x: Tensor, batch: int) -> Tensor:
+        """(B T, C, h, w) -> (B T, C, h, w)."""
+        clip = rearrange(x, "(b t) c h w -> b c t h w", b=batch)
+        return x + rearrange(self.mix(clip), "b c t h w -> (b t) c h w")
+
+
+class TinyVideoResNet(TinyResNet):
+    """`TinyResNet` that sees motion: `SpaceTime` follows the stages of strides 8, 16 and 32."""
+
+    def __init__(self, *, checkpointing: bool):
+        super().__init__(checkpointing=checkpointing)
+        self.motion = nn.ModuleList(SpaceTime(channels) for channels in self.channels[1:])
+
+    def forward(self, frames: Tensor) -> list[Tensor]:
+        body, batch = self.body, len(frames)
+        x = body.maxpool(body.act1(body.bn1(body.conv1(frames.flatten(0, 1)))))
+        features = [self.run(body.layer1, x)]
+        for stage, motion in zip((body.layer2, body.layer3, body.layer4), self.motion, strict=True):
+            features.append(motion(self.run(stage, features[-1]), batch))
         return features
