@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rvos import CONFIG_DIR, InputError
 from rvos.app.arguments import as_typed, explain
+from rvos.stages.claims import Sharing
 from rvos.stages.devices import Devices, OneDevice
 
 Task = Callable[[DictConfig], Any]
@@ -132,18 +133,18 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in settings.items()}
 
 
-def devices_of(cfg: DictConfig, *, uses_gpu: bool) -> Devices:
+def devices_of(cfg: DictConfig, *, uses_gpu: bool, sharing: Sharing | None = None) -> Devices:
     """Lightning's devices where a network or several devices are used, else this process alone.
 
     The latter needs no torch. Raises InputError as `check_ranks`.
     """
     if not uses_gpu and cfg.trainer.devices in (1, "1") and cfg.trainer.num_nodes == 1:
-        return OneDevice()
+        return OneDevice(sharing=sharing)
     from rvos.stages.lightning import TrainerDevices, make_trainer
 
     trainer = make_trainer(cfg.trainer, logger=False, enable_checkpointing=False)
     check_ranks(trainer.world_size)
-    return TrainerDevices(trainer)
+    return TrainerDevices(trainer, sharing)
 
 
 def _fail(error: Any) -> None:
@@ -151,9 +152,10 @@ def _fail(error: Any) -> None:
     sys.exit(1)
 
 
-def run_folder() -> Path:
-    """The folder of this run, or of this job of a multirun."""
-    return Path(HydraConfig.get().runtime.output_dir)
+def run_folder(cfg: DictConfig) -> Path:
+    """The folder of this run, or of this job of a multirun; all shards have one."""
+    shared = OmegaConf.select(cfg, "shard") is not None
+    return Path(cfg.output_dir if shared else HydraConfig.get().runtime.output_dir)
 
 
 def folder_is_fixed() -> bool:

@@ -19,6 +19,7 @@ from torchvision.ops import nms
 from rvos import InputError
 from rvos.data.frames import Frame
 from rvos.masklets.sam2_weights import missing
+from rvos.stages.runner import TooLarge
 
 DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base"
 OutOfMemory = torch.cuda.OutOfMemoryError
@@ -86,7 +87,7 @@ class Detector:
             outputs = self.model(**inputs)
         except OutOfMemory:
             if len(frames) == 1:
-                raise InputError(
+                raise TooLarge(
                     "masklets=sam2: out of GPU memory detecting in one frame; choose "
                     "a smaller Grounding DINO in masklets.detect.weights"
                 ) from None

@@ -29,6 +29,7 @@ from rvos.masklets.sam2_weights import (
     version_of,
 )
 from rvos.masks import Track, encode
+from rvos.stages.runner import TooLarge
 
 log = logging.getLogger(__name__)
 
@@ -285,7 +286,7 @@ def track_boxes(
         except OutOfMemory as error:
             torch.cuda.empty_cache()
             if len(group) == 1:
-                raise InputError(
+                raise TooLarge(
                     "masklets=sam2: out of GPU memory with one object; choose a smaller SAM 2 in "
                     f"masklets.weights or masklets.precision=bf16 ({str(error)[:120]})"
                 ) from None
