@@ -144,11 +144,11 @@ def read(path):
 def test_killed_alone_it_goes_on(arguments, notes, tmp_path, alone):
     out = tmp_path / "out"
     process = start(arguments, out)
-    while len(list((out / "videos").rglob("[!.]*.json.gz"))) < 3 and process.poll() is None:
+    while len(list((out / "videos").rglob(".*.stamp"))) < 3 and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    done = len(list((out / "videos").rglob("[!.]*.json.gz")))
+    done = len(list((out / "videos").rglob(".*.stamp")))
     assert process.returncode == -signal.SIGKILL and 3 <= done < NUM_VIDEOS
     before = len(notes.read_text())
     again = start(arguments, out)

@@ -153,9 +153,15 @@ def _fail(error: Any) -> None:
 
 
 def run_folder(cfg: DictConfig) -> Path:
-    """The folder of this run, or of this job of a multirun; all shards have one."""
-    shared = OmegaConf.select(cfg, "shard") is not None
-    return Path(cfg.output_dir if shared else HydraConfig.get().runtime.output_dir)
+    """The folder of this run, or of this job of a multirun; all shards have one.
+
+    Raises InputError for shards without `output_dir`.
+    """
+    if OmegaConf.select(cfg, "shard") is None:
+        return Path(HydraConfig.get().runtime.output_dir)
+    if not any(o.startswith("output_dir=") for o in HydraConfig.get().overrides.task):
+        raise InputError("shard: all shards write to one run folder; give output_dir=...")
+    return Path(cfg.output_dir)
 
 
 def folder_is_fixed() -> bool:
