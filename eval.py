@@ -21,8 +21,10 @@ def main(cfg: DictConfig) -> float | None:
     # Imported here, so that --help is quick.
     from rich.console import Console
 
-    from rvos.app.evaluation import Evaluation, open_data, write_results
+    from rvos.app.evaluation import Evaluation, open_data
+    from rvos.app.results import refine_and_score
     from rvos.score.inputs import Inputs
+    from rvos.stages.devices import end_on_sigterm
     from rvos.stages.run_folder import check_folder, claim_folder
     from rvos.stages.store import Stores
 
@@ -30,8 +32,8 @@ def main(cfg: DictConfig) -> float | None:
     settings = plain(cfg)
     todo = Evaluation.of(cfg)  # what is wrong with the settings is said before anything runs
     split, truth = open_data(cfg)
-    devices = devices_of(cfg, uses_gpu=todo.uses_gpu)
-    folder, stores = run_folder(), Stores(cfg.paths.stores, cfg.data.name)
+    devices = devices_of(cfg, uses_gpu=todo.uses_gpu, sharing=todo.sharing)
+    folder, stores = run_folder(cfg), Stores(cfg.paths.stores, cfg.data.name)
     record = {"inputs": {"meta_expressions_sha256": split.meta_sha256}, "results": todo.RESULTS}
     if devices.is_first:
         check_folder(folder, settings, **record)
@@ -49,12 +51,12 @@ def main(cfg: DictConfig) -> float | None:
         by_expression=masklets.by_expression,
         **todo.scores,
     )
-    videos = inputs.read()
-    todo.check_masklets(videos)
+    inputs.check(todo.sharing.part(split.videos))
     claim_folder(folder, settings, **record)
-    log.info("rvos %s: %d videos, seed %d -> %s", __version__, len(videos), cfg.seed, folder)
+    log.info("rvos %s: %d videos, seed %d -> %s", __version__, len(split.videos), cfg.seed, folder)
+    end_on_sigterm()
     console = Console()
-    score = write_results(console, folder, cfg, todo, inputs, videos)
+    score = refine_and_score(console, folder, settings, todo, inputs)
     console.print(f"{folder} ({time.monotonic() - started:.1f} s)", soft_wrap=True)
     return score
 

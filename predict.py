@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
         lambda: Output(cfg.video, cfg.masks, cfg.fps),
     )
     split = own_split(cfg.video, read_sentences(cfg.expression, cfg.expressions))
-    folder = run_folder()
+    folder = run_folder(cfg)
     stores = Stores(folder / "stores", "own")
     all_checked(
         lambda: coarse.check(split),

@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> float | None:
     from rvos.train import run as training
 
     training.quiet()
-    folder = run_folder()
+    folder = run_folder(cfg)
     cfg.output_dir = str(folder)  # also in the jobs of a multirun and in every rank
     runs = Path(cfg.paths.runs) / cfg.task / cfg.name
     resume = training.resume_from(cfg.ckpt_path, folder, runs, folder_is_fixed=folder_is_fixed())

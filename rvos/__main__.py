@@ -14,6 +14,8 @@ COMMANDS = {
     ),
     "noun": ("rvos.masklets.noun", "compare the nouns of expressions with a table"),
     "checkpoint": ("rvos.app.checkpoint", "what a file of MUTR's weights holds"),
+    "merge": ("rvos.app.results", "tables and page of a run that several processes filled"),
+    "status": ("rvos.app.status", "how far a run or store is, and who works on it"),
     "sweep": ("rvos.app.sweep", "all runs of a W&B sweep file, without W&B"),
     "best": ("rvos.report.best", "the best cell of an ablation, as settings of eval.py"),
     "compare": ("rvos.report.compare", "what changed between two runs"),

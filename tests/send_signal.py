@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 
 from pytorch_lightning.callbacks import Callback
 
@@ -21,6 +22,21 @@ class SendSignal(Callback):
             for worker in multiprocessing.active_children():
                 os.kill(worker.pid, self.number)
             os.kill(os.getpid(), self.number)
+
+
+class SendUser1(Callback):
+    """Lets SLURM send SIGUSR1 to all processes of its job, as it does before the time limit, at the
+    start of forward pass `after` of the first start."""
+
+    def __init__(self, after: int):
+        self.left = after
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.left -= 1
+        first = not int(os.environ.get("SLURM_RESTART_COUNT", 0))
+        if self.left == 0 and trainer.is_global_zero and first:
+            job = os.environ["SLURM_JOB_ID"]
+            subprocess.run(["scancel", "--signal=USR1", job], check=True)
 
 
 class NoteClips(Callback):

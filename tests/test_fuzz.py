@@ -32,8 +32,9 @@ from rvos.refine import Candidates, Masklets, Vote, make_rule
 from rvos.report.submission import check, pack
 from rvos.report.tables import metrics, write_tables
 from rvos.score.ablation import labelled
-from rvos.score.evaluate import Results, evaluate
+from rvos.score.evaluate import Scorer, evaluate
 from rvos.score.inputs import Inputs
+from rvos.score.results import read_results
 from rvos.stages.store import given_nouns
 
 CASES = int(os.environ.get("RVOS_FUZZ", "200"))
@@ -183,10 +184,10 @@ def score(root):
     )
     videos = inputs.read()
     rules = labelled(Vote(window=3, tau=0.5))
-    results = Results()
-    for video in evaluate(videos, rules, {}, root / "out", workers=1):
-        results.add(video)
-    content = metrics(results, split="valid_u", refine={"name": "vote"}, num_scored_as_empty=0)
+    for _, wrong in evaluate(videos, Scorer(rules, {}, root / "out"), workers=1):
+        assert not wrong
+    results = read_results(root / "out", split.videos)
+    content = metrics(results, split="valid_u", refine={"name": "vote"})
     write_tables(root / "out", content, results)
     return content, videos
 

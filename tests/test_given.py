@@ -136,7 +136,7 @@ def test_masklets_that_are_not_there(made_data, run_eval):
     assert status == 1 and "wrong decisions (2)" in errors
     assert "video long, expression 0: masklets: expected numbers from 0 to 1, got 2" in errors
     assert "video long, expression 2: its noun has no masklets, got [0]" in errors
-    assert not (made_data.root / "out" / "config.yaml").exists()
+    assert not (made_data.root / "out" / "metrics.json").exists()
 
 
 @pytest.mark.parametrize("path, message", [("null", "expected a file"), ("no.json", "cannot be")])

@@ -7,7 +7,16 @@ from rvos import SettingsError, preset
 from rvos.data.split import Expression, Video
 from rvos.masks import area, canonical, encode, read_json
 from rvos.refine import KeepCoarse, Vote
-from rvos.score import COARSE, REFINED, VideoInputs, evaluate, make_metrics, score_track
+from rvos.score import (
+    COARSE,
+    REFINED,
+    Scorer,
+    VideoFiles,
+    VideoInputs,
+    evaluate,
+    make_metrics,
+    score_track,
+)
 from rvos.score.contour import contour_of, in_common, tolerance_radius
 from rvos.score.measures import decay, recall, temporal_ious
 
@@ -210,11 +219,9 @@ def test_metrics_and_rules_travel_to_the_workers_by_label(tmp_path, workers):
     ]
     rules = {COARSE: KeepCoarse(), REFINED: Vote(2, 0.4), "strict": Vote(2, 0.5)}
     metrics = make_metrics({"error": f"{__name__}.area_error"})
-    found = [
-        r
-        for v in evaluate(videos, rules, metrics, tmp_path, workers=workers)
-        for r in v.expressions
-    ]
+    ended = list(evaluate(videos, Scorer(rules, metrics, tmp_path), workers=workers))
+    assert sorted(ended) == [("a", ""), ("b", "")]
+    found = [r for v in videos for r in VideoFiles(tmp_path).read(v.video).expressions]
     assert [(r.video, r.expression_id, r.expression) for r in found] == [
         ("a", "7", "the square"),
         ("b", "7", "the square"),

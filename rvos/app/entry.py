@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rvos import CONFIG_DIR, InputError
 from rvos.app.arguments import as_typed, explain
+from rvos.stages.claims import Sharing
 from rvos.stages.devices import Devices, OneDevice
 
 Task = Callable[[DictConfig], Any]
@@ -157,18 +158,18 @@ def ask_for_weights(cfg: DictConfig) -> None:
     obtain(used, ask_only=True)
 
 
-def devices_of(cfg: DictConfig, *, uses_gpu: bool) -> Devices:
+def devices_of(cfg: DictConfig, *, uses_gpu: bool, sharing: Sharing | None = None) -> Devices:
     """Lightning's devices where a network or several devices are used, else this process alone.
 
     The latter needs no torch. Raises InputError as `check_ranks`.
     """
     if not uses_gpu and cfg.trainer.devices in (1, "1") and cfg.trainer.num_nodes == 1:
-        return OneDevice()
+        return OneDevice(sharing=sharing)
     from rvos.stages.lightning import TrainerDevices, make_trainer
 
     trainer = make_trainer(cfg.trainer, logger=False, enable_checkpointing=False)
     check_ranks(trainer.world_size)
-    return TrainerDevices(trainer)
+    return TrainerDevices(trainer, sharing)
 
 
 def _fail(error: Any) -> None:
@@ -176,9 +177,16 @@ def _fail(error: Any) -> None:
     sys.exit(1)
 
 
-def run_folder() -> Path:
-    """The folder of this run, or of this job of a multirun."""
-    return Path(HydraConfig.get().runtime.output_dir)
+def run_folder(cfg: DictConfig) -> Path:
+    """The folder of this run, or of this job of a multirun; all shards have one.
+
+    Raises InputError for shards without `output_dir`.
+    """
+    if OmegaConf.select(cfg, "shard") is None:
+        return Path(HydraConfig.get().runtime.output_dir)
+    if not any(o.startswith("output_dir=") for o in HydraConfig.get().overrides.task):
+        raise InputError("shard: all shards write to one run folder; give output_dir=...")
+    return Path(cfg.output_dir)
 
 
 def folder_is_fixed() -> bool:

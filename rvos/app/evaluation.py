@@ -1,7 +1,6 @@
-"""What eval.py does around its stages: settings checked, data opened, results written."""
+"""What eval.py does around its stages: settings checked, data opened."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,40 +8,29 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.progress import track as progress
 
 from rvos import InputError, all_checked, list_of, one_of, optional, preset, require, whole, words
 from rvos.app.entry import build, plain
 from rvos.data.formats import open_split, open_truth
 from rvos.data.split import NoTruth, Split, Truth
 from rvos.masklets.source import MaskletFiles
-from rvos.masks import TrackFiles, write_json
+from rvos.masks import TrackFiles, file_sha256
 from rvos.refine import (
     KeepCoarse,
     NoPresence,
     PresenceRule,
     Rule,
     check_given,
+    given_of,
     make_rule,
 )
-from rvos.report.plots import write_heat_map
-from rvos.report.submission import check, pack
-from rvos.report.tables import (
-    make_rows,
-    metrics,
-    print_ablation,
-    print_metrics,
-    print_presence,
-    print_rules,
-    write_tables,
-)
-from rvos.score.ablation import COARSE, grid, labelled, thresholds
-from rvos.score.evaluate import Results, evaluate, num_workers
+from rvos.score.ablation import grid, labelled, thresholds
 from rvos.score.explorer import Explorer
-from rvos.score.inputs import Inputs, VideoInputs, first_videos
+from rvos.score.inputs import InputProblems, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
 from rvos.score.protocols import Expressions, make_protocol
+from rvos.score.results import FOLDER
+from rvos.stages.claims import Sharing
 from rvos.stages.devices import Devices
 from rvos.stages.run_folder import MASKLETS_FILE
 from rvos.stages.store import Stores
@@ -105,6 +93,7 @@ class Evaluation:
     coarse: Any
     masklets: Any
     page: Any
+    sharing: Sharing
 
     RESULTS: ClassVar = (
         "metrics.json",
@@ -114,12 +103,16 @@ class Evaluation:
         "inputs",
         "scores",
         "explorer",
+        FOLDER,
         MASKLETS_FILE,
     )
 
     @classmethod
-    def of(cls, cfg: DictConfig) -> "Evaluation":
-        """Raises SettingsError with all that is wrong with the settings."""
+    def of(cls, cfg: DictConfig, *, stages: bool = True) -> "Evaluation":
+        """Raises SettingsError with all that is wrong with the settings.
+
+        `stages` False leaves out the sources of masks: what is made of finished videos needs none.
+        """
         settings = plain(cfg)
         score = settings["score"]
         ablation = settings["ablation"]
@@ -135,15 +128,16 @@ class Evaluation:
             lambda: ScoreSettings(
                 **{key: score[key] for key in ("workers", "missing", "max_videos")}
             ),
-            lambda: build(cfg.coarse),
+            lambda: build(cfg.coarse) if stages else None,
             lambda: build(cfg.report),
+            lambda: Sharing(cfg.shard, cfg.shards, **settings["claims"]),
         )
-        checked, coarse, page = built
+        checked, coarse, page, sharing = built
         idle = all(isinstance(r, KeepCoarse) for r in (rule, *cells.values(), *named.values()))
         asked = getattr(page, "explorer", False)
         explorer = Explorer.of(asked, ablation, settings["refine"], presence)
         idle &= explorer is None and not any(p.needs_masklets for p in (presence, *also.values()))
-        masklets = NoMasklets() if idle else build(cfg.masklets)
+        masklets = build(cfg.masklets) if stages and not idle else NoMasklets()
         on_top = {f"{settings['refine']['name']} + {name}": p for name, p in also.items()}
         swept = {f"threshold={value}": replace(presence, threshold=value) for value in values}
         rules = labelled(
@@ -166,13 +160,16 @@ class Evaluation:
             coarse,
             masklets,
             page,
+            sharing,
         )
 
     @property
-    def scores(self) -> dict[str, list[str]]:
-        """The arguments of `Inputs` that say which scores of models the rules read."""
+    def scores(self) -> dict[str, Any]:
+        """The arguments of `Inputs` that say which scores of models and which files rules read."""
         needs = [self.presence.name] if self.presence.reads_scores else []
-        return {"needs": needs, "wants": list(self.optional.values())}
+        given = [file_sha256(Path(rule.path)) for rule in given_of(self.rules.values())]
+        stamped = str(given) + ("" if self.explorer is None else repr(self.explorer))
+        return {"needs": needs, "wants": list(self.optional.values()), "stamped": stamped}
 
     @property
     def uses_gpu(self) -> bool:
@@ -189,9 +186,11 @@ class Evaluation:
             lambda: check_scores(self.presence, self.coarse, self.masklets),
         )
 
-    def check_masklets(self, videos: Sequence[VideoInputs]) -> None:
-        """Raises InputError where given decisions name masklets that are not there."""
-        check_given(self.rules.values(), {v.video.name: v.num_masklets for v in videos})
+    def check_masklets(self, video: VideoInputs) -> None:
+        """Raises InputProblems where given decisions name masklets that are not there."""
+        for rule in given_of(self.rules.values()):
+            if problems := rule.problems({video.video.name: video.num_masklets}):
+                raise InputProblems(problems)
 
     def where_scored(self, lacking: Mapping[str, str]) -> "Evaluation":
         """Without the rules of `ablation.presence` whose scores are lacking, by name: why."""
@@ -260,85 +259,3 @@ def open_data(cfg: DictConfig) -> tuple[Split, Truth | None]:
         log.info("not scored: %s", error)
         return split, None
     return split, truth
-
-
-def write_results(
-    console: Console,
-    folder: Path,
-    cfg: DictConfig,
-    todo: Evaluation,
-    inputs: Inputs,
-    videos: Sequence[VideoInputs],
-) -> float | None:
-    """Refine and score all videos; tables, page, dashboard, submission. Returns J&F, if scored."""
-    if inputs.masklets is not None:
-        record = {
-            "path": os.path.relpath(inputs.masklets.path, folder),
-            "by_expression": inputs.by_expression,
-        }
-        write_json(folder / MASKLETS_FILE, record)
-    results = Results(inputs.protocol)
-    todo = todo.where_scored(inputs.lacking)
-    found = evaluate(
-        videos,
-        todo.rules,
-        todo.metrics,
-        folder,
-        workers=num_workers(todo.score.workers),
-        protocol=inputs.protocol,
-        explorer=todo.explorer,
-    )
-    for video in progress(found, "Refining and scoring", total=len(videos)):
-        results.add(video)
-    score = None
-    if inputs.annotations is not None:
-        score = _report(console, folder, cfg, todo, inputs, results)
-    if cfg.submission:
-        path = folder / "submission.zip"
-        count = pack(folder / "refined", path, inputs.split)
-        check(path, inputs.split)
-        console.print(f"submission: {path} ({count} images)", soft_wrap=True)
-    return score
-
-
-def _report(
-    console: Console,
-    folder: Path,
-    cfg: DictConfig,
-    todo: Evaluation,
-    inputs: Inputs,
-    results: Results,
-) -> float:
-    """Tables as files and on the console, the page, the dashboard; returns J&F."""
-    rows = make_rows(results, todo.rules)
-    ablation = [rows[label] for label in (COARSE, *todo.cells)] if todo.cells else []
-    named = [rows[label] for label in todo.named]
-    presence = [rows[label] for label in todo.thresholds]
-    chosen = {key: value for key, value in plain(cfg)["presence"].items() if key != "_target_"}
-    content = metrics(
-        results,
-        split=inputs.split.name,
-        refine=plain(cfg)["refine"],
-        num_scored_as_empty=inputs.num_scored_as_empty,
-        presence=None if isinstance(todo.presence, NoPresence) else chosen,
-    )
-    if ablation:
-        title = f"{cfg.data.name} {inputs.split.name}: J&F"
-        write_heat_map(folder / "ablation.png", ablation, title)
-    write_tables(folder, content, results, ablation=ablation, rules=named, presence=presence)
-    if named:
-        print_rules(console, named)
-    if presence:
-        print_presence(console, presence)
-    if ablation:
-        print_ablation(console, ablation)
-    print_metrics(console, content, results, **todo.page.bootstrap)
-    page = todo.page.write(folder)
-    if page is not None:
-        console.print(f"report: {page}", soft_wrap=True)
-    if cfg.logger.wandb is not None:
-        from rvos.report.dashboard import log_evaluation
-
-        keys = ("project", "group", "name", "id", "save_dir")
-        log_evaluation(folder, todo.page, **{key: cfg.logger.wandb[key] for key in keys})
-    return content["J&F"]

@@ -25,7 +25,7 @@ from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import load_weights
 from rvos.stages.devices import Devices, Place
 from rvos.stages.run_folder import has_no_effect
-from rvos.stages.runner import Advance, Stage, run_stage
+from rvos.stages.runner import Advance, Stage, TooLarge, run_stage
 from rvos.stages.sharding import cost
 from rvos.stages.store import Store, Stores
 from rvos.stages.weights import origins
@@ -150,11 +150,11 @@ class CoarseStage(Stage):
                     report=advance,
                 )
         except torch.OutOfMemoryError:
-            raise InputError(
+            torch.cuda.empty_cache()
+            raise TooLarge(
                 f"{max(len(clip) for clip in plans[0])} frames of {frames.size[0]} x "
                 f"{frames.size[1]} pixels do not fit into the device's memory; lower "
-                "coarse.expression_batch, or choose trainer.precision=bf16-mixed. What is finished "
-                "stays valid."
+                "coarse.expression_batch, or choose trainer.precision=bf16-mixed"
             ) from None
 
     def write(self, video: Video, made: Sequence[Segmentation]) -> None:

@@ -96,11 +96,14 @@ class Annotations(Truth):
         """One annotation's mask in one frame, unchecked."""
         return self.index.mask(annotation_id, frame_idx)
 
+    def length(self, annotation_id: str) -> int | None:
+        return self.index.length(annotation_id)
+
     def problems(
         self, annotation_id: str, video: Video, size: Sequence[int] | None
     ) -> Iterator[str]:
         """As `Truth.problems`; the index has checked the masks themselves."""
-        length, of_index = self.index.length(annotation_id), self.index.size(annotation_id)
+        length, of_index = self.length(annotation_id), self.index.size(annotation_id)
         if length != len(video.frames) or of_index not in (None, tuple(size or ())):
             yield from super().problems(annotation_id, video, size)
 

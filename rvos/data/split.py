@@ -158,6 +158,10 @@ class Truth(ABC):
         """One annotation's mask in one frame, unchecked."""
         return self.track(annotation_id)[frame_idx]
 
+    def length(self, annotation_id: str) -> int | None:
+        """How many masks an annotation has; None where only reading them tells."""
+        return None
+
     def unscorable(self) -> str:
         """Why the split cannot be scored; empty where it can."""
         return ""

@@ -22,6 +22,7 @@ from torchvision.ops import nms
 from rvos import InputError
 from rvos.data.frames import Frame
 from rvos.masklets.sam2_weights import missing
+from rvos.stages.runner import TooLarge
 from rvos.stages.weights import local_folder
 
 DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base"
@@ -101,7 +102,7 @@ class Detector:
             outputs = self.model(**inputs)
         except OutOfMemory:
             if len(frames) == 1:
-                raise InputError(
+                raise TooLarge(
                     "out of GPU memory detecting in one frame; choose a smaller Grounding DINO "
                     "in detect.weights"
                 ) from None

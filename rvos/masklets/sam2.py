@@ -37,6 +37,7 @@ from rvos.masklets.sam2_weights import (
     version_of,
 )
 from rvos.masks import RLE, Track, decode, encode
+from rvos.stages.runner import TooLarge
 
 log = logging.getLogger(__name__)
 
@@ -357,7 +358,7 @@ def _track(
         except OutOfMemory as error:
             torch.cuda.empty_cache()
             if len(group) == 1:
-                raise InputError(
+                raise TooLarge(
                     "SAM 2: out of GPU memory with one object; choose a smaller one in "
                     f"masklets.weights or masklets.precision=bf16 ({str(error)[:120]})"
                 ) from None

@@ -46,6 +46,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def file_stamp(path: Path) -> list[int]:
+    """[size in bytes, time of the last change in ns]: another where a file was written anew."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
 def damaged_part(path: Path) -> str | None:
     """The first part of a zip file (PyTorch's checkpoints are such) whose checksum is wrong.
 
@@ -170,7 +176,7 @@ class TrackFiles:
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
-        self._in_memory: dict[str, Any] | None = None
+        self._one_file: _Unpacked | None = None
         if self.path.is_dir():
             names = [p for p in self.path.iterdir() if not p.name.startswith(".")]
             if not any(p.is_dir() or _is_video(p) for p in names):
@@ -179,22 +185,22 @@ class TrackFiles:
                     "of PNG masks, found none"
                 )
         elif self.path.is_file():
-            self._in_memory = dict(stream_json(self.path))
+            self._one_file = _Unpacked(self.path)
         else:
             raise FileError(f"{self.path}: no such file or folder")
 
     def videos(self) -> list[str]:
         """The names of all videos."""
-        if self._in_memory is not None:
-            return list(self._in_memory)
+        if self._one_file is not None:
+            return list(self._one_file.places)
         files = [p.relative_to(self.path) for p in self.path.rglob("*.json*") if _is_video(p)]
         names = {str(p).removesuffix(".gz").removesuffix(".json") for p in files}
         folders = {p.name for p in self.path.iterdir() if p.is_dir()} - {p.parts[0] for p in files}
         return sorted(name for name in names | folders if not name.startswith("."))
 
     def __contains__(self, video: str) -> bool:
-        if self._in_memory is not None:
-            return video in self._in_memory
+        if self._one_file is not None:
+            return video in self._one_file.places
         return self._file(video) is not None
 
     def identity(self) -> Any:
@@ -216,13 +222,20 @@ class TrackFiles:
         """What to name in an error about this video."""
         return str(self._file(video) or self.path)
 
+    def stamp(self, video: str) -> list[Any]:
+        """Changes with the files of a video, none of which is read."""
+        path = self.path if self._one_file is not None else self._file(video)
+        if path is None or path.is_file():
+            return [] if path is None else file_stamp(path)
+        return [[str(p.relative_to(path)), *file_stamp(p)] for p in sorted(path.rglob("*"))]
+
     def folder_beside(self, stage: str) -> Path | None:
         """Where a store keeps what another stage wrote beside it: `<stores>/<stage>/<store>`."""
         return self.path.absolute().parent.parent / stage / self.path.name
 
     def _file(self, video: str) -> Path | None:
         """The file or folder of one video, whose name may have folders in it."""
-        if self._in_memory is not None:
+        if self._one_file is not None:
             return None
         path = self.path / video
         files = [path.with_name(f"{path.name}.json{suffix}") for suffix in ("", ".gz")]
@@ -234,8 +247,8 @@ class TrackFiles:
 
     def read(self, video: str, frames: Sequence[str] | None = None) -> Any:
         """The value of one video; `frames` are the frame names, needed for a PNG tree."""
-        if self._in_memory is not None:
-            return _tracks_of(self._in_memory[video])
+        if self._one_file is not None:
+            return _tracks_of(self._one_file.read(video))
         path = self._file(video)
         if path is None:
             raise FileError(f"{self.path}: video {video} is not there")
@@ -245,6 +258,24 @@ class TrackFiles:
             raise ValueError("a PNG tree is read with the frame names of the video")
         folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
         return {p.name: [_read_png(p / f"{frame}.png") for frame in frames] for p in folders}
+
+
+class _Unpacked:
+    """The values of one JSON file, in a temporary file: memory holds their places alone."""
+
+    def __init__(self, path: Path):
+        self.places: dict[str, tuple[int, int]] = {}  # start and length
+        self._file = tempfile.TemporaryFile()
+        start = 0
+        for key, value in stream_json(path):
+            self._file.write(text := json.dumps(value).encode())
+            self.places[key] = start, len(text)
+            start += len(text)
+        self._file.flush()
+
+    def read(self, key: str) -> Any:
+        start, length = self.places[key]
+        return json.loads(os.pread(self._file.fileno(), length, start))
 
 
 def _is_video(path: Path) -> bool:

@@ -44,14 +44,14 @@ class Given:
         except FileError as error:
             raise InputError(f"refine.path: {error}") from None
 
-    def check(self, expected: NumMasklets) -> None:
-        """Raises InputError listing the expressions without a decision that makes sense."""
-        if problems := decision_problems(self.decisions, expected):
-            raise InputError(list_problems(f"refine.path: {self.path}: wrong decisions", problems))
+    def problems(self, expected: NumMasklets) -> dict[str, list[str]]:
+        """By kind: the expressions without a decision that makes sense."""
+        problems = decision_problems(self.decisions, expected)
+        return {f"refine.path: {self.path}: wrong decisions": problems} if problems else {}
 
     def __call__(self, candidates: Candidates) -> Refinement:
         video, key = candidates.video, candidates.expression_id
-        self.check({video: {key: len(candidates.masklets.tracks)}})
+        check_given([self], {video: {key: len(candidates.masklets.tracks)}})
         decision, num_frames = self.decisions[video][key], len(candidates.coarse)
         selected = tuple(sorted(set(decision["masklets"]))) if decision["present"] else ()
         kept_coarse = decision["present"] and not selected
@@ -63,12 +63,17 @@ class Given:
         )
 
 
+def given_of(rules: Iterable[Rule]) -> list[Given]:
+    """Those of the rules that have decisions."""
+    below = [rule.rule if isinstance(rule, WithPresence) else rule for rule in rules]
+    return [rule for rule in below if isinstance(rule, Given)]
+
+
 def check_given(rules: Iterable[Rule], expected: NumMasklets) -> None:
-    """Check the decisions of all rules that have some. Raises InputError as `Given.check`."""
-    for rule in rules:
-        below = rule.rule if isinstance(rule, WithPresence) else rule
-        if isinstance(below, Given):
-            below.check(expected)
+    """Check the decisions of all rules that have some. Raises InputError that lists the wrong."""
+    for rule in given_of(rules):
+        for kind, problems in rule.problems(expected).items():
+            raise InputError(list_problems(kind, problems))
 
 
 def decision_problems(decisions: Any, expected: NumMasklets) -> list[str]:

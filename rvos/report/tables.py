@@ -17,9 +17,9 @@ from rvos.masks import write_bytes, write_json
 from rvos.refine import Rule, WithPresence
 from rvos.report.bootstrap import Bootstrap
 from rvos.score.ablation import COARSE, REFINED
-from rvos.score.evaluate import ExpressionResult, Results
 from rvos.score.measures import Summary
 from rvos.score.protocols import mean_of
+from rvos.score.results import ExpressionResult, Results
 from rvos.score.slices import answers
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Row:
     summary: Summary
     answers: dict[str, float | None]  # N-acc, T-acc, J&F and Final of all and target
     frames_kept_coarse: int
-    sha256: str  # of the masks, as in data/README.md
+    sha256: str  # of the masks, as in data/README.md; empty in a run without an ablation
 
     def values(self, columns: Sequence[str]) -> list[Any]:
         """The values of some columns of a table; None for a setting that the rule lacks."""
@@ -59,7 +59,7 @@ def make_rows(results: Results, rules: Mapping[str, Rule]) -> dict[str, Row]:
             results.summary(label),
             _flat(answers(results.expressions, label)),
             sum(r.scores[label].frames_kept_coarse for r in results.expressions),
-            hexdigests[label],
+            hexdigests.get(label, ""),
         )
         for label, rule in rules.items()
     }
@@ -85,7 +85,6 @@ def metrics(
     *,
     split: str,
     refine: dict[str, Any],
-    num_scored_as_empty: int,
     presence: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of metrics.json; scores in 0..1.
@@ -95,7 +94,7 @@ def metrics(
     expressions = results.expressions
     extra: dict[str, Any] = {name: _mean(name, expressions) for name in expressions[0].extra}
     extra["frames_kept_coarse"] = sum(r.refined.frames_kept_coarse for r in expressions)
-    extra["frames_scored_as_empty"] = num_scored_as_empty
+    extra["frames_scored_as_empty"] = results.scored_as_empty
     return {
         **_scores_of(results, REFINED),
         "num_expressions": len(expressions),

@@ -1,17 +1,18 @@
 """Masks + ground truth -> J, F, J&F as MeViS scores them, one setting or a whole ablation."""
 
 from rvos.score.ablation import COARSE, REFINED, Hashes, grid, labelled, score_rules
-from rvos.score.evaluate import (
-    ExpressionResult,
-    Results,
-    RuleScores,
-    VideoResult,
-    evaluate,
-    evaluate_video,
-)
+from rvos.score.evaluate import Scorer, evaluate, evaluate_video
 from rvos.score.inputs import Inputs, VideoInputs
 from rvos.score.measures import FrameScores, Metric, Summary, make_metrics, score_track
 from rvos.score.protocols import make_protocol
+from rvos.score.results import (
+    ExpressionResult,
+    Results,
+    RuleScores,
+    VideoFiles,
+    VideoResult,
+    read_results,
+)
 
 __all__ = [
     "COARSE",
@@ -23,7 +24,9 @@ __all__ = [
     "Metric",
     "Results",
     "RuleScores",
+    "Scorer",
     "Summary",
+    "VideoFiles",
     "VideoInputs",
     "VideoResult",
     "evaluate",
@@ -32,6 +35,7 @@ __all__ = [
     "labelled",
     "make_metrics",
     "make_protocol",
+    "read_results",
     "score_rules",
     "score_track",
 ]

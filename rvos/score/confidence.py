@@ -9,7 +9,7 @@ from typing import Any
 
 from rvos import InputError
 from rvos.data.split import Video
-from rvos.masks import FileError, Track, TrackFiles, find_json, read_json
+from rvos.masks import FileError, Track, TrackFiles, file_stamp, find_json, read_json
 
 STAGES = {"coarse_score": "coarse_scores", "detector_score": "masklet_scores"}
 _WRITERS = {"coarse_score": "coarse=mutr", "detector_score": "masklets=sam2"}
@@ -22,13 +22,8 @@ class Confidence:
         self.name = name
         self.folder = None if masks is None else masks.folder_beside(STAGES[name])
 
-    def of_video(
-        self, video: Video, nouns: Mapping[str, str], masklets: Mapping[str, Sequence[Track]]
-    ) -> dict[str, float]:
-        """{expression_id: value in 0..1}. Raises InputError where scores are missing or wrong.
-
-        `nouns` is by expression_id, `masklets` by noun.
-        """
+    def check(self) -> None:
+        """Raises InputError where there is no folder of scores."""
         if self.folder is None or not self.folder.is_dir():
             where = f"no folder {self.folder}" if self.folder else "these masks come from no store"
             raise InputError(
@@ -36,6 +31,21 @@ class Confidence:
                 f"masks, found none ({where}). Delete a store without them, to have it made again, "
                 "or choose another presence rule"
             )
+
+    def stamp(self, video: Video) -> list[int]:
+        """Changes with the video's file of scores."""
+        path = find_json(self.folder / f"{video.name}.json") if self.folder else None
+        return [] if path is None else file_stamp(path)
+
+    def of_video(
+        self, video: Video, nouns: Mapping[str, str], masklets: Mapping[str, Sequence[Track]]
+    ) -> dict[str, float]:
+        """{expression_id: value in 0..1}. Raises InputError where scores are missing or wrong.
+
+        `nouns` is by expression_id, `masklets` by noun.
+        """
+        self.check()
+        assert self.folder is not None
         path = find_json(self.folder / f"{video.name}.json")
         if path is None:
             raise InputError(

@@ -2,127 +2,42 @@
 
 A process pool goes over the videos, each of which writes its own files to the run folder:
 `refined/` and `decisions/`, and where there is ground truth `inputs/` and `scores/` (`explorer/`
-too, if asked), from which the report is made.
+too, if asked), from which the report is made; and as the last its scores (`results.py`).
 """
 
 import os
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
-from functools import partial
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
-from rvos import require, whole
+from rvos import InputError, require, whole
 from rvos.data import split as data
-from rvos.masks import Track, write_json
+from rvos.masks import FileError, Track, write_json
 from rvos.refine import Candidates, Masklets, Refinement, Rule
 from rvos.score.ablation import (
     COARSE,
     REFINED,
     Expression,
     Fingerprint,
-    Hashes,
     Scored,
     score_rules,
 )
 from rvos.score.explorer import Explorer, VideoExplorer
-from rvos.score.identity import Identity, identity_of
+from rvos.score.identity import identity_of
 from rvos.score.inputs import VideoInputs
-from rvos.score.measures import Metric, Summary
-from rvos.score.protocols import Expressions, Unit, mean_of
+from rvos.score.measures import Metric
+from rvos.score.protocols import Expressions
+from rvos.score.results import ExpressionResult, RuleScores, VideoFiles, VideoResult
 
-
-@dataclass(frozen=True)
-class RuleScores:
-    """One rule's scores of one expression: means over its frames, in 0..1."""
-
-    J: float
-    F: float
-    frames_kept_coarse: int
-    says_nothing: bool  # every frame is empty
-    more: dict[str, float]  # what the protocol measures beside them
-
-    @property
-    def JF(self) -> float:
-        return (self.J + self.F) / 2
-
-    @classmethod
-    def of(cls, scored: Scored, more: dict[str, float]) -> "RuleScores":
-        refinement = scored.refinement
-        means = float(np.mean(scored.J)), float(np.mean(scored.F))
-        return cls(*means, refinement.frames_kept_coarse, not any(refinement.track), more)
-
-    def as_dict(self) -> dict[str, float]:
-        """J, F and what the protocol measures."""
-        return {"J": self.J, "F": self.F, **self.more}
-
-
-@dataclass(frozen=True)
-class ExpressionResult:
-    """What every rule scored on one expression, by the rule's label."""
-
-    video: str
-    expression_id: str
-    expression: str  # the sentence
-    noun: str
-    num_frames: int
-    num_targets: int  # objects that it is about; 0: a no-target expression
-    type: str  # the dataset's kind of expression; empty where it has none
-    scores: dict[str, RuleScores]
-    extra: dict[str, float]  # metrics of the run's own rule, by label
-    identity: dict[str, Identity]  # of the coarse and the refined track, for one target alone
-    fingerprint: Fingerprint  # of the masks of every label
-
-    @property
-    def coarse(self) -> RuleScores:
-        """The coarse masks' scores."""
-        return self.scores[COARSE]
-
-    @property
-    def refined(self) -> RuleScores:
-        """The scores of the run's own rule."""
-        return self.scores[REFINED]
-
-
-@dataclass(frozen=True)
-class VideoResult:
-    """What every rule scored on one video; nothing where there is no ground truth."""
-
-    expressions: list[ExpressionResult]
-    units: dict[str, list[Unit]]  # as `Expressions.units` of the protocol
-
-
-@dataclass
-class Results:
-    """What every rule scored on a split, as its protocol averages it."""
-
-    protocol: Expressions = field(default_factory=Expressions)
-    expressions: list[ExpressionResult] = field(default_factory=list)
-    units: dict[str, list[Unit]] = field(default_factory=dict)
-    hashes: Hashes = field(default_factory=Hashes)
-
-    def add(self, video: VideoResult) -> None:
-        """Add a video's; videos come in the order of the split."""
-        for result in video.expressions:
-            self.hashes.update(result.fingerprint)
-        self.expressions += video.expressions
-        for name, units in video.units.items():
-            self.units.setdefault(name, []).extend(units)
-
-    def identity(self, label: str) -> Identity:
-        """How often the coarse or refined tracks jump, over all expressions about one object."""
-        found = (r.identity[label] for r in self.expressions if label in r.identity)
-        return sum(found, Identity())
-
-    def summary(self, label: str) -> Summary:
-        """The score of one rule."""
-        return mean_of(self.units[""], label)
+IDLE_SECONDS = 1.0  # between two looks at what others have done
+_KILLED = "the process that refined it was killed, most often because the memory ran out"
+_TOO_LARGE = "does not fit into memory"
 
 
 def num_workers(workers: int) -> int:
@@ -131,37 +46,116 @@ def num_workers(workers: int) -> int:
     return workers or len(os.sched_getaffinity(0))
 
 
-def evaluate(
-    videos: Sequence[VideoInputs],
-    rules: Mapping[str, Rule],
-    extra: Mapping[str, Metric],
-    output_dir: Path,
-    *,
-    workers: int,
-    protocol: Expressions | None = None,
-    explorer: Explorer | None = None,
-) -> Iterator[VideoResult]:
-    """Results of each video, in order, by `workers` processes; arguments as `evaluate_video`."""
-    workers = min(workers, len(videos))
-    work = partial(
-        evaluate_video,
-        rules=rules,
-        extra=extra,
-        output_dir=output_dir,
-        protocol=protocol,
-        explorer=explorer,
-    )
-    if workers == 1:
-        yield from map(work, videos)
-        return
-    # spawn: safe whatever threads or devices this process holds.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures: deque[Future[VideoResult]] = deque(pool.submit(work, video) for video in videos)
+@dataclass(frozen=True)
+class Scorer:
+    """What is done with every video; travels to the processes of the pool."""
+
+    rules: Mapping[str, Rule]  # by label, COARSE and REFINED among them
+    extra: Mapping[str, Metric]  # of the refined masks
+    output_dir: Path
+    protocol: Expressions | None = None  # None is the plain mean over expressions
+    optional: Mapping[str, str] | None = None  # label -> whose scores it reads; may be lacking
+    explorer: Explorer | None = None  # the grid that the page shows, if any
+
+    def __call__(self, inputs: VideoInputs) -> str:
+        """Refine and score a video and write its files. Returns what went wrong, or nothing."""
+        optional = self.optional or {}
+        rules = {
+            label: rule
+            for label, rule in self.rules.items()
+            if optional.get(label) not in inputs.lacking
+        }
         try:
-            while futures:
-                yield futures.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            result = evaluate_video(
+                *(inputs, rules, self.extra, self.output_dir), self.protocol, self.explorer
+            )
+        except (InputError, FileError) as error:
+            return str(error)
+        except MemoryError:
+            return _TOO_LARGE
+        result = replace(result, scored_as_empty=inputs.scored_as_empty, lacking=inputs.lacking)
+        VideoFiles(self.output_dir).write(inputs.video, inputs.stamp, result)
+        return ""
+
+
+def evaluate(
+    videos: Iterable[VideoInputs | None], scorer: Scorer, *, workers: int
+) -> Iterator[tuple[str, str]]:
+    """Score videos in `workers` processes: (video, what went wrong with it or ""), as they end.
+
+    A video is taken from `videos` when a process is about to be free, so that memory holds few;
+    None stands for "none at the moment". What went wrong with one video does not stop the others,
+    also where its process was killed.
+    """
+    if workers == 1:
+        for inputs in videos:
+            if inputs is None:
+                time.sleep(IDLE_SECONDS)
+            else:
+                yield inputs.video.name, scorer(inputs)
+        return
+    with _Pool(scorer, workers) as pool:
+        for inputs in videos:
+            if inputs is not None:
+                pool.submit(inputs)
+            elif not pool.running:
+                time.sleep(IDLE_SECONDS)
+            if pool.running and (inputs is None or len(pool.running) > workers):
+                yield from pool.finished()
+        while pool.running:
+            yield from pool.finished()
+
+
+class _Pool:
+    """Processes that score videos; one that is killed costs no more than its video."""
+
+    def __init__(self, scorer: Scorer, workers: int):
+        self.scorer, self.workers = scorer, workers
+        self.running: dict[Future[str], VideoInputs] = {}
+        self.executor = self._start(workers)
+
+    def _start(self, workers: int) -> ProcessPoolExecutor:
+        # spawn: safe whatever threads or devices this process holds.
+        return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+    def __enter__(self) -> "_Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.executor.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, inputs: VideoInputs) -> None:
+        try:
+            self.running[self.executor.submit(self.scorer, inputs)] = inputs
+        except BrokenProcessPool as error:  # `finished` finds out whose process it was
+            broken: Future[str] = Future()
+            broken.set_exception(error)
+            self.running[broken] = inputs
+
+    def finished(self) -> Iterator[tuple[str, str]]:
+        """What has ended by now; waits a while for at least one."""
+        done, _ = wait(self.running, IDLE_SECONDS, FIRST_COMPLETED)
+        broken = []
+        for future in done:
+            inputs = self.running.pop(future)
+            try:
+                yield inputs.video.name, future.result()
+            except BrokenProcessPool:
+                broken.append(inputs)
+        if broken:
+            yield from self._one_by_one([*broken, *self.running.values()])
+
+    def _one_by_one(self, videos: Iterable[VideoInputs]) -> Iterator[tuple[str, str]]:
+        """Those that were running when a process was killed, each in a process of its own."""
+        self.running.clear()
+        self.executor.shutdown(wait=True, cancel_futures=True)
+        for inputs in videos:
+            with self._start(1) as alone:
+                try:
+                    yield inputs.video.name, alone.submit(self.scorer, inputs).result()
+                except BrokenProcessPool:
+                    yield inputs.video.name, _KILLED
+        self.executor = self._start(self.workers)
 
 
 def evaluate_video(
@@ -172,7 +166,7 @@ def evaluate_video(
     protocol: Expressions | None = None,
     explorer: Explorer | None = None,
 ) -> VideoResult:
-    """Refine one video by rules[REFINED], score all rules, and write the video's files.
+    """Refine one video by rules[REFINED], score all rules, and write the masks and decisions.
 
     `rules` has the labels COARSE and REFINED beside those of an ablation; `extra` are further
     metrics of the refined masks. Without ground truth the video is refined only, by
@@ -208,8 +202,10 @@ def evaluate_video(
         content = explored.content(targets)
         write_json(output_dir / "explorer" / f"{inputs.video.name}.json.gz", content)
     protocol = protocol or Expressions()
+    hashed = rules.keys() > {COARSE, REFINED}  # tables of several rules name their masks' hash
     results = [
-        _result(inputs, e, rows[e.expression_id], extra, protocol) for e in inputs.video.expressions
+        _result(inputs, e, rows[e.expression_id], extra, protocol, hashed)
+        for e in inputs.video.expressions
     ]
     tracks = {
         key: {label: scored.refinement.track for label, scored in row.items()}
@@ -291,6 +287,7 @@ def _result(
     row: Mapping[str, Scored],
     extra: Mapping[str, Metric],
     protocol: Expressions,
+    hashed: bool,
 ) -> ExpressionResult:
     assert inputs.truths is not None
     video, key = inputs.video, expression.expression_id
@@ -322,6 +319,6 @@ def _result(
         fingerprint=Fingerprint.of(
             f"{video.name}/{key}",
             video.frames,
-            {label: scored.refinement.track for label, scored in row.items()},
+            {label: scored.refinement.track for label, scored in row.items() if hashed},
         ),
     )

@@ -1,19 +1,21 @@
 """Files of coarse masks, masklets, nouns and ground truth -> checked inputs of every video.
 
-Everything is read and checked before the first mask is refined, and all that is wrong with it is
-reported at once.
+`Inputs.check` looks at names alone, before the work; the masks of a video are read and checked when
+its turn comes. All that is wrong with a video is reported at once.
 """
 
+import hashlib
+import json
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, Literal
 
-from rich.progress import track as progress
-
-from rvos import InputError, list_problems, one_of, optional, require, whole
+from rvos import InputError, __version__, list_problems, one_of, optional, require, whole
 from rvos.data.frames import Size
 from rvos.data.split import Split, Truth, Video, merge_tracks
 from rvos.masks import (
@@ -27,8 +29,20 @@ from rvos.masks import (
 )
 from rvos.score.confidence import Confidence
 from rvos.score.protocols import Expressions
+from rvos.stages.claims import Problems, together
 
 log = logging.getLogger(__name__)
+
+
+class InputProblems(InputError):
+    """All that is wrong with the inputs of one video or several, by kind."""
+
+    def __init__(self, problems: Problems):
+        self.problems = problems
+        super().__init__("\n".join(list_problems(kind, found) for kind, found in problems.items()))
+
+    def __reduce__(self) -> tuple[type["InputProblems"], tuple[Problems]]:
+        return InputProblems, (self.problems,)
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,9 @@ class VideoInputs:
     of_protocol: Any = None  # what its protocol needs of the ground truth beside `truths`
     # by expression_id and presence rule, in 0..1: what `Candidates.scores` takes
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    lacking: dict[str, str] = field(default_factory=dict)  # of `wants`, those without scores: why
+    scored_as_empty: int = 0  # expression-frames without a usable coarse mask
+    stamp: str = ""  # changes with the files that all this was read from
     by_expression: bool = False  # whether `masklets` is by expression_id
 
     def key(self, expression_id: str) -> str:
@@ -57,7 +74,7 @@ class VideoInputs:
 
 
 class Inputs:
-    """Reads a split's masks and ground truth and collects everything that is wrong with them."""
+    """Reads a split's masks and ground truth, and collects what is wrong with those of a video."""
 
     def __init__(
         self,
@@ -72,8 +89,12 @@ class Inputs:
         by_expression: bool = False,
         needs: Collection[str] = (),
         wants: Collection[str] = (),
+        stamped: str = "",
     ):
-        """`needs`, `wants`: presence rules whose scores must, or may, lie beside the masks."""
+        """`needs`, `wants`: presence rules whose scores must, or may, lie beside the masks.
+
+        `stamped` goes into every video's stamp: what else the refined masks depend on.
+        """
         check_missing(missing)
         self.split = split
         self.annotations = annotations
@@ -85,24 +106,81 @@ class Inputs:
         self.protocol = protocol or Expressions()
         if annotations is not None:
             self.protocol.check(split, annotations)
-        self.needs = needs
-        self.lacking: dict[str, str] = {}  # of `wants`, those without scores: why
-        self.num_scored_as_empty = 0  # expression-frames without a usable coarse mask
+        self.needs, self.stamped = needs, stamped
         self._confidence = {
             name: Confidence(name, coarse if name == "coarse_score" else masklets)
             for name in dict.fromkeys((*needs, *wants))
         }
         self._problems: dict[str, list[str]] = defaultdict(list)
+        self._lacking: dict[str, str] = {}
+        self._scored_as_empty = 0
+
+    def check(self, videos: Sequence[Video] | None = None) -> None:
+        """Look for names that are missing, and for ground truth of another length; reads no masks.
+
+        `videos` None are all of the split. Raises InputProblems.
+        """
+        with self._collecting():
+            for name in self._confidence.keys() & self.needs:
+                try:
+                    self._confidence[name].check()
+                except InputError as error:
+                    self._problem("Scores", str(error))
+            for video in self.split.videos if videos is None else videos:
+                self._is_there(self.coarse, video, "Coarse masks")
+                if self.masklets is not None:
+                    self._is_there(self.masklets, video, "Masklets")
+                for expression in video.expressions:
+                    self._noun(video, expression.expression_id)
+                    for annotation_id in expression.annotation_ids:
+                        self._check_annotation(video, expression.expression_id, annotation_id)
 
     def read(self) -> list[VideoInputs]:
-        """The inputs of every video. Raises InputError with all problems, by kind."""
-        videos = self.split.videos
-        inputs = [self._video(v) for v in progress(videos, "Reading masks", transient=True)]
-        if self._problems:
-            raise InputError(
-                "\n".join(list_problems(kind, found) for kind, found in self._problems.items())
-            )
+        """The inputs of all videos together. Raises InputProblems with what is wrong with any."""
+        inputs, problems = [], []
+        for video in self.split.videos:
+            try:
+                inputs.append(self.read_video(video))
+            except InputProblems as error:
+                problems.append(error.problems)
+        if problems:
+            raise InputProblems(together(problems))
         return inputs
+
+    def read_video(self, video: Video) -> VideoInputs:
+        """The inputs of one video. Raises InputProblems."""
+        self._lacking, self._scored_as_empty = {}, 0
+        stamp = self.stamp(video)
+        with self._collecting():
+            found = self._video(video)
+        return replace(
+            found, lacking=self._lacking, scored_as_empty=self._scored_as_empty, stamp=stamp
+        )
+
+    def stamp(self, video: Video) -> str:
+        """Changes with the files that a video's inputs are read from; reads none of them."""
+        names = [e.expression_id for e in video.expressions]
+        of_video = [self._noun_or_none(video, name) for name in names]
+        files: list[Any]
+        try:
+            files = [f.stamp(video.name) for f in (self.coarse, self.masklets) if f is not None]
+        except FileError as error:  # reading says so
+            files = [str(error)]
+        scores = [confidence.stamp(video) for confidence in self._confidence.values()]
+        made_from = [__version__, self.missing, self.stamped, self._truth, of_video, files, scores]
+        return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
+
+    @cached_property
+    def _truth(self) -> str | None:
+        return None if self.annotations is None else self.annotations.fingerprint()
+
+    @contextmanager
+    def _collecting(self) -> Iterator[None]:
+        """Raises what `_problem` was told in the block."""
+        self._problems.clear()
+        yield
+        if self._problems:
+            raise InputProblems({kind: list(texts) for kind, texts in self._problems.items()})
 
     def _video(self, video: Video) -> VideoInputs:
         by_annotation, size = self._annotations_of(video)
@@ -141,19 +219,18 @@ class Inputs:
     def _scores(
         self, video: Video, nouns: dict[str, str], masklets: dict[str, list[Track]]
     ) -> dict[str, dict[str, float]]:
-        """By expression_id and presence rule; a rule whose scores are not there is asked once."""
+        """By expression_id and presence rule."""
         scores: dict[str, dict[str, float]] = {e.expression_id: {} for e in video.expressions}
         if self._problems:  # else masklets may be missing, and the run ends anyway
             return scores
-        for name, confidence in list(self._confidence.items()):
+        for name, confidence in self._confidence.items():
             try:
                 values = confidence.of_video(video, nouns, masklets)
             except InputError as error:
-                del self._confidence[name]
                 if name in self.needs:
                     self._problem("Scores", str(error))
                 else:
-                    self.lacking[name] = str(error)
+                    self._lacking[name] = str(error)
                 continue
             for key, value in values.items():
                 scores[key][name] = value
@@ -167,22 +244,48 @@ class Inputs:
             return by_annotation, size
         for expression in video.expressions:
             for annotation_id in expression.annotation_ids:
-                where = f"{self.annotations.path}: annotation {annotation_id} (video {video.name})"
-                if annotation_id not in self.annotations:
-                    self._problem(
-                        "Ground truth missing",
-                        f"{where}, expression {expression.expression_id}: no such annotation",
-                    )
-                elif annotation_id not in by_annotation:
+                if (
+                    self._check_annotation(video, expression.expression_id, annotation_id)
+                    and annotation_id not in by_annotation
+                ):
                     raw = self.annotations.track(annotation_id)
                     size = size or _size_of([raw])
+                    where = self._annotation(video, annotation_id)
                     by_annotation[annotation_id] = self._track(raw, video, size, where)
         return by_annotation, size
 
-    def _read(self, files: TrackFiles, video: Video, what: str) -> dict[str, Any]:
-        if video.name not in files:
+    def _annotation(self, video: Video, annotation_id: str) -> str:
+        assert self.annotations is not None
+        return f"{self.annotations.path}: annotation {annotation_id} (video {video.name})"
+
+    def _check_annotation(self, video: Video, expression_id: str, annotation_id: str) -> bool:
+        """Whether an annotation can be read: it is there, and of the video's length if known."""
+        if self.annotations is None:
+            return False
+        where = self._annotation(video, annotation_id)
+        if annotation_id not in self.annotations:
+            text = f"{where}, expression {expression_id}: no such annotation"
+            self._problem("Ground truth missing", text)
+            return False
+        length = self.annotations.length(annotation_id)
+        if length not in (None, len(video.frames)):
+            self._problem("Tracks of the wrong length", _wrong_length(where, video, length))
+            return False
+        return True
+
+    def _is_there(self, files: TrackFiles, video: Video, what: str) -> bool:
+        """Whether a video's masks are there; that they are not is a problem, if it is one."""
+        try:
+            if video.name in files:
+                return True
             if not (files is self.coarse and self.missing == "empty"):
                 self._problem(f"{what} missing", f"{files.path}: video {video.name} is not there")
+        except FileError as error:
+            self._problem(f"{what} unreadable", str(error))
+        return False
+
+    def _read(self, files: TrackFiles, video: Video, what: str) -> dict[str, Any]:
+        if not self._is_there(files, video, what):
             return {}
         try:
             value = files.read(video.name, video.frames)
@@ -202,25 +305,27 @@ class Inputs:
         num_frames = len(video.frames)
         if expression_id not in raw:
             if self.missing == "empty":
-                self.num_scored_as_empty += num_frames
+                self._scored_as_empty += num_frames
             elif video.name in self.coarse:
                 self._problem("Coarse masks missing", f"{where}: not there")
             return [None] * num_frames
         track = raw[expression_id]
         if self.missing == "empty" and isinstance(track, list) and len(track) <= num_frames:
             usable = [_of_size(mask, size) for mask in track] + [False] * (num_frames - len(track))
-            self.num_scored_as_empty += usable.count(False)
+            self._scored_as_empty += usable.count(False)
             track = [track[t] if usable[t] else None for t in range(num_frames)]
         return self._track(track, video, size, where)
 
     def _noun(self, video: Video, expression_id: str) -> str:
         if self.masklets is None or self.by_expression:
             return self.nouns.get(video.name, {}).get(expression_id, "")
-        try:
-            return self.nouns[video.name][expression_id]
-        except KeyError:
+        noun = self._noun_or_none(video, expression_id)
+        if noun is None:
             self._problem("Nouns missing", f"video {video.name}, expression {expression_id}")
-            return ""
+        return noun or ""
+
+    def _noun_or_none(self, video: Video, expression_id: str) -> str | None:
+        return self.nouns.get(video.name, {}).get(expression_id)
 
     def _masklets(
         self, raw: dict[str, Any], video: Video, key: str, size: Size | None
@@ -250,8 +355,7 @@ class Inputs:
         frames = video.frames
         if not isinstance(raw, list) or len(raw) != len(frames):
             got = len(raw) if isinstance(raw, list) else type(raw).__name__
-            expected = f"expected {len(frames)} masks (one per frame), got {got}"
-            self._problem("Tracks of the wrong length", f"{where}: {expected}")
+            self._problem("Tracks of the wrong length", _wrong_length(where, video, got))
             return [None] * len(frames)
         track = canonical_track(raw, size)
         if track is not None:
@@ -265,6 +369,10 @@ class Inputs:
 
     def _problem(self, kind: str, text: str) -> None:
         self._problems[kind].append(text)
+
+
+def _wrong_length(where: str, video: Video, got: Any) -> str:
+    return f"{where}: expected {len(video.frames)} masks (one per frame), got {got}"
 
 
 def check_missing(missing: str) -> None:

@@ -24,7 +24,8 @@ class Unit:
     video: str
     name: str  # expression_id; of davis17 the number of the matched object
     group: str
-    scores: dict[str, dict[str, float]]  # by the label of a rule: J, F and more, means over frames
+    # by the label of a rule: J, F and more, means over frames
+    scores: Mapping[str, dict[str, float]]
 
 
 def mean_of(units: Sequence[Unit], label: str) -> Summary:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rvos.score.evaluate import ExpressionResult
+from rvos.score.results import ExpressionResult
 
 
 def slices_of(results: Sequence[ExpressionResult]) -> dict[str, list[ExpressionResult]]:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 from rvos import InputError
+from rvos.stages.claims import Sharing
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class Devices(Protocol):
 
     precision: str  # as `trainer.precision`
     is_first: bool  # whether this process is the first of its run
+    sharing: Sharing  # what this run does of a split that several runs share
 
     def run(self, work: Callable[[Place], T]) -> T:
         """Call `work` once in every process; returns its result in this process.
@@ -59,8 +61,8 @@ class OneDevice:
 
     precision, is_first = "32-true", True
 
-    def __init__(self, device: str = "cpu"):
-        self.device = device
+    def __init__(self, device: str = "cpu", sharing: Sharing | None = None):
+        self.device, self.sharing = device, sharing or Sharing()
 
     def run(self, work: Callable[[Place], T]) -> T:
         return work(Place(self.device))

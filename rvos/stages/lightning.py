@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from torch import distributed
 
 from rvos import InputError
+from rvos.stages.claims import Sharing
 from rvos.stages.devices import Place, end_on_sigterm, raise_together
 
 T = TypeVar("T")
@@ -72,8 +73,8 @@ class TrainerPlace(Place):
 class TrainerDevices:
     """The devices of a Lightning trainer, which starts its processes at the first `run`."""
 
-    def __init__(self, trainer: Any):
-        self.trainer = trainer
+    def __init__(self, trainer: Any, sharing: Sharing | None = None):
+        self.trainer, self.sharing = trainer, sharing or Sharing()
         self.precision, self.is_first = str(trainer.precision), bool(trainer.is_global_zero)
 
     def run(self, work: Callable[[Place], T]) -> T:

@@ -29,13 +29,21 @@ NO_EFFECT: Mapping[str, frozenset[str]] = {
             "report",
             "ckpt_path",
             "device",
+            "shard",
+            "shards",
+            "claims",
             "score.workers",
             "data.num_workers",
             "coarse.expression_batch",
         }
     ),
     # the scores of a split: a comparison of two runs does not list them
-    "scores": frozenset({"output_dir", "name", "paths", "task", "ablation", "report"}),
+    "scores": frozenset(
+        {
+            *("output_dir", "name", "paths", "task", "ablation", "report"),
+            *("shard", "shards", "claims"),
+        }
+    ),
     # what given weights answer: keys of conf/model that matter in training alone
     "answers": frozenset(
         {

@@ -1,16 +1,18 @@
 """A stage + a split -> the stage's store: every video exactly once, on any devices, resumable.
 
 Whatever makes files per video (coarse masks, masklets) runs through `run_stage`: it finds what is
-missing, shares it out, checks it, shows how far it is, decodes the next video while one is made,
-and collects what went wrong. A second start does what is missing.
+missing, shares it out, also with other runs that fill the same store (`claims.py`), checks it,
+shows how far it is, decodes the next video while one is made, and collects what went wrong. A
+second start does what is missing.
 """
 
 import logging
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -19,13 +21,21 @@ from rvos import InputError, list_problems
 from rvos.data.frames import FrameCache, FrameError, Frames
 from rvos.data.split import Split, Video
 from rvos.masks import FileError
+from rvos.stages.claims import Claims, Problems, Sharing, together
 from rvos.stages.devices import Devices, Place, raise_together
 from rvos.stages.progress import StageProgress
 from rvos.stages.sharding import balance
 from rvos.stages.store import Store
 
 log = logging.getLogger(__name__)
+IDLE_SECONDS = 1.0  # between two looks at what others have done
+_UNREADABLE = "frames that cannot be read; the other videos are done, a second start does these"
+_TOO_LARGE = "videos that do not fit into memory; the others are done, a second start does these"
 Advance = Callable[[int], None]
+
+
+class TooLarge(InputError):
+    """A video does not fit into memory; it has failed, and the others go on."""
 
 
 class Stage(ABC):
@@ -44,8 +54,8 @@ class Stage(ABC):
     def make(self, video: Video, frames: Frames | None, advance: Advance) -> Any:
         """What goes into the video's file; `frames` is what `open` gave, None if none are read.
 
-        `advance(n)` says that n of the video's `cost` are done. Raises InputError: FrameError ends
-        this video, any other the work of this process.
+        `advance(n)` says that n of the video's `cost` are done. Raises InputError: FrameError and
+        TooLarge end this video, any other the work of this process.
         """
 
     def write(self, video: Video, made: Any) -> None:
@@ -83,55 +93,54 @@ class Stage(ABC):
 def run_stage(stage: Stage, split: Split, devices: Devices) -> None:
     """Make what the stage's store lacks for a split.
 
-    With several devices every process calls this; all return when all videos are there. Raises
-    InputError before any work for missing frames and whatever `problems` finds; after the other
-    videos are done, for frames that cannot be decoded; and, when all devices have done their share,
-    if one could not go on (a full disk). What is finished stays valid.
+    With several devices every process calls this; all return when all videos are there, or those of
+    this run's shard. Raises InputError before any work for missing frames and whatever `problems`
+    finds; after the other videos are done, for frames that cannot be decoded and videos that do not
+    fit into memory; and, when all devices have done their share, if one could not go on (a full
+    disk). What is finished stays valid.
     """
-    devices.run(lambda place: _work(stage, split, place))
+    devices.run(lambda place: _work(stage, split, place, devices.sharing))
 
 
-@dataclass
-class _Outcome:
-    """What one process has to tell at its end."""
-
-    unreadable: list[str] = field(default_factory=list)  # the other videos went on
-    fatal: list[str] = field(default_factory=list)  # what ended the process' work
-
-
-def _work(stage: Stage, split: Split, place: Place) -> None:
+def _work(stage: Stage, split: Split, place: Place, sharing: Sharing) -> None:
     # The first process' list counts: others may be filling the same store.
-    names = place.from_first([video.name for video in split.videos if stage.missing(video)])
+    part = sharing.part(split.videos)
+    names = place.from_first([video.name for video in part if stage.missing(video)])
     if not names:
         if place.rank == 0:
-            log.info("%s: all %d videos are in %s", stage.name, len(split.videos), stage.store.path)
+            log.info("%s: all %d videos are in %s", stage.name, len(part), stage.store.path)
         return
-    by_name = {video.name: video for video in split.videos}
+    by_name = {video.name: video for video in part}
     videos = [by_name[name] for name in names]
     costs = {video.name: stage.cost(video) for video in videos}
-    mine = [videos[i] for i in balance(list(costs.values()), place.world_size)[place.rank]]
-    raise_together(place, list(_problems(stage, split, mine)))
+    shares = balance(list(costs.values()), place.world_size)
+    raise_together(place, list(_problems(stage, split, [videos[i] for i in shares[place.rank]])))
     progress = StageProgress(
         stage.name, stage.unit, costs, lambda name: not stage.missing(by_name[name])
     )
     if place.rank == 0:
         Console().print(stage.plan(split, videos, place.world_size), soft_wrap=True, markup=False)
         progress.start()
-    outcome = _Outcome()
+    # Its own share first, then what the others have not begun.
+    order = [videos[i] for share in shares[place.rank :] + shares[: place.rank] for i in share]
+    fatal: list[str] = []  # what ended the work of a process
     try:
-        if mine:
-            _make_all(stage, split, mine, place, progress, outcome)
+        with sharing.claims(stage.store.path) as claims:
+            try:
+                _make_all(stage, split, order, place, progress, claims)
+            except InputError as error:  # raised when all devices have come to their end
+                fatal.append(str(error))
+            fatal = place.gather(fatal)
+            failed = together(claims.failures(videos))
     finally:
         progress.stop()
-    unreadable, fatal = place.gather(outcome.unreadable), place.gather(outcome.fatal)
     remarks = place.gather(stage.remarks())
     if place.rank == 0:
-        progress.print_summary(len(unreadable), place.world_size, str(stage.store.path))
+        num_failed = sum(map(len, failed.values()))
+        progress.print_summary(num_failed, place.world_size, str(stage.store.path))
         if remarks:
             log.warning(list_problems(stage.remarks_title, remarks))
-    if unreadable:
-        title = "frames that cannot be read; the other videos are done, a second start does these"
-        fatal.append(list_problems(f"{stage.name}: {title}", unreadable))
+    fatal += [list_problems(f"{stage.name}: {kind}", texts) for kind, texts in failed.items()]
     if fatal:
         raise InputError("\n".join(dict.fromkeys(fatal)))
 
@@ -156,51 +165,76 @@ def _make_all(
     videos: Sequence[Video],
     place: Place,
     progress: StageProgress,
-    outcome: _Outcome,
+    claims: Claims,
 ) -> None:
-    """One process' videos, one file each; the next video's frames are decoded meanwhile."""
-    opening: Future[Frames | None] | None = None
+    """What nobody else makes, one file each; the next video's frames are decoded meanwhile."""
+    turns = claims.turns(videos, stage.missing)
+    opening: Future[_Opened | None] | None = None
+    prepared = False
     with ThreadPoolExecutor(1) as thread:
         try:
-            stage.prepare(place)
-            for i, video in enumerate(videos):
-                opened = opening or thread.submit(_open, stage, split, video)
-                opened.exception()  # waits, before the next one is begun
-                following = videos[i + 1 : i + 2]
-                opening = thread.submit(_open, stage, split, following[0]) if following else None
-                try:
-                    _make(stage, video, opened, progress)
-                except FrameError as error:
-                    log.error("%s", error)
-                    outcome.unreadable.append(f"video {video.name}: {error}")
+            opening = thread.submit(_next, stage, split, turns)
+            while (opened := opening.result()) is not None:
+                opening = thread.submit(_next, stage, split, turns)
+                if not prepared:
+                    stage.prepare(place)
+                    prepared = True
+                failed = _make(stage, opened, progress)
+                if failed:
+                    claims.fail(opened.video.name, failed)
                 else:
+                    claims.release(opened.video.name)
                     progress.finish()
-        except InputError as error:  # raised when all devices have come to their end
-            outcome.fatal.append(str(error))
         finally:
+            claims.stop()
             if opening is not None and opening.exception() is None:
-                _close(opening.result())
+                left = opening.result()
+                _close(left.frames if left else None)
 
 
-def _open(stage: Stage, split: Split, video: Video) -> Frames | None:
-    return stage.open(split.open_frames(video)) if stage.reads_frames else None
+@dataclass
+class _Opened:
+    """A video whose turn comes, with its frames or why they cannot be read."""
 
-
-def _make(
-    stage: Stage, video: Video, opened: "Future[Frames | None]", progress: StageProgress
-) -> None:
-    """One video. Raises FrameError for its frames, any other InputError with the video's name."""
+    video: Video
     frames: Frames | None = None
+    error: FrameError | None = None
+
+
+def _next(stage: Stage, split: Split, turns: Iterator[Video | None]) -> _Opened | None:
+    """The next video that nobody else makes; waits while others make all that is left."""
+    for video in turns:
+        if video is None:
+            time.sleep(IDLE_SECONDS)
+            continue
+        try:
+            if not stage.reads_frames:
+                return _Opened(video)
+            return _Opened(video, stage.open(split.open_frames(video)))
+        except FrameError as error:
+            return _Opened(video, error=error)
+    return None
+
+
+def _make(stage: Stage, opened: _Opened, progress: StageProgress) -> Problems:
+    """Make one video and return why it failed, if so. Raises InputError with the video's name."""
+    name = opened.video.name
     try:
-        frames = opened.result()
-        made = stage.make(video, frames, progress.advance)
-    except FrameError:
-        raise
+        if opened.error is not None:
+            raise opened.error
+        made = stage.make(opened.video, opened.frames, progress.advance)
+    except FrameError as error:
+        log.error("%s", error)
+        return {_UNREADABLE: [f"video {name}: {error}"]}
+    except (TooLarge, MemoryError) as error:
+        log.error("video %s: %s", name, error)
+        return {_TOO_LARGE: [f"video {name}: {error}"]}
     except (InputError, FileError) as error:
-        raise InputError(f"video {video.name}: {error}") from None
+        raise InputError(f"video {name}: {error}") from None
     finally:
-        _close(frames)
-    _write(stage, video, made)
+        _close(opened.frames)
+    _write(stage, opened.video, made)
+    return {}
 
 
 def _close(frames: Frames | None) -> None:

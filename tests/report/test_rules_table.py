@@ -8,7 +8,7 @@ import pytest
 from rvos.refine import KeepCoarse, SlidingVote, Vote
 from rvos.report import Run
 from rvos.report.tables import make_rows, metrics, write_tables
-from rvos.score import COARSE, Results, evaluate, grid, labelled
+from rvos.score import COARSE, Scorer, evaluate, grid, labelled, read_results
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,12 @@ def scored(tiny, tmp_path_factory):
     cells = grid([1, 6], [0.5])
     every = labelled(Vote(6, 0.5), cells, rules)
     folder = tmp_path_factory.mktemp("scored") / "run"
-    results = Results()
-    for video in evaluate(tiny.videos, every, {}, folder, workers=1):
-        results.add(video)
+    assert not any(
+        wrong for _, wrong in evaluate(tiny.videos, Scorer(every, {}, folder), workers=1)
+    )
+    results = read_results(folder, [inputs.video for inputs in tiny.videos])
     rows = make_rows(results, every)
-    content = metrics(results, split="tiny", refine={"name": "vote"}, num_scored_as_empty=0)
+    content = metrics(results, split="tiny", refine={"name": "vote"})
     shutil.copytree(tiny.run, folder, dirs_exist_ok=True)
     write_tables(
         folder,

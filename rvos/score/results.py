@@ -1,0 +1,301 @@
+"""Scores of a split: one file per video in the run folder, and what they come to together.
+
+`videos/<video>.json.gz` is written when a video is scored, and beside it the stamp of what it was
+made from. All tables are made from these files, in the order of the split: who wrote them and when
+does not matter.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rvos import InputError
+from rvos.data.split import Video
+from rvos.masks import FileError, read_json, write_bytes, write_json
+from rvos.score.ablation import COARSE, REFINED, Fingerprint, Hashes, Scored
+from rvos.score.identity import Identity
+from rvos.score.measures import Summary
+from rvos.score.protocols import Expressions, Unit, mean_of
+from rvos.stages.claims import beside
+
+FOLDER = "videos"  # of the files, in a run folder
+
+
+@dataclass(frozen=True)
+class RuleScores:
+    """One rule's scores of one expression: means over its frames, in 0..1."""
+
+    J: float
+    F: float
+    frames_kept_coarse: int
+    says_nothing: bool  # every frame is empty
+    more: dict[str, float]  # what the protocol measures beside them
+
+    @property
+    def JF(self) -> float:
+        return (self.J + self.F) / 2
+
+    @classmethod
+    def of(cls, scored: Scored, more: dict[str, float]) -> "RuleScores":
+        refinement = scored.refinement
+        means = float(np.mean(scored.J)), float(np.mean(scored.F))
+        return cls(*means, refinement.frames_kept_coarse, not any(refinement.track), more)
+
+    def as_dict(self) -> dict[str, float]:
+        """J, F and what the protocol measures."""
+        return {"J": self.J, "F": self.F, **self.more}
+
+
+@dataclass(frozen=True)
+class ExpressionResult:
+    """What every rule scored on one expression, by the rule's label."""
+
+    video: str
+    expression_id: str
+    expression: str  # the sentence
+    noun: str
+    num_frames: int
+    num_targets: int  # objects that it is about; 0: a no-target expression
+    type: str  # the dataset's kind of expression; empty where it has none
+    scores: Mapping[str, RuleScores]
+    extra: dict[str, float]  # metrics of the run's own rule, by label
+    identity: dict[str, Identity]  # of the coarse and the refined track, for one target alone
+    fingerprint: Fingerprint  # of the masks of every label; empty where no table names it
+
+    @property
+    def coarse(self) -> RuleScores:
+        """The coarse masks' scores."""
+        return self.scores[COARSE]
+
+    @property
+    def refined(self) -> RuleScores:
+        """The scores of the run's own rule."""
+        return self.scores[REFINED]
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """What every rule scored on one video; nothing where there is no ground truth."""
+
+    expressions: list[ExpressionResult]
+    units: dict[str, list[Unit]]  # as `Expressions.units` of the protocol
+    scored_as_empty: int = 0  # expression-frames without a usable coarse mask
+    lacking: Mapping[str, str] = field(default_factory=dict)  # scores that are not there: why
+
+
+@dataclass
+class Results:
+    """What every rule scored on a split, as its protocol averages it."""
+
+    protocol: Expressions = field(default_factory=Expressions)
+    expressions: list[ExpressionResult] = field(default_factory=list)
+    units: dict[str, list[Unit]] = field(default_factory=dict)
+    hashes: Hashes = field(default_factory=Hashes)
+    scored_as_empty: int = 0
+    lacking: dict[str, str] = field(default_factory=dict)
+
+    def add(self, video: VideoResult) -> None:
+        """Add a video's, as `read_results` gives it; videos come in the order of the split."""
+        for result in video.expressions:
+            self.hashes.update(result.fingerprint)
+        self.expressions += [_without_masks(result) for result in video.expressions]
+        for name, units in video.units.items():
+            self.units.setdefault(name, []).extend(units)
+        self.scored_as_empty += video.scored_as_empty
+        self.lacking = {**video.lacking, **self.lacking}
+
+    def identity(self, label: str) -> Identity:
+        """How often the coarse or refined tracks jump, over all expressions about one object."""
+        found = (r.identity[label] for r in self.expressions if label in r.identity)
+        return sum(found, Identity())
+
+    def summary(self, label: str) -> Summary:
+        """The score of one rule."""
+        return mean_of(self.units[""], label)
+
+
+def _without_masks(result: ExpressionResult) -> ExpressionResult:
+    return ExpressionResult(**{**vars(result), "fingerprint": Fingerprint([], {})})
+
+
+# ---------------------------------------------------------------------------------------- files
+
+
+@dataclass(frozen=True)
+class VideoFiles:
+    """The files of scores in a run folder."""
+
+    run_folder: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self.run_folder / FOLDER
+
+    def has(self, video: Video, stamp: str) -> bool:
+        """Whether the video's file is there, and was made from inputs of this stamp."""
+        try:
+            made_from = self._stamp(video).read_text()
+        except OSError:
+            return False
+        return made_from == stamp and self._file(video).is_file()
+
+    def write(self, video: Video, stamp: str, result: VideoResult) -> None:
+        """Write the video's file, atomically, then the hidden one with the stamp."""
+        content = {
+            "scored_as_empty": result.scored_as_empty,
+            "lacking": dict(result.lacking),
+            "expressions": {r.expression_id: _packed(r) for r in result.expressions},
+            "units": {
+                name: [[u.name, u.group, _table(u.scores)] for u in units]
+                for name, units in result.units.items()
+            },
+        }
+        write_json(self._file(video), content)
+        write_bytes(self._stamp(video), stamp.encode())
+
+    def read(self, video: Video) -> VideoResult:
+        """Raises InputError naming a file that is missing or malformed."""
+        path = self._file(video)
+        try:
+            content = read_json(path)
+            expressions = {e.expression_id: e for e in video.expressions}
+            return VideoResult(
+                [
+                    _unpacked(video, expressions[key], entry)
+                    for key, entry in content["expressions"].items()
+                ],
+                {
+                    name: [
+                        Unit(video.name, unit, group, ByLabel.of(table))
+                        for unit, group, table in units
+                    ]
+                    for name, units in content["units"].items()
+                },
+                content["scored_as_empty"],
+                content["lacking"],
+            )
+        except FileError as error:
+            raise InputError(f"{error}; eval.py writes it: run it again") from None
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: not the scores of this video: {error!r:.100}") from None
+
+    def _file(self, video: Video) -> Path:
+        return self.folder / f"{video.name}.json.gz"
+
+    def _stamp(self, video: Video) -> Path:
+        return beside(self.folder, video.name, "stamp")
+
+
+def read_results(
+    run_folder: Path, videos: Iterable[Video], protocol: Expressions | None = None
+) -> Results:
+    """The results of all videos, in their order, one video in memory. Raises InputError."""
+    results, files = Results(protocol or Expressions()), VideoFiles(run_folder)
+    for video in videos:
+        results.add(files.read(video))
+    return results
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ByLabel(Mapping[str, dict[str, float]]):
+    """{label of a rule: {measure: number}}, as one array: an ablation has many of them."""
+
+    labels: tuple[str, ...]
+    measures: tuple[str, ...]
+    numbers: NDArray[np.float64]  # (labels, measures)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> "ByLabel":
+        """From what `_table` gave."""
+        names = _shared(tuple(table["labels"])), _shared(tuple(table["measures"]))
+        numbers = np.asarray(table["values"], np.float64).reshape(*map(len, names))
+        return cls(*names, numbers)
+
+    def __getitem__(self, label: str) -> dict[str, float]:
+        row = self.numbers[_positions(self.labels)[label]].tolist()
+        return dict(zip(self.measures, row, strict=True))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class RuleScoresByLabel(Mapping[str, RuleScores]):
+    """The `scores` of an expression, read from a file."""
+
+    __slots__ = ("table",)
+
+    def __init__(self, table: ByLabel):
+        self.table = table
+
+    def __getitem__(self, label: str) -> RuleScores:
+        row = self.table[label]
+        J, F, kept, nothing = (row.pop(key) for key in _OF_RULE)
+        return RuleScores(J, F, int(kept), bool(nothing), row)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.table)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+_OF_RULE = ("J", "F", "frames_kept_coarse", "says_nothing")
+
+
+@cache
+def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The same tuple for all videos."""
+    return names
+
+
+@cache
+def _positions(names: tuple[str, ...]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(names)}
+
+
+def _table(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    rows = list(scores.values())
+    measures: Sequence[str] = list(rows[0]) if rows else []
+    values = [[float(row[key]) for key in measures] for row in rows]
+    return {"labels": list(scores), "measures": measures, "values": values}
+
+
+def _packed(result: ExpressionResult) -> dict[str, Any]:
+    of_rules = {
+        label: {**{key: getattr(scores, key) for key in _OF_RULE}, **scores.more}
+        for label, scores in result.scores.items()
+    }
+    fingerprint = result.fingerprint
+    return {
+        "noun": result.noun,
+        "scores": _table(of_rules),
+        "extra": result.extra,
+        "identity": {label: asdict(identity) for label, identity in result.identity.items()},
+        "masks": {"lines": [line.decode() for line in fingerprint.lines], "of": fingerprint.index},
+    }
+
+
+def _unpacked(video: Video, expression: Any, entry: Mapping[str, Any]) -> ExpressionResult:
+    masks = entry["masks"]
+    return ExpressionResult(
+        video=video.name,
+        expression_id=expression.expression_id,
+        expression=expression.text,
+        noun=entry["noun"],
+        num_frames=len(video.frames),
+        num_targets=len(expression.annotation_ids),
+        type=expression.type,
+        scores=RuleScoresByLabel(ByLabel.of(entry["scores"])),
+        extra=entry["extra"],
+        identity={label: Identity(**counts) for label, counts in entry["identity"].items()},
+        fingerprint=Fingerprint([line.encode() for line in masks["lines"]], masks["of"]),
+    )

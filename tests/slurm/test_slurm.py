@@ -1,0 +1,150 @@
+"""On a real SLURM of two nodes, both on this machine (cluster.sh): training over nodes, requeued
+and resumed; an array of shards; a job that is killed, its videos taken over by another."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from made_data import REPOSITORY
+from test_sharing import NUM_VIDEOS, alone, arguments, files, notes, read  # noqa: F401
+from test_train import SETTINGS, root  # noqa: F401
+
+pytestmark = pytest.mark.slurm
+CLUSTER = Path(__file__).with_name("cluster.sh")
+SECONDS = 300  # for a job to end
+PATH = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster(tmp_path_factory):
+    if os.geteuid() or not shutil.which("/usr/sbin/slurmctld") or not shutil.which("munge"):
+        pytest.skip("a cluster needs root and the packages slurm-wlm and munge")
+    folder = tmp_path_factory.mktemp("slurm")
+    environment = {**os.environ, "SLURM_TEST_ROOT": str(folder)}
+    subprocess.run([CLUSTER, "start", "2"], env=environment, check=True, timeout=120)
+    yield
+    subprocess.run(["scancel", "--user=root"], check=False)
+    subprocess.run([CLUSTER, "stop"], env=environment, check=True)
+
+
+def submit(*command, **environment):
+    """Submit a job; its number."""
+    done = subprocess.run(
+        ["sbatch", "--parsable", *map(str, command)],
+        env={**os.environ, "PYTHONPATH": PATH, "PYTHON": sys.executable, **environment},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def job(number):
+    """What SLURM says of a job."""
+    text = subprocess.run(
+        ["scontrol", "show", "job", "-o", number], capture_output=True, text=True
+    ).stdout
+    return dict(re.findall(r"(\w+)=(\S*)", text))
+
+
+def wait_for(number, log):
+    """Wait until a job ends; requeued jobs need not wait for SLURM's two minutes."""
+    deadline = time.monotonic() + SECONDS
+    while (state := job(number))["JobState"] in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED"):
+        assert time.monotonic() < deadline, (state, log.read_text())
+        if state.get("Reason") == "BeginTime":
+            subprocess.run(["scontrol", "update", f"job={number}", "StartTime=now"], check=False)
+        time.sleep(0.2)
+    return state
+
+
+def losses(folder):
+    found = {}
+    for file in sorted(folder.glob("csv/version_*/metrics.csv")):
+        for row in csv.DictReader(file.open()):
+            if row["train/loss"]:
+                found[int(row["step"])] = float(row["train/loss"])
+    return found
+
+
+def test_training_on_two_nodes_is_requeued_and_ends_like_one_process(root, tmp_path):  # noqa: F811
+    """Six steps of four clips. In the third SLURM sends SIGUSR1, as it does before the time
+    limit; the job saves, requeues itself, and ends with the losses of one process."""
+    still = ["model.dropout=0", "model.freeze_text_encoder=true", "trainer.max_epochs=1"]
+    short = [*SETTINGS, *still, "data.global_batch_size=4", "data.val_split=null"]
+    short += ["callbacks.best=null", f"data.root={root}"]
+    one, two, log = tmp_path / "one", tmp_path / "two", tmp_path / "log"
+    subprocess.run(
+        [sys.executable, "train.py", *short, "trainer.limit_train_batches=24"]
+        + [f"output_dir={one}"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+    )
+    send = "+callbacks.send={_target_: send_signal.SendUser1, after: 5}"
+    number = submit(
+        *("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--time=10", f"--output={log}"),
+        *("examples/train.sbatch", *short, "trainer.limit_train_batches=12"),
+        *(f"output_dir={two}", send),
+    )
+    state = wait_for(number, log)
+    assert (state["JobState"], state["Restarts"]) == ("COMPLETED", "1"), log.read_text()
+    assert sorted(losses(one)) == sorted(losses(two)) == list(range(6))
+    assert losses(two) == pytest.approx(losses(one), rel=1e-3)
+    assert len(list(two.glob("csv/version_*"))) == 2
+
+
+def test_an_array_of_five_shards(arguments, notes, alone, tmp_path):  # noqa: F811
+    out = tmp_path / "out"
+    launcher = ["gpus_per_node=0", "tasks_per_node=1", "cpus_per_task=1", "mem_gb=1"]
+    done = subprocess.run(
+        [sys.executable, "eval.py", "-m", *arguments, "hydra/launcher=slurm"]
+        + [f"hydra.launcher.{setting}" for setting in launcher]
+        + ["hydra.launcher.timeout_min=10", "shard=range(0,5)", "shards=5", f"output_dir={out}"],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": PATH},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    found = {k: v for k, v in files(out).items() if not re.match(r"\d/", k)}
+    assert found == alone
+    assert notes.read_text() == "x" * 3 * NUM_VIDEOS
+
+
+def test_a_job_that_is_killed_is_taken_over(arguments, notes, alone, tmp_path):  # noqa: F811
+    out = tmp_path / "out"
+    logs = [tmp_path / "log0", tmp_path / "log1"]
+    command = " ".join(f"'{a}'" for a in [*arguments, f"output_dir={out}"])
+    numbers = [
+        submit(
+            *("--ntasks=1", "--cpus-per-task=1", "--time=10", f"--output={log}", "--no-requeue"),
+            f"--wrap=exec {sys.executable} eval.py {command}",
+        )
+        for log in logs
+    ]
+    deadline = time.monotonic() + SECONDS
+    killed = None
+    while killed is None:
+        assert time.monotonic() < deadline, [log.read_text() for log in logs]
+        for path in (out / "videos").rglob("*.claim-*"):
+            if (found := read(path).get("job")) in numbers:
+                killed = found
+                subprocess.run(["scancel", "--signal=KILL", "--full", killed], check=True)
+                break
+        time.sleep(0.002)
+    for number, log in zip(numbers, logs, strict=True):
+        state = wait_for(number, log)
+        assert number == killed or state["JobState"] == "COMPLETED", log.read_text()
+    assert files(out) == alone
+    taken_over = sum(log.read_text().count("taken over, its claim") for log in logs)
+    assert 3 * NUM_VIDEOS <= len(notes.read_text()) <= 3 * (NUM_VIDEOS + taken_over)
+    assert taken_over <= 1
