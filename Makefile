@@ -24,10 +24,13 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## synthetic videos: fine-tune, segment, track, refine, score (demo.sh)
 	PYTHON=$(BIN)/python ./demo.sh
 
-demo-train: $(READY) ## the small checkpoint from scratch (35 minutes or more; docs/training.md)
+demo-train: $(READY) ## the small checkpoint from scratch (about two hours; docs/training.md)
 	test -e data/synthetic_large/train/meta_expressions.json || $(BIN)/python -m rvos data \
-	  synthesize out=data/synthetic_large num_videos.train=1200 seed=1
-	$(BIN)/python train.py experiment=demo_pretrain
+	  synthesize out=data/synthetic_large num_videos.train=700 seed=1
+	$(BIN)/python train.py experiment=demo_pretrain output_dir=runs/demo_pretrain
+	$(BIN)/python benchmarks/teach_motion.py data/synthetic_large runs/demo_pretrain/mutr.pth \
+	  runs/demo_motion/mutr.pth
+	$(BIN)/python train.py experiment=demo_clips output_dir=runs/demo_clips
 
 masks: $(READY) ## refine and score given masks of 15 real videos: the W x tau grid, a report
 	$(BIN)/python eval.py data.root=$(dir $(MASKS)) data.split=$(notdir $(MASKS)) name=masks \

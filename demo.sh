@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 python=${PYTHON:-.venv/bin/python}
 data=${DEMO_DATA:-data/demo}
 runs=${DEMO_RUNS:-runs/demo}
-size=${DEMO_SIZE:-"size=[256,384] num_videos.train=100 num_videos.valid=30"}
+size=${DEMO_SIZE:-"num_videos.train=60 num_videos.valid_u=16 num_videos.valid=30"}
 steps=${DEMO_STEPS:-}
 
 done_in() { test -e "$runs/$1/metrics.json"; } # the last file that a finished run writes
@@ -29,17 +29,22 @@ if ! done_in train; then
   $python train.py experiment=demo data.root="$data" output_dir="$runs/train" $steps $resume
 fi
 
-# 3. The W x tau grid on valid_u, on which the setting is chosen.
+# 3. The W x tau grid on valid_u, where tau is chosen for the paper's window.
 evaluate valid_u valid_u masklets=flow ablation=grid
-best=$($python -m rvos best "$runs/valid_u")
+best=$($python -m rvos best "$runs/valid_u" --window 15)
+alone=${best/refine.window=15/refine.window=1} # the same tau, each frame by itself
 
-# 4. On valid: perfect masklets (the upper bound), the paper's setting, the chosen one.
-evaluate valid oracle masklets=oracle $best report=none
-evaluate valid paper masklets=flow report=none
-evaluate valid refined masklets=flow $best report.oracle="$runs/oracle" \
-  "report.compare_with={paper: $runs/paper}" report.ablation="$runs/valid_u"
+# 4. On valid, with masklets of optical flow and with perfect ones: the vote and each frame alone.
+for masklets in oracle flow; do
+  evaluate valid "$masklets-alone" masklets=$masklets $alone report=none
+done
+evaluate valid oracle masklets=oracle $best ablation=grid
+evaluate valid paper masklets=flow report=none # the paper's window and tau
+evaluate valid refined masklets=flow $best ablation=grid report.oracle="$runs/oracle" \
+  "report.compare_with={paper: $runs/paper}"
 
-# 5. The paper's setting (A) beside the chosen one (B).
-$python -m rvos compare "$runs/paper" "$runs/refined" --top 0
-echo "A: the paper's window and tau. B: those chosen on valid_u: $best"
+# 5. What the vote over time gives: each frame alone (A) beside windows of 15 frames (B).
+$python -m rvos compare "$runs/oracle-alone" "$runs/oracle" --top 0
+$python -m rvos compare "$runs/flow-alone" "$runs/refined" --top 0
+echo "tau was chosen on valid_u: $best"
 echo "report: $(realpath "$runs/refined/report/index.html")"

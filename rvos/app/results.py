@@ -31,6 +31,7 @@ from rvos.report.tables import (
     print_rules,
     write_tables,
 )
+from rvos.report.windows import make_windows, print_windows
 from rvos.score.ablation import COARSE
 from rvos.score.evaluate import Scorer, evaluate, num_workers
 from rvos.score.inputs import InputProblems, Inputs, VideoInputs
@@ -158,13 +159,24 @@ def _report(
     if ablation:
         title = f"{cfg['data']['name']} {split.name}: J&F"
         write_heat_map(folder / "ablation.png", ablation, title)
-    write_tables(folder, content, results, ablation=ablation, rules=named, presence=presence)
+    windows = make_windows(
+        *(results, todo.rules, todo.cells, cfg["refine"]["tau"]), **todo.page.bootstrap
+    )
+    write_tables(
+        *(folder, content, results),
+        ablation=ablation,
+        rules=named,
+        presence=presence,
+        windows=windows,
+    )
     if named:
         print_rules(console, named)
     if presence:
         print_presence(console, presence)
     if ablation:
         print_ablation(console, ablation)
+    if windows:
+        print_windows(console, windows, todo.page.confidence)
     print_metrics(console, content, results, **todo.page.bootstrap)
     page = todo.page.write(folder)
     if page is not None:

@@ -16,12 +16,18 @@ from rvos.report.run import read_csv
 from rvos.report.tables import best_threshold
 
 
-def best_cell(folder: Path | str) -> tuple[int, float]:
-    """(window, tau) of the highest J&F in ablation.csv; the first of equals."""
+def best_cell(folder: Path | str, window: int | None = None) -> tuple[int, float]:
+    """(window, tau) of the highest J&F in ablation.csv; the first of equals.
+
+    `window`: of the cells with this window alone.
+    """
     path = Path(folder) / "ablation.csv"
-    cells = [row for row in read_csv(path) if row["window"] is not None]
+    known = [row for row in read_csv(path) if row["window"] is not None]
+    cells = [row for row in known if window in (None, row["window"])]
     if not cells:
-        raise InputError(f"{path}: expected a row per cell, found none")
+        windows = sorted({row["window"] for row in known})
+        asked = "a row per cell" if window is None else f"window {window}"
+        raise InputError(f"{path}: expected {asked}, found windows {windows}")
     best = max(cells, key=lambda row: row["J&F"])
     return best["window"], best["tau"]
 
@@ -37,13 +43,13 @@ def best_presence(folder: Path | str) -> tuple[str, float]:
     return read_json(path.with_name("metrics.json"))["presence"]["name"], best
 
 
-def best_overrides(folder: Path) -> list[str]:
-    """Of the tables that the run has, each by itself."""
+def best_overrides(folder: Path, window: int | None = None) -> list[str]:
+    """Of the tables that the run has, each by itself; of the cells with `window`, if given."""
     overrides = []
     presence = (folder / "presence.csv").is_file()
     if (folder / "ablation.csv").is_file() or not presence:
-        window, tau = best_cell(folder)
-        overrides += [f"refine.window={window}", f"refine.tau={tau}"]
+        best_window, tau = best_cell(folder, window)
+        overrides += [f"refine.window={best_window}", f"refine.tau={tau}"]
     if presence:
         name, threshold = best_presence(folder)
         overrides += [f"presence={name}", f"presence.threshold={threshold}"]
@@ -58,8 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "J&F, the threshold of presence by Final (target).",
     )
     parser.add_argument("run", type=Path, help="folder of a run with an ablation")
+    parser.add_argument("--window", type=int, help="the best tau of this window, in frames")
+    given = parser.parse_args(arguments)
     try:
-        overrides = best_overrides(parser.parse_args(arguments).run)
+        overrides = best_overrides(given.run, given.window)
     except (InputError, FileError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

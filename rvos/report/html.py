@@ -47,6 +47,7 @@ from rvos.report.scores import (
     presence_curve,
     rows_of,
     settings_of,
+    window_curve,
 )
 from rvos.report.slices import slices_of
 
@@ -185,6 +186,7 @@ class Page(Intervals):
                 others=others,
                 heat_map=heat_map(ablated or run, run.metrics["refine"]),
                 ablated=ablated or run,
+                window_curve=window_curve(run),
                 confidence=self.confidence,
                 resamples=self.resamples,
                 num_videos=bootstrap.num_videos,

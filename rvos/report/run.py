@@ -43,6 +43,7 @@ class Run:
     settings: dict[str, Any]  # config.yaml; empty without
     units: tuple[dict[str, Any], ...] = ()  # rows of units.csv; empty without
     presence: tuple[dict[str, Any], ...] = ()  # rows of presence.csv; empty without
+    windows: tuple[dict[str, Any], ...] = ()  # rows of windows.csv; empty without
 
     @classmethod
     def read(cls, folder: Path | str) -> "Run":
@@ -65,6 +66,7 @@ class Run:
             read_settings(folder),
             tuple(read_csv(folder / "units.csv", optional=True)),
             tuple(read_csv(folder / "presence.csv", optional=True)),
+            tuple(read_csv(folder / "windows.csv", optional=True)),
         )
 
     @property

@@ -57,6 +57,7 @@ def heat_map(run: Run, setting: Mapping[str, Any]) -> dict[str, Any] | None:
     for cell in cells:
         cell["shade"] = (cell["J&F"] - coarse) / reach
         cell["best"] = cell is best
+        cell["paper"] = all(cell[key] == value for key, value in PAPER.items())
         cell["chosen"] = setting["name"] == "vote" and all(
             setting[key] == cell[key] for key in ("window", "tau")
         )
@@ -65,6 +66,36 @@ def heat_map(run: Run, setting: Mapping[str, Any]) -> dict[str, Any] | None:
     by_setting = {(cell["window"], cell["tau"]): cell for cell in cells}
     grid = [(window, [by_setting.get((window, tau)) for tau in taus]) for window in windows]
     return {"taus": taus, "rows": grid, "coarse": coarse, "best": best}
+
+
+PAPER = {"window": 15, "tau": 0.8}  # section 3 of the paper
+
+
+def window_curve(run: Run) -> dict[str, Any] | None:
+    """windows.csv as an SVG curve: what each window changes over the shortest one, in points.
+
+    x is 0..100, one step per window; y goes down from 60. None without a table.
+    """
+    rows = run.windows
+    if not rows:
+        return None
+    ends = [100 * row[f"over_shortest_{end}"] for row in rows for end in ("low", "high")]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    scale = 60 / max(high - low, 1e-9)
+
+    def y(points: float) -> float:
+        return round((high - points) * scale, 2)
+
+    marks = [
+        {
+            **row,
+            "x": round(100 * i / (len(rows) - 1), 2),
+            **{at: y(100 * row[f"over_shortest{at}"]) for at in ("", "_low", "_high")},
+        }
+        for i, row in enumerate(rows)
+    ]
+    points = " ".join(f"{mark['x']},{mark['']}" for mark in marks)
+    return {"marks": marks, "points": points, "zero": y(0), "low": low, "high": high}
 
 
 CURVES = ("N-acc", "T-acc", "J&F_target", "Final_target")  # columns of presence.csv

@@ -55,7 +55,7 @@ def make_rows(results: Results, rules: Mapping[str, Rule]) -> dict[str, Row]:
     return {
         label: Row(
             label,
-            _fields_of(rule),
+            fields_of(rule),
             results.summary(label),
             _flat(answers(results.expressions, label)),
             sum(r.scores[label].frames_kept_coarse for r in results.expressions),
@@ -71,10 +71,11 @@ def _flat(found: Mapping[str, Any]) -> dict[str, float | None]:
     return {"N-acc": found["N-acc"], "T-acc": found["T-acc"], **both}
 
 
-def _fields_of(rule: Rule) -> dict[str, Any]:
+def fields_of(rule: Rule) -> dict[str, Any]:
+    """The settings of a rule, and of the presence rule on top of it."""
     if isinstance(rule, WithPresence):
         presence = {"presence": rule.presence.name, "threshold": rule.presence.threshold}
-        return _fields_of(rule.rule) | presence
+        return fields_of(rule.rule) | presence
     if not is_dataclass(rule):
         return {}
     return {field.name: getattr(rule, field.name) for field in fields(rule)}
@@ -151,13 +152,14 @@ def write_tables(
     ablation: Sequence[Row] = (),
     rules: Sequence[Row] = (),
     presence: Sequence[Row] = (),
+    windows: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """per_expression.csv, and metrics.json as the last.
 
     units.csv is written where the protocol's mean goes over something else, ablation.csv, rules.csv
     and presence.csv where there are rows; the first two have N-acc, T-acc and Final where there are
     no-target expressions. The rows of `ablation` are that of the coarse masks and one per cell of
-    the grid, those of `presence` one per threshold.
+    the grid, those of `presence` one per threshold; `windows` is what `make_windows` gives.
     """
     header = ["video", "expression_id", "expression", "noun", "num_frames"]
     asked = ["num_targets", *(["type"] if any(r.type for r in results.expressions) else [])]
@@ -191,6 +193,8 @@ def write_tables(
     if presence:
         rows = [row.values(_PRESENCE) for row in presence]
         write_csv(folder / "presence.csv", _PRESENCE, rows)
+    if windows:
+        write_csv(folder / "windows.csv", list(windows[0]), [list(r.values()) for r in windows])
     write_json(folder / "metrics.json", content)
 
 
