@@ -60,7 +60,7 @@ def main(cfg: DictConfig) -> None:
     check_given([rule], {video.video.name: video.num_masklets})
     evaluate_video(video, {REFINED: presence.on(rule)}, {}, folder)
 
-    page = output.write(folder, split, video.nouns, note=note_of(cfg))
+    page = output.write(folder, split, video, note=note_of(cfg))
     Console().print(f"page: {page}", soft_wrap=True)
 
 

@@ -136,7 +136,7 @@ def main():
     parser.add_argument("--frames", type=int, default=80)
     parser.add_argument("--keep", type=Path, help="a folder for data and run, kept and used again")
     given = parser.parse_args()
-    root = given.keep or Path(tempfile.mkdtemp())
+    root = (given.keep or Path(tempfile.mkdtemp())).resolve()
     try:
         started = time.monotonic()
         if not (root / "run" / "metrics.json").is_file():

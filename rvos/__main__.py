@@ -20,6 +20,7 @@ COMMANDS = {
     "best": ("rvos.report.best", "the best cell of an ablation, as settings of eval.py"),
     "compare": ("rvos.report.compare", "what changed between two runs"),
     "report": ("rvos.report.html", "the page of a run, made again from its folder"),
+    "export": ("rvos.report.export", "a run's refined masks as PNG, RLE, COCO or YouTube-VIS"),
     "ask": ("rvos.report.ask", "questions about a run's masklets (ask RUN); ask check FILE"),
     "submission": ("rvos.report.submission", "pack masks for the MeViS server, or check a zip"),
 }

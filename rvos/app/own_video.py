@@ -1,7 +1,6 @@
 """What predict.py takes and gives: sentences in, overlay videos, masks and a page out."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from rvos import InputError, one_of, optional, real, require, words
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
 from rvos.masks import read_json, write_overlays
+from rvos.report.export import FORMATS
 from rvos.report.prediction import write_masks, write_page
+from rvos.score.inputs import VideoInputs
 
 log = logging.getLogger(__name__)
 DEMO_NOTE = (
@@ -46,7 +47,7 @@ class Output:
             fps=optional(real(above=0)),
         )
 
-    def write(self, folder: Path, split: Split, nouns: Mapping[str, str], *, note: str) -> Path:
+    def write(self, folder: Path, split: Split, inputs: VideoInputs, *, note: str) -> Path:
         """Overlays, masks and the page of what `folder` holds in refined/; returns the page."""
         (video,) = split.videos
         frames = split.open_frames(video)
@@ -56,10 +57,12 @@ class Output:
             write_overlays(folder / "overlay" / f"{expression_id}.mp4", frames, track, fps)
             if self.masks == "png":
                 write_masks(folder / "masks" / expression_id, frames, track)
-        write_page(folder / "index.html", video, dict(nouns), note=note)
+        kinds = [kind for kind in FORMATS if kind != "png" or self.masks == "png"]
+        page = folder / "index.html"
+        write_page(page, inputs, refined, frames, fps=fps, note=note, kinds=kinds)
         if note:
             log.warning(note)
-        return folder / "index.html"
+        return page
 
 
 def read_sentences(expression: str | None, path: str | None) -> list[str]:

@@ -19,10 +19,11 @@ import numpy as np
 from rich.progress import track as progress
 
 from rvos.data.archive import FilePath
+from rvos.data.frames import Frames, resize_frame
 from rvos.masks import RLE, Mask, Track, decode, write_bytes
 from rvos.report.details import Details
 from rvos.report.run import Run
-from rvos.report.strips import background, frame_size
+from rvos.report.strips import Pixels, background, frame_size
 
 _JPEG_QUALITY = 70
 _TOLERANCE = 0.6  # pixels of the picture by which an outline may differ from its mask's
@@ -65,12 +66,8 @@ class Pictures:
         self.left = left  # bytes that the page may still take
         shutil.rmtree(self.folder, ignore_errors=True)  # of the page that is written again
 
-    def of(
-        self, name: str, images: Sequence[FilePath | None], size: tuple[int, int]
-    ) -> list[str | None]:
-        """An address for each frame of the video `name`; None where there is no image."""
-        with ThreadPoolExecutor() as pool:  # OpenCV works outside Python's lock
-            files = list(pool.map(lambda path: path and _jpeg(path, size), images))
+    def of(self, name: str, files: Sequence[bytes | None]) -> list[str | None]:
+        """An address for each frame's JPEG of the video `name`; None where there is none."""
         need = sum(len(data) * 4 // 3 + 32 for data in files if data)
         if need <= self.left:
             self.left -= need
@@ -89,20 +86,23 @@ def make_clip(
     name: str,
     frames: Sequence[str],
     tracks: Mapping[str, Mapping[str, Sequence[Track]]],
-    images: Sequence[FilePath | None],
+    images: list[FilePath | None] | Frames,
     pictures: Pictures,
     *,
     width: int,
 ) -> dict[str, Any]:
     """One video in the page: its pictures' addresses, and the rest packed.
 
-    `frames` are the names of the frames, `images` their files. `tracks` are by whose they are (an
-    expression_id) and by layer; a layer has one track or several, with numbers. Pictures are at
-    most `width` pixels wide. Raises FrameError for an unreadable image.
+    `frames` are the names of the frames, `images` their files, or the frames themselves. `tracks`
+    are by whose they are (an expression_id) and by layer; a layer has one track or several, with
+    numbers. Pictures are at most `width` pixels wide. Raises FrameError for an unreadable image.
     """
     all_tracks = [track for layers in tracks.values() for of in layers.values() for track in of]
-    found = [image if image is not None and image.is_file() else None for image in images]
-    full = frame_size(all_tracks, found)
+    if isinstance(images, list):
+        images = [path if path is not None and path.is_file() else None for path in images]
+        full = frame_size(all_tracks, images)
+    else:
+        full = images.size
     step = math.ceil(full[1] / width)
     size = max(1, full[0] // step), max(1, full[1] // step)
     outlines = Outlines(step)
@@ -112,7 +112,7 @@ def make_clip(
     }
     rest = {"size": [size[1], size[0]], "names": frames, "masks": outlines.contours}
     return {
-        "frames": pictures.of(name, found, size),
+        "frames": pictures.of(name, jpegs(images, size)),
         "packed": packed(rest | {"layers": layers}),
     }
 
@@ -146,10 +146,17 @@ def point_at_clips(
         details[video, key]["clip"] = {"video": video, "id": key, "number": numbers[video]}
 
 
-def _jpeg(path: FilePath, size: tuple[int, int]) -> bytes:
+def jpegs(images: list[FilePath | None] | Frames, size: tuple[int, int]) -> list[bytes | None]:
+    """Frames of `size` (h, w) as JPEG files; None where there is no image."""
+    if not isinstance(images, list):
+        return [_jpeg(resize_frame(frame, size)) for frame in images]
+    with ThreadPoolExecutor() as pool:  # OpenCV works outside Python's lock
+        return list(pool.map(lambda path: path and _jpeg(background(path, size)), images))
+
+
+def _jpeg(pixels: Pixels) -> bytes:
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    pixels = np.ascontiguousarray(background(path, size)[..., ::-1])
-    encoded, data = cv2.imencode(".jpg", pixels, quality)
+    encoded, data = cv2.imencode(".jpg", np.ascontiguousarray(pixels[..., ::-1]), quality)
     assert encoded, "JPEG is part of OpenCV's wheels"
     return data.tobytes()
 

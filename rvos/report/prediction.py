@@ -1,14 +1,27 @@
 """Refined masks of one's own video -> PNG masks and a small page with the overlays."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from rvos.data.frames import Frames
-from rvos.data.split import Video
 from rvos.masks import Track, decode, write_bytes
+from rvos.report.clips import Pictures, make_clip
+from rvos.report.export import FORMATS, Refined, export
+from rvos.report.pages import environment
+from rvos.score.inputs import VideoInputs
+
+_MEGABYTES = 16  # of pictures in the page; the frames of longer videos lie beside it
+_WIDTH = 640  # pixels of a picture, at most
+_DOWNLOADS = {
+    "png": "a PNG per frame",
+    "rle": "COCO's run-length encoding, which coarse=files reads",
+    "coco": "COCO's instances, frame by frame",
+    "ytvis": "YouTube-VIS, over the video",
+}
 
 
 def write_masks(folder: Path, frames: Frames, track: Track) -> None:
@@ -20,12 +33,50 @@ def write_masks(folder: Path, frames: Frames, track: Track) -> None:
         write_bytes(folder / f"{name}.png", buffer.getvalue())
 
 
-def write_page(path: Path, video: Video, nouns: dict[str, str], *, note: str) -> None:
-    """A page that plays `overlay/<expression_id>.mp4` beside it, for each expression."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def write_page(
+    path: Path,
+    inputs: VideoInputs,
+    refined: dict[str, Track],
+    frames: Frames,
+    *,
+    fps: float,
+    note: str,
+    kinds: Sequence[str],
+) -> None:
+    """The page: a player with all sentences side by side, and files to download, which it writes.
 
-    environment = Environment(
-        loader=PackageLoader("rvos.report"), autoescape=True, undefined=StrictUndefined
+    `refined` are the masks by expression_id, `kinds` the files, keys of `export.FORMATS`. The
+    overlays `overlay/<expression_id>.mp4` lie beside the page.
+    """
+    video = inputs.video
+    tracks = {
+        key: {
+            "mask": [track],
+            "coarse": [inputs.coarse[key]],
+            "masklets": inputs.masklets.get(inputs.nouns[key], []),
+        }
+        for key, track in refined.items()
+    }
+    pictures = Pictures(path, _MEGABYTES * 2**20)
+    clip = make_clip(video.name, video.frames, tracks, frames, pictures, width=_WIDTH)
+    found = [Refined(video, refined)]
+    downloads = []
+    if found[0].size is not None:
+        for kind in kinds:
+            downloads.append((FORMATS[kind][0], _DOWNLOADS[kind]))
+            export(found, kind, path.parent / FORMATS[kind][0])
+    html = (
+        environment()
+        .get_template("prediction.html.j2")
+        .render(
+            video=video,
+            nouns=inputs.nouns,
+            counts={key: sum(mask is not None for mask in track) for key, track in refined.items()},
+            sentences=[{"id": e.expression_id, "text": e.text} for e in video.expressions],
+            clip=clip,
+            downloads=downloads,
+            fps=min(fps, 30),
+            note=note,
+        )
     )
-    page = environment.get_template("prediction.html.j2")
-    write_bytes(path, page.render(video=video, nouns=nouns, note=note).encode())
+    write_bytes(path, html.encode())

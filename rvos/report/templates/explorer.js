@@ -58,6 +58,8 @@ function startExplorer(data, section, labels, reveal) {
       cell.dataset.sign = value < coarse ? "below" : "above";
       cell.style.setProperty("--shade", Math.abs((value ?? coarse) - coarse) / reach);
     });
+    const at = values.flat().indexOf(best);
+    $("best").textContent = best > 0 ? `Best (bold): W = ${windows[Math.floor(at / taus.length)]}, τ = ${taus[at % taus.length]} with ${percent(best)}.` : "";
     markMap();
   }
 
@@ -190,6 +192,8 @@ function startExplorer(data, section, labels, reveal) {
     });
   makeMap();
   section.hidden = false;
+  const still = document.querySelector("#ablation[data-explored]");
+  if (still) still.hidden = true; // the same numbers, which do not move
   const linked = read();
   update();
   if (linked) section.scrollIntoView();

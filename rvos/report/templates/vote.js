@@ -12,8 +12,11 @@ const Vote = (() => {
     expression.sets = [[], ...expression.combinations.map((c) => c.members)];
     expression.numbers = new Map(expression.sets.map((members, i) => [members.join(), i]));
     expression.scores = [expression.coarse, ...expression.combinations];
-    for (const scores of expression.scores) scores.isEmpty = new Set(scores.empty);
     expression.frames = expression.coarse.J.length;
+    for (const scores of expression.scores) {
+      scores.isEmpty = new Uint8Array(expression.frames);
+      for (const t of scores.empty) scores.isEmpty[t] = 1;
+    }
     expression.at = []; // C_t of every frame by threshold
   }
 
@@ -94,7 +97,7 @@ const Vote = (() => {
         J[t] = scores ? scores.J[t] : null;
         F[t] = scores ? scores.F[t] : null;
         if (J[t] === null) missing++;
-        else full += !scores.isEmpty.has(t);
+        else full += 1 - scores.isEmpty[t];
         sumJ += J[t];
         sumF += F[t];
       }

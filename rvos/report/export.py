@@ -1,0 +1,221 @@
+"""Refined masks of a run -> files that other tools read.
+
+    python -m rvos export RUN --format coco --out masks.json
+
+| format | what is written |
+|---|---|
+| `png` | a zip with `<video>/<expression_id>/<frame>.png`, 8-bit grey, 0 and 255 |
+| `rle` | `{video: {expression_id: [mask per frame]}}`, as `coarse.path` reads it |
+| `coco` | COCO's instances: an image per frame, an annotation per mask, a category per expression |
+| `ytvis` | YouTube-VIS: an annotation per expression with a segmentation per frame |
+
+COCO's annotation: https://cocodataset.org/#format-data; YouTube-VIS has `segmentations`, `bboxes`
+and `areas` per frame in its place (https://youtube-vos.org/dataset/vis/).
+"""
+
+import argparse
+import io
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rvos import InputError
+from rvos.data.formats import open_split
+from rvos.data.split import Video, own_split
+from rvos.masks import (
+    FileError,
+    Mask,
+    Track,
+    area,
+    bounding_box,
+    decode,
+    read_json,
+    write_bytes,
+    write_json,
+)
+from rvos.score.inputs import first_videos
+from rvos.stages.run_folder import read_settings
+
+
+@dataclass(frozen=True)
+class Refined:
+    """The refined masks of one video."""
+
+    video: Video
+    tracks: dict[str, Track]  # by expression_id
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of its masks; None without any."""
+        masks = (mask for track in self.tracks.values() for mask in track if mask is not None)
+        first = next(masks, None)
+        return tuple(first["size"]) if first else None
+
+
+def refined_of(run: Path) -> list[Refined]:
+    """The refined masks of a run of eval.py or predict.py, video by video.
+
+    Raises InputError where the run or its split cannot be read.
+    """
+    settings = read_settings(run)
+    config = settings.get("config") or {}
+    if config.get("task") == "predict":
+        videos = own_split(config["video"], settings["inputs"]["sentences"]).videos
+    elif config.get("task") == "eval":
+        data = config["data"]
+        split = open_split(data["format"], data["root"], data["split"], meta=data.get("meta"))
+        videos = first_videos(split, config["score"]["max_videos"]).videos
+    else:
+        raise InputError(f"{run}: expected the folder of a run of eval.py or predict.py")
+    try:
+        return [Refined(v, read_json(run / "refined" / f"{v.name}.json.gz")) for v in videos]
+    except FileError as error:
+        raise InputError(f"{error}; the run is not finished") from None
+
+
+def png_zip(videos: Sequence[Refined]) -> bytes:
+    """Frames without a mask are black. Raises InputError for a video without any mask."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # PNGs are packed already
+        for found in videos:
+            height, width = _size(found)
+            for key, track in found.tracks.items():
+                for frame, mask in zip(found.video.frames, track, strict=True):
+                    name = zipfile.ZipInfo(f"{found.video.name}/{key}/{frame}.png")
+                    archive.writestr(name, _png(mask, (height, width)))
+    return buffer.getvalue()
+
+
+def rle(videos: Sequence[Refined]) -> dict[str, Any]:
+    """As `coarse.path` reads it."""
+    return {found.video.name: found.tracks for found in videos}
+
+
+def coco(videos: Sequence[Refined]) -> dict[str, Any]:
+    """COCO's instances; `expression_id` and `video` stand beside its own keys."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for found, category, key in _categories(videos):
+        height, width = _size(found)
+        if key == found.video.expressions[0].expression_id:  # the first of the video
+            for frame in found.video.frames:
+                file = {"file_name": f"{found.video.name}/{frame}.jpg", "video": found.video.name}
+                images.append({"id": len(images) + 1, "height": height, "width": width, **file})
+        first = len(images) - len(found.video.frames) + 1
+        for t, mask in enumerate(found.tracks[key]):
+            if mask is not None:
+                place = {"id": len(annotations) + 1, "image_id": first + t}
+                annotations.append(
+                    place | {"category_id": category, "segmentation": mask, **_measures(mask)}
+                )
+    return {"images": images, "annotations": annotations, "categories": _names(videos)}
+
+
+def ytvis(videos: Sequence[Refined]) -> dict[str, Any]:
+    """YouTube-VIS, from which VIS tools read instances over a video."""
+    ids = {found.video.name: number for number, found in enumerate(videos, 1)}
+    entries = []
+    for found in videos:
+        height, width = _size(found)
+        files = [f"{found.video.name}/{frame}.jpg" for frame in found.video.frames]
+        size = {"height": height, "width": width, "length": len(files)}
+        entries.append({"id": ids[found.video.name], "file_names": files, **size})
+    annotations = []
+    for found, category, key in _categories(videos):
+        height, width = _size(found)
+        measures = [None if mask is None else _measures(mask) for mask in found.tracks[key]]
+        annotations.append(
+            {
+                "id": category,
+                "video_id": ids[found.video.name],
+                "category_id": category,
+                "segmentations": found.tracks[key],
+                "bboxes": [m and m["bbox"] for m in measures],
+                "areas": [m and m["area"] for m in measures],
+                "iscrowd": 0,
+                "height": height,
+                "width": width,
+                "length": len(measures),
+            }
+        )
+    return {"videos": entries, "annotations": annotations, "categories": _names(videos)}
+
+
+FORMATS: dict[str, tuple[str, Callable[[Sequence[Refined]], Any]]] = {
+    "png": ("masks.zip", png_zip),
+    "rle": ("masks_rle.json", rle),
+    "coco": ("masks_coco.json", coco),
+    "ytvis": ("masks_ytvis.json", ytvis),
+}
+
+
+def export(videos: Sequence[Refined], kind: str, path: Path) -> Path:
+    """Write one of FORMATS to `path`, whole or not at all, and return it."""
+    content = FORMATS[kind][1](videos)
+    if isinstance(content, bytes):
+        write_bytes(path, content)
+    else:
+        write_json(path, content)
+    return path
+
+
+def _categories(videos: Sequence[Refined]) -> Iterator[tuple[Refined, int, str]]:
+    """(video, number from 1, expression_id) of every expression."""
+    pairs = ((found, e.expression_id) for found in videos for e in found.video.expressions)
+    for number, (found, key) in enumerate(pairs, 1):
+        yield found, number, key
+
+
+def _names(videos: Sequence[Refined]) -> list[dict[str, Any]]:
+    texts = [
+        {"name": e.text, "video": found.video.name, "expression_id": e.expression_id}
+        for found in videos
+        for e in found.video.expressions
+    ]
+    return [{"id": number, **entry} for number, entry in enumerate(texts, 1)]
+
+
+def _measures(mask: Mask) -> dict[str, Any]:
+    box = bounding_box(mask)
+    assert box is not None, "canonical masks are not empty"
+    bbox = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+    return {"area": area(mask), "bbox": [int(value) for value in bbox], "iscrowd": 0}
+
+
+def _size(found: Refined) -> tuple[int, int]:
+    if found.size is None:
+        name = found.video.name
+        raise InputError(f"video {name}: no expression has a mask, so its size is not known")
+    return found.size
+
+
+def _png(mask: Mask, size: tuple[int, int]) -> bytes:
+    pixels = np.zeros(size, np.uint8) if mask is None else decode(mask) * np.uint8(255)
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m rvos export`: the refined masks of a run in another format."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rvos export",
+        description="The refined masks of a run as files that other tools read.",
+    )
+    parser.add_argument("run", type=Path, help="folder of a run of eval.py or predict.py")
+    parser.add_argument("--format", choices=FORMATS, required=True)
+    parser.add_argument("--out", type=Path, help="by default in RUN, such as RUN/masks_coco.json")
+    given = parser.parse_args(arguments)
+    path = given.out or given.run / FORMATS[given.format][0]
+    try:
+        print(export(refined_of(given.run), given.format, path))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
