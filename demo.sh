@@ -15,7 +15,7 @@ evaluate() { # SPLIT FOLDER settings...
   local split=$1 folder=$2
   shift 2
   done_in "$folder" || $python eval.py data=synthetic data.root="$data" data.split="$split" name=demo \
-    model=mutr_tiny model.num_queries=1 coarse=mutr_tiny coarse.short_side=96 \
+    model=mutr_tiny model.num_queries=1 coarse=mutr_tiny coarse.short_side=96 coarse.clip_length=3 \
     coarse.checkpoint="$runs/train/mutr.pth" output_dir="$runs/$folder" "$@"
 }
 

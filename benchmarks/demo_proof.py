@@ -67,7 +67,7 @@ def proof(data: Path, checkpoint: Path, tau: float, runs: Path) -> dict:
                 *("eval.py", "data=synthetic", f"data.root={data}", "data.split=valid"),
                 *("name=demo_proof", "report=none", f"output_dir={folder}", "model=mutr_tiny"),
                 *("model.num_queries=1", "coarse=mutr_tiny", "coarse.short_side=96"),
-                *("coarse.clip_length=5", f"coarse.checkpoint={checkpoint}", *settings),
+                *("coarse.clip_length=3", f"coarse.checkpoint={checkpoint}", *settings),
             )
         return folder
 
