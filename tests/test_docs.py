@@ -199,7 +199,9 @@ RUN = {
     ),
     "python eval.py data.root=D data.split=valid_u coarse=files coarse.path=C masklets=files "
     "masklets.path=M masklets.nouns=N refine.window=15 refine.tau=0.8": given_masks,
-    'python predict.py video=my.mp4 expression="the cat walking left"': own_video,
+    'python predict.py experiment=shapes video=my.mp4 expression="the red circle moving left"': (
+        own_video
+    ),
     "python -m rvos data synthesize out=/data/synthetic": new_data,
     "python -m rvos noun --tsv tests/masklets/expressions.tsv": plainly,
     "python eval.py --cfg job": plainly,

@@ -103,7 +103,7 @@ def test_files_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):
     for folder in (REPOSITORY, tmp_path):
         monkeypatch.chdir(folder)
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            cfg = compose("predict", ["video=x.mp4", "expression=x"])
+            cfg = compose("predict", ["experiment=shapes", "video=x.mp4", "expression=x"])
         path = Path(cfg.coarse.checkpoint)
         assert path.is_file() and path.is_absolute() == (folder == tmp_path)
 

@@ -16,6 +16,7 @@ from rvos.masks import decode, read_json, write_video
 
 pytestmark = pytest.mark.slow
 CPU = ["trainer.accelerator=cpu"]
+SHAPES = ["experiment=shapes", "coarse.short_side=64", "device=cpu"]
 MODEL = ["model=mutr_tiny", "model.num_queries=1", "coarse=mutr_tiny", "coarse.short_side=64"]
 
 
@@ -118,7 +119,7 @@ def test_presence_reads_the_scores_that_the_network_wrote(data, first_run, tmp_p
 def test_predict_empties_what_is_not_there(data, tmp_path):
     """No probability is 1: every mask goes, and the page is there all the same."""
     folder = data / "valid_u" / "JPEGImages" / "valid_u_0000"
-    arguments = [f"video={folder}", "expression=the circle", "coarse.short_side=64", "device=cpu"]
+    arguments = [f"video={folder}", "expression=the circle", *SHAPES]
     given = ["presence=coarse_score", "presence.threshold=1", f"output_dir={tmp_path}"]
     run("predict", *arguments, *given)
     (refined,) = (tmp_path / "refined").iterdir()
@@ -143,9 +144,8 @@ def test_predict_on_a_video_file(data, tmp_path, sentence):
         "predict",
         f"video={clip}",
         f"expression={sentence}",
-        "coarse.short_side=64",
         f"output_dir={out}",
-        "device=cpu",
+        *SHAPES,
     )
     assert "coloured shapes" in printed  # says what its weights are
     with av.open(str(out / "overlay/0.mp4")) as container:  # what browsers play
@@ -170,9 +170,8 @@ def test_predict_many_sentences_on_a_folder(data, tmp_path):
         f"video={video}",
         f"expressions={lines}",
         "masks=rle",
-        "coarse.short_side=64",
         f"output_dir={out}",
-        "device=cpu",
+        *SHAPES,
     ]
     run("predict", *arguments)
     (coarse,) = (out / "stores" / "coarse").glob(f"*/{video.name}.json.gz")

@@ -23,6 +23,7 @@ from rvos.stages.weights import WEIGHTS, find
 
 FIRST, SECOND = "1" * 40, "2" * 40  # commits
 DINO, SAM2 = "IDEA-Research/grounding-dino-tiny", "facebook/sam2.1-hiera-tiny"
+KEYS = {"detect.weights": DINO, "weights": SAM2}
 BIG = random.Random(0).randbytes(3_000_000)
 FILES = {
     "config.json": b'{"model_type": "grounding-dino"}',
@@ -302,9 +303,8 @@ def without_torch(machine):
 
 
 PREDICT = [
-    *(REPOSITORY / "predict.py", "video=video", "expression=the cat", "masklets=sam2"),
-    *("masklets.weights=sam2.1-hiera-tiny", f"masklets.detect.weights={DINO}", "output_dir=out"),
-]
+    *(REPOSITORY / "predict.py", "video=video", "expression=the cat", "output_dir=out"),
+]  # the defaults
 
 
 def refused_address():
@@ -314,9 +314,10 @@ def refused_address():
 
 
 def check_message(said, machine):
-    """One error: both settings, one command for both, the folder."""
+    """One error: all settings, one command for all, the folder."""
     assert said.count("error: ") == 1 and "Traceback" not in said and "torch was" not in said
-    assert f"masklets.detect.weights={DINO}, masklets.weights=sam2.1-hiera-tiny: not in" in said
+    names = [f"{g}.{k}={v}" for g in ("coarse", "masklets") for k, v in KEYS.items()]
+    assert f"{', '.join(names)}: not in" in said
     assert str(machine.folder / "hf" / "hub") in said
     assert "python -m rvos weights get grounding-dino-tiny sam2.1-hiera-tiny" in said
     assert not (machine.folder / "out" / "stores").exists()
@@ -416,23 +417,24 @@ def test_predict_fetches_at_first_use_and_asks_nothing_again(without_torch, hub,
         name: {FIRST: {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}}
         for name, folder in ((DINO, "dino"), (SAM2, "sam2"))
     }
-    more = ["device=cpu", "masks=rle", "masklets.detect.box_threshold=0"]
-    more += ["masklets.detect.text_threshold=0", "weights.revision={sam2.1-hiera-tiny: main}"]
+    more = ["device=cpu", "masks=rle", "weights.revision={sam2.1-hiera-tiny: main}"]
+    more += [f"{g}.detect.{t}_threshold=0" for g in ("coarse", "masklets") for t in ("box", "text")]
     said = machine.run(*PREDICT, *more)
     assert [line.split()[1] for line in said.splitlines() if line.startswith("Fetching")] == [
         DINO,
         SAM2,
     ]
-    (provenance,) = machine.folder.glob("out/stores/masklets/*/provenance.json")
-    found = read_json(provenance)
-    assert found["weights"] == {
-        "masklets.detect.weights": {"hub": DINO, "revision": FIRST, "licence": "apache-2.0"},
-        "masklets.weights": {"hub": SAM2, "revision": FIRST, "licence": "apache-2.0"},
-    }
-    assert found["checkpoint_sha256"] == "+".join(
-        hashlib.sha256((tmp_path / folder / "model.safetensors").read_bytes()).hexdigest()
-        for folder in ("dino", "sam2")
-    )
+    for group in ("coarse", "masklets"):
+        (provenance,) = machine.folder.glob(f"out/stores/{group}/*/provenance.json")
+        found = read_json(provenance)
+        assert found["weights"] == {
+            f"{group}.{key}": {"hub": name, "revision": FIRST, "licence": "apache-2.0"}
+            for key, name in KEYS.items()
+        }
+        assert found["checkpoint_sha256"] == "+".join(
+            hashlib.sha256((tmp_path / folder / "model.safetensors").read_bytes()).hexdigest()
+            for folder in ("dino", "sam2")
+        )
     hub.requests.clear()
     again = [str(word).replace("output_dir=out", "output_dir=again") for word in PREDICT]
     machine.run(*again, *more)
