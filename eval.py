@@ -23,7 +23,6 @@ def main(cfg: DictConfig) -> float | None:
 
     from rvos.app.evaluation import Evaluation, open_data
     from rvos.app.results import refine_and_score
-    from rvos.score.inputs import Inputs
     from rvos.stages.devices import end_on_sigterm
     from rvos.stages.run_folder import check_folder, claim_folder
     from rvos.stages.store import Stores
@@ -44,13 +43,7 @@ def main(cfg: DictConfig) -> float | None:
     if not devices.is_first:
         return None  # the other processes' work is done
 
-    inputs = Inputs(
-        *(split, truth, coarse, masklets.tracks, masklets.nouns),
-        missing=cfg.score.missing,
-        protocol=todo.protocol,
-        by_expression=masklets.by_expression,
-        **todo.scores,
-    )
+    inputs = todo.inputs(split, truth, coarse, masklets)
     inputs.check(todo.sharing.part(split.videos))
     claim_folder(folder, settings, **record)
     log.info("rvos %s: %d videos, seed %d -> %s", __version__, len(split.videos), cfg.seed, folder)

@@ -23,8 +23,7 @@ def main(cfg: DictConfig) -> None:
     # Imported here, so that --help is quick.
     from rich.console import Console
 
-    from rvos.app.evaluation import check_scores
-    from rvos.app.own_video import Output, device_of, inputs_of, note_of, read_sentences
+    from rvos.app.own_video import Output, check_all, device_of, inputs_of, note_of, read_sentences
     from rvos.data.split import own_split
     from rvos.refine import check_given, make_rule
     from rvos.score.ablation import REFINED
@@ -42,12 +41,7 @@ def main(cfg: DictConfig) -> None:
     split = own_split(cfg.video, read_sentences(cfg.expression, cfg.expressions))
     folder = run_folder(cfg)
     stores = Stores(folder / "stores", "own")
-    all_checked(
-        lambda: coarse.check(split),
-        lambda: masklets.check(split, stores, None, write=False),
-        lambda: check_scores(presence, coarse, masklets),
-        lambda: check_given([rule], split.expression_ids),
-    )
+    check_all(rule, presence, coarse, masklets, split, stores)
     claim_folder(folder, plain(cfg), inputs=inputs_of(cfg, split), results=RESULTS)
 
     devices = OneDevice(device_of(cfg.device, uses_gpu=coarse.uses_gpu or masklets.uses_gpu))

@@ -26,7 +26,7 @@ from rvos.refine import (
 )
 from rvos.score.ablation import grid, labelled, thresholds
 from rvos.score.explorer import Explorer
-from rvos.score.inputs import InputProblems, VideoInputs, first_videos
+from rvos.score.inputs import InputProblems, Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
 from rvos.score.protocols import Expressions, make_protocol
 from rvos.score.results import FOLDER
@@ -170,6 +170,18 @@ class Evaluation:
         given = [file_sha256(Path(rule.path)) for rule in given_of(self.rules.values())]
         stamped = str(given) + ("" if self.explorer is None else repr(self.explorer))
         return {"needs": needs, "wants": list(self.optional.values()), "stamped": stamped}
+
+    def inputs(
+        self, split: Split, truth: Truth | None, coarse: TrackFiles, masklets: MaskletFiles
+    ) -> Inputs:
+        """What reads and checks the masks that the rules refine."""
+        return Inputs(
+            *(split, truth, coarse, masklets.tracks, masklets.nouns),
+            missing=self.score.missing,
+            protocol=self.protocol,
+            by_expression=masklets.by_expression,
+            **self.scores,
+        )
 
     @property
     def uses_gpu(self) -> bool:

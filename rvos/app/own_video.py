@@ -8,13 +8,16 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.progress import track as progress
 
-from rvos import InputError, one_of, optional, real, require, words
+from rvos import InputError, all_checked, one_of, optional, real, require, words
+from rvos.app.evaluation import check_scores
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
 from rvos.masks import read_json, write_overlays
+from rvos.refine import NoPresence, PresenceRule, Rule, check_given
 from rvos.report.export import FORMATS
 from rvos.report.prediction import write_masks, write_page
 from rvos.score.inputs import VideoInputs
+from rvos.stages.store import Stores
 
 log = logging.getLogger(__name__)
 DEMO_NOTE = (
@@ -23,6 +26,23 @@ DEMO_NOTE = (
     "where real weights come from."
 )
 FRAMES_PER_SECOND = 10  # of an overlay whose source does not say
+
+
+def check_all(
+    rule: Rule,
+    presence: PresenceRule | NoPresence,
+    coarse: Any,
+    masklets: Any,
+    split: Split,
+    stores: Stores,
+) -> None:
+    """What the stages and rules need, before any of them runs; all problems at once."""
+    all_checked(
+        lambda: coarse.check(split),
+        lambda: masklets.check(split, stores, None, write=False),
+        lambda: check_scores(presence, coarse, masklets),
+        lambda: check_given([rule], split.expression_ids),
+    )
 
 
 @dataclass(frozen=True)
