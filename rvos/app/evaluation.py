@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -63,7 +63,7 @@ class ScoreSettings:
     """Keys of conf/score but the metrics."""
 
     workers: int
-    missing: str
+    missing: Literal["error", "empty"]
     max_videos: int | None
 
     def __post_init__(self) -> None:
