@@ -90,22 +90,23 @@ function startExplorer(data, section, labels, reveal) {
   function overview(found) {
     const J = $("J"), C = $("C"), height = expressions.length;
     for (const canvas of [J, C]) Object.assign(canvas, { width: frames, height });
-    const left = new ImageData(frames, height), right = new ImageData(frames, height);
-    const ink = (image, at, [r, g, b]) => image.data.set([r, g, b, 255], 4 * at);
+    const left = new Uint32Array(frames * height), right = new Uint32Array(frames * height); // RGBA
     found.forEach((result, row) => {
       for (const [start, stop, selected] of result.decision.windows)
-        for (let t = start; t < stop; t++) {
-          const at = row * frames + t, value = result.J[t];
-          if (value !== null) ink(left, at, ramp(value / unit));
-          ink(right, at, !selected ? [150, 150, 150] : result.decision.at[t] === selected ? [0, 114, 178] : [230, 159, 0]);
+        for (let t = start, at = row * frames + start; t < stop; t++, at++) {
+          if (result.J[t] !== null) left[at] = RAMP[Math.round((100 * result.J[t]) / unit)];
+          right[at] = !selected ? KEPT : result.decision.at[t] === selected ? SAME : OTHER;
         }
     });
-    J.getContext("2d").putImageData(left, 0, 0);
-    C.getContext("2d").putImageData(right, 0, 0);
+    for (const [canvas, pixels] of [[J, left], [C, right]])
+      canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), frames, height), 0, 0);
   }
 
   // Dark blue to light yellow: told apart with any colour vision, and in grey.
-  const ramp = (x) => [20 + 235 * x * x, 20 + 210 * x, 90 + 60 * Math.sin(Math.PI * x) + 20 * x];
+  const rgba = (...color) => new Uint32Array(Uint8ClampedArray.of(...color, 255).buffer)[0];
+  const ramp = (x) => rgba(20 + 235 * x * x, 20 + 210 * x, 90 + 60 * Math.sin(Math.PI * x) + 20 * x);
+  const RAMP = Array.from({ length: 101 }, (_, i) => ramp(i / 100));
+  const KEPT = rgba(150, 150, 150), SAME = rgba(0, 114, 178), OTHER = rgba(230, 159, 0);
 
   // ---- everything that follows the controls
 

@@ -68,13 +68,17 @@ const Vote = (() => {
   function decide(expression, rule, size, k) {
     const at = combinations(expression, k), count = expression.frames, windows = [];
     if (rule === "sliding_vote") {
+      let first = 0, stop = 0; // of the window, in which `counts` counts
       for (let t = 0; t < count; t++) {
-        const first = Math.max(0, t - Math.floor((size - 1) / 2));
-        const selected = mostFrequent(at, first, Math.min(count, t + Math.floor(size / 2) + 1));
+        for (; stop < Math.min(count, t + Math.floor(size / 2) + 1); stop++) counts[at[stop]] = (counts[at[stop]] || 0) + 1;
+        for (; first < t - Math.floor((size - 1) / 2); first++) counts[at[first]]--;
+        let selected = at[first];
+        for (let u = first + 1; u < stop; u++) if (counts[at[u]] > counts[selected]) selected = at[u];
         const last = windows.at(-1);
         if (last && last[2] === selected) last[1] = t + 1;
         else windows.push([t, t + 1, selected]);
       }
+      for (; first < stop; first++) counts[at[first]] = 0;
       return { at, windows };
     }
     const step = rule === "whole_video" ? Math.max(1, count) : size;
