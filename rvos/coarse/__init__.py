@@ -9,6 +9,7 @@ from rvos import lazily
 
 if TYPE_CHECKING:
     from rvos.coarse.files import GivenMasks
+    from rvos.coarse.grounded import Grounded, Grounding
     from rvos.coarse.segment import CoarseSettings, Segmentation, coarse_settings, segment_video
     from rvos.coarse.several import Several
     from rvos.coarse.stage import Mutr
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "CoarseSettings": "segment",
     "GivenMasks": "files",
+    "Grounded": "grounded",
+    "Grounding": "grounded",
     "Mutr": "stage",
     "Segmentation": "segment",
     "Several": "several",
@@ -26,6 +29,8 @@ _MODULES = {
 __all__ = [
     "CoarseSettings",
     "GivenMasks",
+    "Grounded",
+    "Grounding",
     "Mutr",
     "Segmentation",
     "Several",

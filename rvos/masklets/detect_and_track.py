@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 from torchvision.ops import box_iou
 
 from rvos import flag, one_of, real, require, whole, words
-from rvos.data.frames import FrameCache, Frames
-from rvos.masklets.detect import Boxes, Detector, load_detector
+from rvos.data.frames import Frame, FrameCache, Frames
+from rvos.masklets.detect import Boxes, load_detector
 from rvos.masklets.sam2 import Tracker, load_tracker, track_boxes
 from rvos.masklets.source import Masklets, MaskletScores, VideoTask
 from rvos.masklets.stage import MadeMasklets
@@ -22,6 +22,7 @@ from rvos.stages.devices import Place
 class Detection:
     """`masklets.detect.*`: where and how Grounding DINO looks for the noun."""
 
+    group: ClassVar[str] = "masklets"  # in messages
     weights: str  # Hugging Face folder or name
     frames: str  # first | stride
     stride: int  # frames
@@ -35,7 +36,7 @@ class Detection:
         share = real(least=0, most=1)
         require(
             self,
-            "masklets.detect",
+            f"{self.group}.detect",
             weights=words(),
             frames=one_of("first", "stride"),
             stride=whole(1),
@@ -56,9 +57,15 @@ class Detection:
         return {key: value for key, value in vars(self).items() if key not in free}
 
 
+class Finder(Protocol):
+    """What finds the boxes of nouns, or of sentences, in frames; see `Detector.detect`."""
+
+    def detect(self, frames: Sequence[Frame], nouns: Sequence[str]) -> list[Boxes]: ...
+
+
 @dataclass(kw_only=True)
-class Sam2(MadeMasklets):
-    """`masklets=sam2`: Grounding DINO's boxes of the noun, tracked by SAM 2."""
+class DetectAndTrack:
+    """The keys and networks of whatever detects boxes and tracks them."""
 
     detect: Detection
     tracker: str
@@ -67,14 +74,14 @@ class Sam2(MadeMasklets):
     precision: Literal["bf16", "fp32"]
     compile: bool
 
-    name = "sam2"
-    uses_gpu = True
-    may_have_scores = True
+    group: ClassVar[str] = "masklets"  # in messages
+    uses_gpu: ClassVar[bool] = True
+    may_have_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require(
             self,
-            "masklets",
+            self.group,
             tracker=one_of("transformers", "sam2_package"),
             weights=words(),
             objects_at_once=whole(1),
@@ -91,11 +98,17 @@ class Sam2(MadeMasklets):
         }
 
     def weights_used(self) -> dict[str, str]:
-        return {"masklets.detect.weights": self.detect.weights, "masklets.weights": self.weights}
+        """{config key: path, or name on the hub} of the detector's and the tracker's weights."""
+        return {
+            f"{self.group}.detect.weights": self.detect.weights,
+            f"{self.group}.weights": self.weights,
+        }
 
     def prepare(self, place: Place) -> None:
+        """Load the networks."""
         self._detector = load_detector(
             self.detect.weights,
+            key=f"{self.group}.detect.weights",
             box_threshold=self.detect.box_threshold,
             text_threshold=self.detect.text_threshold,
             nms_iou=self.detect.nms_iou,
@@ -111,7 +124,15 @@ class Sam2(MadeMasklets):
         )
 
     def open(self, frames: Frames) -> FrameCache:
+        """The frames, decoded once."""
         return FrameCache(frames).fill()
+
+
+@dataclass(kw_only=True)
+class Sam2(DetectAndTrack, MadeMasklets):
+    """`masklets=sam2`: Grounding DINO's boxes of the noun, tracked by SAM 2."""
+
+    name = "sam2"
 
     def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
         return self.make_scored(task, frames)[0]
@@ -132,14 +153,17 @@ class Sam2(MadeMasklets):
 def masklets_of(
     frames: FrameCache,
     nouns: Sequence[str],
-    detector: Detector,
+    detector: Finder,
     tracker: Tracker,
     *,
     prompts: range,
     covered_iou: float,
     objects_at_once: int,
 ) -> tuple[Masklets, MaskletScores]:
-    """Detect every noun at the frames `prompts`, track what no masklet of the noun covers yet."""
+    """Detect every noun at the frames `prompts`, track what no masklet of the noun covers yet.
+
+    Where the detector takes sentences, these stand in place of the nouns.
+    """
     result: Masklets = {noun: [] for noun in nouns}
     scores: MaskletScores = {noun: {"detector": [], "object": []} for noun in nouns}
     for prompt_frame_idx in prompts:
