@@ -82,7 +82,7 @@ class DetectAndTrack:
         require(
             self,
             self.group,
-            tracker=one_of("transformers", "sam2_package"),
+            tracker=one_of("transformers", "edgetam", "sam2_package"),
             weights=words(),
             objects_at_once=whole(1),
             precision=one_of("bf16", "fp32"),

@@ -19,7 +19,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rvos import InputError
-from rvos.masklets.sam2_frames import FrameSource, ModelFrames
+from rvos.masklets.edgetam import load_edgetam
+from rvos.masklets.sam2_frames import (
+    FrameSource,
+    ModelFrames,
+    Pixels,
+    processor_pixels,
+    sam2_pixels,
+)
 from rvos.masklets.sam2_weights import (
     DOWNLOAD,
     load_transformers,
@@ -66,8 +73,9 @@ class Tracker(Protocol):
 
 
 class TransformersTracker:
-    """transformers' `Sam2VideoModel`.
+    """transformers' `Sam2VideoModel`, and any model of its family: `EdgeTamVideoModel`.
 
+    pixels: how the model's frames are prepared.
     precision: `bf16` uses autocast around the model on a GPU; `fp32` does not.
     compile: torch.compile of the image encoder.
     keep_state: keep all of the session's state, as the library does (for tests; memory grows).
@@ -81,8 +89,10 @@ class TransformersTracker:
         precision: Literal["bf16", "fp32"],
         compile: bool,
         keep_state: bool = False,
+        pixels: Pixels = sam2_pixels,
     ):
         self.model = model.to(device).eval()
+        self.pixels = pixels
         self.device = torch.device(device)
         self.precision = precision
         self.keep_state = keep_state
@@ -136,6 +146,7 @@ class TransformersTracker:
             dtype=torch.float32,
             max_vision_features_cache_size=1,
         )
+        frames.pixels = self.pixels
         session.processed_frames = frames  # read one by one
         corners = boxes_xyxy.reshape(-1, 1, 1, 2, 2).float()  # (O, 1, 1, corner, x y)
         corners = corners / torch.tensor([width, height]) * self.image_size
@@ -338,9 +349,17 @@ def load_tracker(
         return TransformersTracker(
             load_transformers(weights), device=device, precision=precision, compile=compile
         )
+    if tracker == "edgetam":
+        return TransformersTracker(
+            load_edgetam(weights),
+            device=device,
+            precision=precision,
+            compile=compile,
+            pixels=processor_pixels,
+        )
     if tracker == "sam2_package":
         return PackageTracker(load_package(weights), device=device, precision=precision)
-    raise InputError(f"masklets.tracker={tracker}: expected transformers or sam2_package")
+    raise InputError(f"masklets.tracker={tracker}: expected transformers, edgetam or sam2_package")
 
 
 def load_package(weights: str) -> Any:

@@ -1,5 +1,6 @@
-"""Frames of a video -> input of SAM 2, one by one: memory does not grow with the video's length."""
+"""Frames of a video -> input of a tracker, one by one: memory does not grow with the video."""
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -9,7 +10,9 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from rvos.data.frames import Frame, normalise
+from rvos.data.frames import IMAGENET_MEAN, IMAGENET_STD, Frame, normalise
+
+Pixels = Callable[[Frame, int], Tensor]  # frame (H, W, 3) uint8, S -> (3, S, S) float32, normalised
 
 
 class FrameSource(Protocol):
@@ -23,15 +26,16 @@ class FrameSource(Protocol):
 
 
 class ModelFrames:
-    """Frames as SAM 2 expects them, prepared on demand: (3, S, S) float32, normalised.
+    """Frames as a tracker expects them, prepared on demand: (3, S, S) float32, normalised.
 
-    Pillow's bicubic filter resizes them without keeping the aspect ratio, as Meta's loader does.
-    While the model works on one frame, a thread prepares the next in the same direction.
+    `pixels` prepares them; a tracker may set another before it reads the first. While the model
+    works on one frame, a thread prepares the next in the same direction.
     """
 
-    def __init__(self, frames: FrameSource, image_size: int):
+    def __init__(self, frames: FrameSource, image_size: int, pixels: Pixels | None = None):
         self.frames = frames
         self.image_size = image_size
+        self.pixels = pixels or sam2_pixels
         self._thread = ThreadPoolExecutor(1)  # the only reader of `frames`
         self._ready: dict[int, Future[Tensor]] = {}
         self._last = -1
@@ -54,6 +58,25 @@ class ModelFrames:
         self._thread.shutdown()
 
     def _prepare(self, frame_idx: int) -> Tensor:
-        size = (self.image_size, self.image_size)
-        image = Image.fromarray(self.frames[frame_idx]).resize(size)
-        return normalise(rearrange(torch.from_numpy(np.array(image)), "h w c -> c h w"))
+        return self.pixels(self.frames[frame_idx], self.image_size)
+
+
+def sam2_pixels(frame: Frame, image_size: int) -> Tensor:
+    """As Meta's loader of SAM 2: Pillow's bicubic filter, aspect ratio not kept."""
+    image = Image.fromarray(frame).resize((image_size, image_size))
+    return normalise(rearrange(torch.from_numpy(np.array(image)), "h w c -> c h w"))
+
+
+def processor_pixels(
+    frame: Frame,
+    image_size: int,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+) -> Tensor:
+    """As transformers' video processors: torchvision's bilinear filter, aspect ratio not kept."""
+    from torchvision.transforms.v2 import functional
+
+    image = rearrange(torch.from_numpy(frame), "h w c -> c h w")
+    image = functional.resize(image, [image_size, image_size], antialias=True)
+    scaled = [torch.tensor(values)[:, None, None] * 255 for values in (mean, std)]
+    return (image.float() - scaled[0]) / scaled[1]

@@ -225,16 +225,30 @@ def load_transformers(weights: str) -> Any:
         except RuntimeError as error:
             raise InputError(f"masklets.weights: {path}: {error}") from None
         return model.eval()
+    return load_strictly(Sam2VideoModel, weights, kind="SAM 2")
+
+
+def load_strictly(model_class: Any, weights: str, *, kind: str, download: str = DOWNLOAD) -> Any:
+    """A video model of transformers from a Hugging Face folder or name: eval mode, CPU, float32.
+
+    Raises InputError for missing weights, and where a tensor is missing, of another shape or one
+    too many: those of another model. `kind` and `download` are for the message.
+    """
     folder = local_folder(weights, key="masklets.weights")
     try:
-        loaded: Any = Sam2VideoModel.from_pretrained(folder, output_loading_info=True)
+        model, report = model_class.from_pretrained(folder, output_loading_info=True)
     except (OSError, ValueError) as error:
-        raise missing(weights, error) from None
-    model, report = loaded
-    wrong = sorted(report["missing_keys"]) + sorted(report["unexpected_keys"])
-    if wrong or report["mismatched_keys"]:
+        raise missing(weights, error, download=download) from None
+    except Exception as error:  # of many kinds, where the folder holds another model
         raise InputError(
-            f"masklets.weights: {weights}: not the weights of a SAM 2 video model; "
+            f"masklets.weights: {weights}: not the weights of a {kind} video model ({download}): "
+            f"{error!r:.200}"
+        ) from None
+    wrong = sorted(report["missing_keys"]) + sorted(report["unexpected_keys"])
+    wrong += sorted(str(key[0]) for key in report["mismatched_keys"])
+    if wrong:
+        raise InputError(
+            f"masklets.weights: {weights}: not the weights of a {kind} video model ({download}); "
             f"missing, unexpected or of another shape: {wrong[:10]}"
         )
     return model.float().eval()
