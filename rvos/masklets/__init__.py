@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rvos.masklets.flow import Flow, FlowTracker
     from rvos.masklets.noun import NounFinder
     from rvos.masklets.oracle import Oracle, OracleMasklets
+    from rvos.masklets.sam3 import Sam3
     from rvos.masklets.source import Masklets, MaskletSource, VideoTask
     from rvos.masklets.stage import MadeMasklets
 
@@ -28,6 +29,7 @@ _MODULES = {
     "Oracle": "oracle",
     "OracleMasklets": "oracle",
     "Sam2": "detect_and_track",
+    "Sam3": "sam3",
     "VideoTask": "source",
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "Oracle",
     "OracleMasklets",
     "Sam2",
+    "Sam3",
     "VideoTask",
 ]
 

@@ -113,7 +113,7 @@ class TransformersTracker:
                 else range(prompt_frame_idx, last + 1)
             )
             for frame_idx in order:
-                with _autocast(self.device, self.precision):
+                with autocast(self.device, self.precision):
                     output = self.model(
                         inference_session=session, frame_idx=frame_idx, reverse=reverse
                     )
@@ -182,7 +182,7 @@ class PackageTracker:
     def logits(
         self, frames: ModelFrames, prompt_frame_idx: int, boxes_xyxy: Tensor
     ) -> Iterator[Step]:
-        with _autocast(self.device, self.precision):
+        with autocast(self.device, self.precision):
             state = self._state(frames)
             for i, box in enumerate(boxes_xyxy.float()):
                 self.model.add_new_points_or_box(
@@ -193,7 +193,7 @@ class PackageTracker:
                 state, start_frame_idx=prompt_frame_idx, reverse=reverse
             )
             while True:
-                with _autocast(self.device, self.precision):  # not while the caller works
+                with autocast(self.device, self.precision):  # not while the caller works
                     step = next(passes, None)
                 if step is None:
                     break
@@ -264,7 +264,8 @@ def _drop_unread(
         tracked[obj_idx].clear()
 
 
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """The context of a model's forward pass: bfloat16 with `bf16` on a GPU, else as it is."""
     if precision == "bf16" and device.type == "cuda":
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return nullcontext()

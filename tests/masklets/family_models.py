@@ -13,7 +13,8 @@ from rvos.masks import write_json
 KEYS_FILE = Path(__file__).with_name("weight_keys.json.gz")
 SIZE = 64  # of the tiny EdgeTAM's input, pixels
 SAM3_SIZE = 56  # of the tiny SAM 3's
-SAM3_WORDS = ["cat", "dog", "red", "car"]
+# Tokens of its text encoder: letters within words and at their ends.
+SAM3_LETTERS = [letter + end for end in ("", "</w>") for letter in "abcdefghijklmnopqrstuvwxyz"]
 
 
 def repvit(**changes):
@@ -115,10 +116,11 @@ def shapes_of(model):
     return {key: list(value.shape) for key, value in model.state_dict().items()}
 
 
-def tiny_sam3(seed=0, **changes):
+def tiny_sam3(model_class=None, seed=0, **changes):
     """SAM 3 of half a million parameters whose detections come and go."""
     from transformers import Sam3VideoConfig, Sam3VideoModel
 
+    model_class = model_class or Sam3VideoModel
     grid, width, small = SAM3_SIZE // 14, 128, 32
     vision = {
         "backbone_config": {
@@ -187,6 +189,8 @@ def tiny_sam3(seed=0, **changes):
         "low_res_mask_size": 4 * grid,
         "score_threshold_detection": 0.2,
         "new_det_thresh": 0.2,
+        "max_num_objects": 4,
+        "suppress_overlapping_based_on_recent_occlusion_threshold": 0.0,
         "hotstart_delay": 3,
         "hotstart_unmatch_thresh": 3,
         "hotstart_dup_thresh": 3,
@@ -195,7 +199,31 @@ def tiny_sam3(seed=0, **changes):
         detector_config=detector, tracker_config=tracker, **(options | changes)
     )
     torch.manual_seed(seed)
-    return with_effects(Sam3VideoModel(config))
+    model = with_effects(model_class(config))
+    score_head = model.tracker_model.mask_decoder.pred_obj_score_head
+    score_head.proj_out.bias.data.fill_(2)  # objects are visible
+    return model
+
+
+def sam3_processor():
+    """Its processor for the tiny size, with a tokenizer of a few words."""
+    from transformers import (
+        CLIPTokenizerFast,
+        Sam2VideoVideoProcessor,
+        Sam3ImageProcessor,
+        Sam3VideoProcessor,
+    )
+
+    special = ["<|startoftext|>", "<|endoftext|>"]
+    vocab = {word: i for i, word in enumerate([*SAM3_LETTERS, *special])}
+    tokenizer = CLIPTokenizerFast(vocab=vocab, merges=[])
+    size = {"height": SAM3_SIZE, "width": SAM3_SIZE}
+    half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    return Sam3VideoProcessor(
+        image_processor=Sam3ImageProcessor(size=size),
+        video_processor=Sam2VideoVideoProcessor(size=size, **half),
+        tokenizer=tokenizer,
+    )
 
 
 if __name__ == "__main__":
