@@ -23,15 +23,14 @@ from rvos import InputError, one_of, require, words
 from rvos.data.frames import FrameCache, Frames
 from rvos.masklets.sam2 import autocast
 from rvos.masklets.sam2_frames import FrameSource, ModelFrames, processor_pixels
-from rvos.masklets.sam2_weights import load_strictly, missing, weights_sha256
+from rvos.masklets.sam2_weights import load_strictly, missing
 from rvos.masklets.source import Masklets, MaskletScores, VideoTask
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import Track, encode
 from rvos.stages.devices import Place
+from rvos.stages.weights import local_folder
 
-DOWNLOAD = (
-    "https://huggingface.co/facebook/sam3 (gated: ask for access there, then `hf auth login`)"
-)
+DOWNLOAD = "https://huggingface.co/facebook/sam3"
 PROMPT_TOKENS = 32  # the text encoder has no more positions
 HALF = (0.5, 0.5, 0.5)  # mean and deviation of the input
 
@@ -54,9 +53,8 @@ class Sam3(MadeMasklets):
         """What decides the masks besides the weights, whose config has the thresholds."""
         return {"precision": self.precision}
 
-    def checkpoint_sha256(self) -> str:
-        """Of the weights. Raises InputError where they are missing."""
-        return weights_sha256("masklets.weights", self.weights, download=DOWNLOAD)
+    def weights_used(self) -> dict[str, str]:
+        return {"masklets.weights": self.weights}
 
     def prepare(self, place: Place) -> None:
         model, processor = load_sam3(self.weights)
@@ -97,7 +95,7 @@ def load_sam3(weights: str) -> tuple[Any, Any]:
     modeling_sam3_video.cv_utils_kernel = MaskKernels()
     model = load_strictly(Sam3VideoModel, weights, kind="SAM 3", download=DOWNLOAD)
     try:
-        return model, Sam3VideoProcessor.from_pretrained(weights)
+        return model, Sam3VideoProcessor.from_pretrained(local_folder(weights))
     except (OSError, ValueError) as error:
         raise missing(weights, error, download=DOWNLOAD) from None
 

@@ -141,5 +141,5 @@ def test_weights_of_another_model_are_refused(folder, tmp_path):
         load_transformers(str(folder))
     with pytest.raises(InputError, match=r"edgetam.pt: masklets.tracker=edgetam reads no .pt"):
         load_edgetam("edgetam.pt")
-    with pytest.raises(InputError, match=r"nowhere.*no such weights.*EdgeTAM-hf"):
+    with pytest.raises(InputError, match=r"nowhere.*no such weights.*python -m rvos weights"):
         load_edgetam("nowhere-such-folder")

@@ -153,7 +153,7 @@ def test_state_does_not_grow(changes, monkeypatch):
 
 
 def test_weights_missing_or_of_another_model(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere.*no such weights.*facebook/sam3 \(gated"):
+    with pytest.raises(InputError, match=r"nowhere.*no such weights.*python -m rvos weights"):
         load_sam3("nowhere-such-folder")
     with pytest.raises(InputError, match="reads no .pt files"):
         load_sam3("sam3.pt")
@@ -342,7 +342,7 @@ def run(tmp_path, monkeypatch):
 
     def run(nouns, **changes):
         write_split(tmp_path, {str(i): f"the {noun}" for i, noun in enumerate(nouns)})
-        monkeypatch.setattr(Sam3, "checkpoint_sha256", lambda self: "none")
+        monkeypatch.setattr(Sam3, "weights_used", lambda self: {})
 
         def prepare(self, place):
             self._segmenter = ConceptSegmenter(
