@@ -23,10 +23,17 @@ def main(cfg: DictConfig) -> None:
     # Imported here, so that --help is quick.
     from rich.console import Console
 
-    from rvos.app.evaluation import check_scores
-    from rvos.app.own_video import Output, device_of, inputs_of, note_of, read_sentences
+    from rvos.app.evaluation import NoMasklets, check_scores
+    from rvos.app.own_video import (
+        Output,
+        Thinning,
+        device_of,
+        inputs_of,
+        note_of,
+        read_sentences,
+    )
     from rvos.data.split import own_split
-    from rvos.refine import check_given, make_rule
+    from rvos.refine import KeepCoarse, check_given, make_rule
     from rvos.score.ablation import REFINED
     from rvos.score.evaluate import evaluate_video
     from rvos.score.inputs import Inputs
@@ -34,12 +41,16 @@ def main(cfg: DictConfig) -> None:
     from rvos.stages.run_folder import claim_folder
     from rvos.stages.store import Stores
 
-    rule, presence, coarse, masklets, output = all_checked(
+    rule, presence, coarse, masklets, output, thin = all_checked(
         lambda: make_rule(**plain(cfg)["refine"]),
         *(partial(build, cfg[group]) for group in ("presence", "coarse", "masklets")),
         lambda: Output(cfg.video, cfg.masks, cfg.fps),
+        lambda: Thinning(cfg.every, cfg.max_frames),
     )
-    split = own_split(cfg.video, read_sentences(cfg.expression, cfg.expressions))
+    if isinstance(rule, KeepCoarse) and not presence.needs_masklets:
+        masklets = NoMasklets()
+    sentences = read_sentences(cfg.expression, cfg.expressions)
+    split = own_split(cfg.video, sentences, every=thin.every, max_frames=thin.max_frames)
     folder = run_folder()
     stores = Stores(folder / "stores", "own")
     all_checked(

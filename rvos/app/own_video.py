@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.progress import track as progress
 
-from rvos import InputError, one_of, optional, real, require, words
+from rvos import InputError, one_of, optional, real, require, whole, words
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
 from rvos.masks import read_json, write_overlays
@@ -60,6 +60,17 @@ class Output:
         if note:
             log.warning(note)
         return folder / "index.html"
+
+
+@dataclass(frozen=True)
+class Thinning:
+    """Which frames are used: every `every`-th from the first on, at most `max_frames` of them."""
+
+    every: int
+    max_frames: int | None
+
+    def __post_init__(self) -> None:
+        require(self, "", every=whole(1), max_frames=optional(whole(1)))
 
 
 def read_sentences(expression: str | None, path: str | None) -> list[str]:
