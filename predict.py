@@ -23,7 +23,7 @@ def main(cfg: DictConfig) -> None:
     # Imported here, so that --help is quick.
     from rich.console import Console
 
-    from rvos.app.own_video import Output, check_all, device_of, inputs_of, note_of, read_sentences
+    from rvos.app import own_video as own
     from rvos.data.split import own_split
     from rvos.refine import check_given, make_rule
     from rvos.score.ablation import REFINED
@@ -33,18 +33,19 @@ def main(cfg: DictConfig) -> None:
     from rvos.stages.run_folder import claim_folder
     from rvos.stages.store import Stores
 
-    rule, presence, coarse, masklets, output = all_checked(
+    rule, presence, coarse, masklets, output, thin = all_checked(
         lambda: make_rule(**plain(cfg)["refine"]),
         *(partial(build, cfg[group]) for group in ("presence", "coarse", "masklets")),
-        lambda: Output(cfg.video, cfg.masks, cfg.fps),
+        lambda: own.Output(cfg.video, cfg.masks, cfg.fps),
+        lambda: own.Thinning(cfg.every, cfg.max_frames),
     )
-    split = own_split(cfg.video, read_sentences(cfg.expression, cfg.expressions))
-    folder = run_folder(cfg)
-    stores = Stores(folder / "stores", "own")
-    check_all(rule, presence, coarse, masklets, split, stores)
-    claim_folder(folder, plain(cfg), inputs=inputs_of(cfg, split), results=RESULTS)
+    masklets = own.needed(masklets, rule, presence)
+    split = own_split(cfg.video, own.read_sentences(cfg.expression, cfg.expressions), **vars(thin))
+    stores = Stores((folder := run_folder(cfg)) / "stores", "own")
+    own.check_all(rule, presence, coarse, masklets, split, stores)
+    claim_folder(folder, plain(cfg), inputs=own.inputs_of(cfg, split), results=RESULTS)
 
-    devices = OneDevice(device_of(cfg.device, uses_gpu=coarse.uses_gpu or masklets.uses_gpu))
+    devices = OneDevice(own.device_of(cfg.device, uses_gpu=coarse.uses_gpu or masklets.uses_gpu))
     tracks = coarse.tracks(split, stores, devices)
     found = masklets.tracks(split, stores, devices, None, tracks)
     files = (tracks, found.tracks, found.nouns)
@@ -54,8 +55,8 @@ def main(cfg: DictConfig) -> None:
     check_given([rule], {video.video.name: video.num_masklets})
     evaluate_video(video, {REFINED: presence.on(rule)}, {}, folder)
 
-    page = output.write(folder, split, video, note=note_of(cfg))
-    Console().print(f"page: {page}", soft_wrap=True)
+    page = output.write(folder, split, video, note=own.note_of(cfg))
+    Console().print("page:", page, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from rvos.data.frames import FrameCache, FrameError, FrameFolder, VideoFile, open_frames, read_image
+from rvos.data.frames import (
+    FrameCache,
+    FrameError,
+    FrameFolder,
+    Thinned,
+    VideoFile,
+    open_frames,
+    read_image,
+)
+from rvos.data.split import own_split
 
 av = pytest.importorskip("av")
 
@@ -68,6 +77,28 @@ def test_video_file(tmp_path):
     assert frames.names[:2] == ("00000", "00001")
     for frame, level in zip(frames, levels, strict=True):
         assert abs(float(frame[24:].mean()) - level) < 6
+
+
+@pytest.mark.parametrize(
+    ("every", "most", "expected"),
+    [(1, None, range(7)), (3, None, (0, 3, 6)), (2, 2, (0, 2)), (1, 3, (0, 1, 2)), (9, 5, (0,))],
+)
+def test_a_thinned_film_keeps_names_and_speed(tmp_path, every, most, expected):
+    """Seven frames at 12 per second, brighter by 30 each."""
+    path = write_video(tmp_path / "v.mp4", range(20, 230, 30))
+    frames = Thinned(open_frames(path), every, most)
+    assert frames.names == tuple(f"{t:05d}" for t in expected)
+    assert len(frames) == len(expected) and frames.fps == pytest.approx(12 / every)
+    shown = [round((frame[24:].mean() - 20) / 30) for frame in frames]
+    assert shown == list(expected) == [round((f[24:].mean() - 20) / 30) for f in frames]
+
+
+def test_a_thinned_film_is_another_split(tmp_path):
+    path = write_video(tmp_path / "v.mp4", range(20, 230, 30))
+    whole, thin = own_split(path, ["a dog"]), own_split(path, ["a dog"], every=2, max_frames=3)
+    assert thin.videos[0].frames == ("00000", "00002", "00004")
+    assert len(list(thin.open_frames(thin.videos[0]))) == 3
+    assert whole.meta_sha256 != thin.meta_sha256
 
 
 def test_a_cut_file_gives_the_frames_that_are_whole(tmp_path):

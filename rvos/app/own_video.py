@@ -8,12 +8,12 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.progress import track as progress
 
-from rvos import InputError, all_checked, one_of, optional, real, require, words
-from rvos.app.evaluation import check_scores
+from rvos import InputError, all_checked, one_of, optional, real, require, whole, words
+from rvos.app.evaluation import NoMasklets, check_scores
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
 from rvos.masks import read_json, write_overlays
-from rvos.refine import NoPresence, PresenceRule, Rule, check_given
+from rvos.refine import KeepCoarse, NoPresence, PresenceRule, Rule, check_given
 from rvos.report.export import FORMATS
 from rvos.report.prediction import write_masks, write_page
 from rvos.score.inputs import VideoInputs
@@ -26,6 +26,12 @@ DEMO_NOTE = (
     "where real weights come from."
 )
 FRAMES_PER_SECOND = 10  # of an overlay whose source does not say
+
+
+def needed(masklets: Any, rule: Rule, presence: PresenceRule | NoPresence) -> Any:
+    """The source of masklets, or none where nobody asks for them."""
+    idle = isinstance(rule, KeepCoarse) and not presence.needs_masklets
+    return NoMasklets() if idle else masklets
 
 
 def check_all(
@@ -83,6 +89,17 @@ class Output:
         if note:
             log.warning(note)
         return page
+
+
+@dataclass(frozen=True)
+class Thinning:
+    """Which frames are used: every `every`-th from the first on, at most `max_frames` of them."""
+
+    every: int
+    max_frames: int | None
+
+    def __post_init__(self) -> None:
+        require(self, "", every=whole(1), max_frames=optional(whole(1)))
 
 
 def read_sentences(expression: str | None, path: str | None) -> list[str]:

@@ -170,6 +170,26 @@ class VideoFile:
             )
 
 
+class Thinned:
+    """Every `every`-th frame of a source from the first on, at most `max_frames` of them (or all).
+
+    Frames keep their names, and `fps` the video's speed.
+    """
+
+    def __init__(self, frames: Frames, every: int, max_frames: int | None):
+        stop = None if max_frames is None else every * max_frames
+        self.frames, self._kept = frames, slice(0, stop, every)
+        self.source, self.size = frames.source, frames.size
+        self.names = frames.names[self._kept]
+        self.fps = frames.fps / every if frames.fps else frames.fps
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return islice(self.frames, self._kept.start, self._kept.stop, self._kept.step)
+
+
 class FrameCache:
     """Random access to a source's frames at constant memory, each decoded and resized once.
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from rvos import InputError, list_problems
 from rvos.data.archive import FilePath, find_frames
-from rvos.data.frames import FrameFolder, Frames, fingerprint, open_frames
+from rvos.data.frames import FrameFolder, Frames, Thinned, fingerprint, open_frames
 from rvos.masks import (
     FileError,
     Mask,
@@ -96,25 +96,35 @@ class OwnSplit(Split):
     """One's own video, a file or a folder of images, as a split of one video."""
 
     path: Path = Path()
+    every: int = 1  # of so many frames one is used
+    max_frames: int | None = None  # of those that are used; None: all
 
     def open_frames(self, video: Video) -> Frames:
-        return open_frames(self.path)
+        return Thinned(open_frames(self.path), self.every, self.max_frames)
 
 
-def own_split(path: Path | str, sentences: Sequence[str]) -> OwnSplit:
+def own_split(
+    path: Path | str,
+    sentences: Sequence[str],
+    *,
+    every: int = 1,
+    max_frames: int | None = None,
+) -> OwnSplit:
     """One's own video and what is to be segmented in it; expression ids are 0, 1, ...
+
+    Every `every`-th frame is used, at most `max_frames` of them.
 
     Raises FrameError when the video cannot be read, InputError for an empty sentence.
     """
     path = Path(path)
     if empty := [str(i) for i, text in enumerate(sentences) if not text.strip()]:
         raise InputError(list_problems("sentences without words; number", empty))
-    frames, name = open_frames(path), path.resolve().stem
+    frames, name = Thinned(open_frames(path), every, max_frames), path.resolve().stem
     expressions = [Expression(name, str(i), text, ()) for i, text in enumerate(sentences)]
     video = Video(name, tuple(frames.names), tuple(expressions))
-    identity = json.dumps([fingerprint(path), *sentences])
+    identity = json.dumps([fingerprint(path), every, max_frames, *sentences])
     digest = hashlib.sha256(identity.encode()).hexdigest()
-    return OwnSplit(path.parent, name, (video,), digest, path)
+    return OwnSplit(path.parent, name, (video,), digest, path, every, max_frames)
 
 
 class NoTruth(InputError):

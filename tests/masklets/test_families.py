@@ -5,8 +5,10 @@ import pytest
 import torch
 from family_models import KEYS_FILE, SIZE, full_models, shapes_of, tiny_edgetam
 from small_models import Pictures, package_model, transformers_model
+from test_detect import small_detector
 
 from rvos import InputError
+from rvos.masklets.detect import load_detector
 from rvos.masklets.edgetam import load_edgetam
 from rvos.masklets.sam2 import load_tracker, track_boxes
 from rvos.masklets.sam2_frames import ModelFrames, processor_pixels
@@ -29,6 +31,32 @@ def test_edgetams_list_has_as_many_parameters_as_its_paper_says():
     """13.9 million; the default config of transformers would be another backbone's, 17.8."""
     shapes = read_json(KEYS_FILE)["edgetam"].values()
     assert sum(int(np.prod(shape)) for shape in shapes) == pytest.approx(13.9e6, rel=0.01)
+
+
+def test_grounding_dino_equals_transformers_bit_for_bit(tmp_path):
+    """Saved, loaded and asked by ours, and by transformers' own auto classes."""
+    from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
+
+    for part in small_detector():
+        part.save_pretrained(tmp_path)
+    options = dict(box_threshold=0.0, text_threshold=0.0, nms_iou=1.0, batch_size=2, device="cpu")
+    picture = Pictures(1)[0]
+    (ours,) = load_detector(str(tmp_path), **options).detect([picture], ["hot balloon"])
+    processor = AutoProcessor.from_pretrained(tmp_path)
+    model = AutoModelForZeroShotObjectDetection.from_pretrained(tmp_path).eval()
+    inputs = processor(images=picture, text="hot balloon.", return_tensors="pt")
+    with torch.inference_mode():
+        outputs = model(**inputs)
+    (found,) = processor.post_process_grounded_object_detection(
+        outputs, inputs["input_ids"], 0.0, 0.0, [picture.shape[:2]]
+    )
+    order = found["scores"].argsort(descending=True)
+    height, width = picture.shape[:2]
+    most = torch.tensor([width, height, width, height])
+    boxes, scores = found["boxes"][order].clamp(min=0).minimum(most), found["scores"][order]
+    large = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1)  # ours drops what has no pixel
+    assert np.array_equal(ours.xyxy, boxes[large].numpy()) and len(ours.xyxy) > 3
+    assert np.array_equal(ours.confidence, scores[large].numpy())
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 """coarse=grounded on a synthetic video: exact boxes, phrases, tracks and scores; late objects."""
 
+import subprocess
+import sys
+
 import pytest
 from coloured import (
     NUM_FRAMES,
@@ -11,11 +14,15 @@ from coloured import (
     track,
     write_split,
 )
+from made_data import REPOSITORY
 from omegaconf import OmegaConf
+from small_models import package_model, transformers_model
+from test_detect import small_detector
 
 from rvos import InputError, SettingsError, preset
 from rvos.app.entry import build
 from rvos.coarse.grounded import Grounded, choices, subjects_of
+from rvos.data.frames import VideoFile
 from rvos.data.mevis import read_split
 from rvos.masklets.detect import Detector, names
 from rvos.masks import read_json, union
@@ -133,6 +140,36 @@ def test_batches_and_thresholds_of_the_text(run):
     assert run(stores="other", batch_size=5)[0] == tracks
     # Words below 0.95 are no phrase: nothing has a subject.
     assert not any(map(any, run(text_threshold=0.95)[0].values()))
+
+
+@pytest.mark.slow
+def test_predict_of_a_thinned_film(tmp_path):
+    """experiment=grounded with small random models: frames 0, 2, 4 of eight, no masklets."""
+    write_split(tmp_path, TEXTS)
+    for part in small_detector():
+        part.save_pretrained(tmp_path / "dino")
+    transformers_model(package_model()).save_pretrained(tmp_path / "sam2")
+    arguments = [
+        "experiment=grounded",
+        f"coarse.detect.weights={tmp_path / 'dino'}",
+        f"coarse.weights={tmp_path / 'sam2'}",
+        "coarse.detect.box_threshold=0",
+        "coarse.detect.text_threshold=0",
+        "coarse.detect.stride=2",
+        f"video={tmp_path / 'valid_u/JPEGImages/a'}",
+        "expression=the cat",
+        *("every=2", "max_frames=3", "device=cpu", f"output_dir={tmp_path / 'out'}"),
+    ]
+    command = [sys.executable, "predict.py", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    names = sorted(path.name for path in (out / "masks" / "0").iterdir())
+    assert names == ["00000.png", "00002.png", "00004.png"]
+    (track,) = read_json(out / "refined" / "a.json.gz").values()
+    assert len(track) == 3 and any(track)
+    assert sorted(path.name for path in (out / "stores").iterdir()) == ["coarse", "coarse_scores"]
+    assert len(VideoFile(out / "overlay" / "0.mp4")) == 3
 
 
 @pytest.mark.parametrize(
