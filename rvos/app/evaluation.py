@@ -270,7 +270,7 @@ def write_results(
         todo.rules,
         todo.metrics,
         folder,
-        workers=num_workers(todo.score.workers),
+        workers=num_workers(todo.score.workers, videos),
         protocol=inputs.protocol,
     )
     for video in progress(found, "Refining and scoring", total=len(videos)):

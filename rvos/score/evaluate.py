@@ -124,10 +124,17 @@ class Results:
         return mean_of(self.units[""], label)
 
 
-def num_workers(workers: int) -> int:
-    """`score.workers` as a number of processes; 0 is one per core. Raises SettingsError."""
+MASKS_PER_PROCESS = 1000  # fewer are refined and scored in less time than a process needs to start
+
+
+def num_workers(workers: int, videos: Sequence[VideoInputs]) -> int:
+    """`score.workers` as a number of processes for these videos. Raises SettingsError.
+
+    0 is one per core, but fewer where there is little to do.
+    """
     require(SimpleNamespace(workers=workers), "score", workers=whole(0))
-    return workers or len(os.sched_getaffinity(0))
+    masks = sum(len(one.video.frames) * len(one.video.expressions) for one in videos)
+    return workers or max(1, min(len(os.sched_getaffinity(0)), masks // MASKS_PER_PROCESS))
 
 
 def evaluate(
