@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(1, str(ROOT))  # behind this folder
 
 from machine import describe, write  # noqa: E402
 

@@ -24,7 +24,7 @@ from typing import Any
 from unittest import mock
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(1, str(REPOSITORY))  # behind this folder, which has a train.py too
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
@@ -66,8 +66,9 @@ def main() -> None:
 # ------------------------------------------------------------------------------ the two models
 
 
-def ours(backbone: str, **changes: Any) -> MUTR:
-    settings = OmegaConf.to_container(OmegaConf.load(REPOSITORY / "conf/model/mutr.yaml"))
+def ours(backbone: str, *, preset: str = "mutr", **changes: Any) -> MUTR:
+    """A choice of conf/model with another backbone and random weights."""
+    settings = OmegaConf.to_container(OmegaConf.load(REPOSITORY / f"conf/model/{preset}.yaml"))
     assert isinstance(settings, dict)
     del settings["_target_"], settings["_partial_"]
     torch.manual_seed(0)
@@ -103,7 +104,7 @@ def upstream(checkout: Path, backbone: str, config: Any) -> tuple[nn.Module, nn.
 
     build_resnet = {name: getattr(torchvision.models, name) for name in ("resnet50", "resnet101")}
     for name, build in build_resnet.items():  # random weights, not downloaded ones
-        without = lambda pretrained, _build=build, **rest: _build(**rest)  # noqa: E731
+        without = lambda pretrained=False, _build=build, **rest: _build(**rest)  # noqa: E731
         setattr(torchvision.models, name, without)
     import opts
     from models import build_model

@@ -62,6 +62,7 @@ def main() -> None:
     of_step.add_argument("--threads", type=int, default=2)
     of_step.add_argument("--repeats", type=int, default=3, help="the best one counts")
     of_step.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    of_step.add_argument("--compile-backend", default="inductor", help="torch.compile's")
     of_step.add_argument("--memory-of", help=argparse.SUPPRESS)
     of_run = commands.add_parser("run")
     of_run.add_argument("folder", type=Path)
@@ -121,7 +122,7 @@ def make_step(options: argparse.Namespace, variant: str, ours: MUTR) -> Callable
     model = model.to(device).train()
     if variant == "bf16_compiled":
         for part in (model.backbone, model.encoder, model.pixel_decoder):
-            part.compile()
+            part.compile(backend=options.compile_backend)
     optimizer = official_optimizer(model) if theirs else OPTIM.optimizer(model)
     frames, targets = peers.clip(options, device), peers.drawn_targets(options, device)
 

@@ -5,10 +5,10 @@ import hashlib
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+from fork_server import forked_python
 from made_data import REPOSITORY, small_synthetic
 
 from rvos.masks import read_json
@@ -72,7 +72,7 @@ class Chain:
         )
 
     def command(self, program, *arguments):
-        return [sys.executable, f"{program}.py", f"data.root={self.data}", *arguments]
+        return [forked_python(), f"{program}.py", f"data.root={self.data}", *arguments]
 
     def files(self):
         """SHA-256 of masks, decisions, scores, submission and weights. (The report's page and
@@ -139,7 +139,7 @@ def test_the_chain(undisturbed):
     archive = undisturbed.folder / "run/submission.zip"
     run(
         [
-            sys.executable,
+            forked_python(),
             "-m",
             "rvos",
             "submission",
@@ -165,5 +165,5 @@ def test_killed_once_in_every_stage(undisturbed, data):
     run(killed.evaluate("trainer.devices=1"))
     assert killed.files() == undisturbed.files()
     runs = [chain.folder / "run" for chain in (undisturbed, killed)]
-    printed = run([sys.executable, "-m", "rvos", "compare", *runs])
+    printed = run([forked_python(), "-m", "rvos", "compare", *runs])
     assert "J&F is higher in B for 0 expressions, lower for 0" in printed

@@ -5,7 +5,6 @@ import io
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from fork_server import forked_python
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -409,8 +409,9 @@ def test_other_settings_or_checkpoint_are_another_store(case, one_device, tmp_pa
 
 
 def worker(case, stores, devices, *trouble):
-    command = [sys.executable, "-m", "tests.coarse_worker", case, stores, devices, *trouble]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [forked_python(), "-m", "tests.coarse_worker", case, stores, devices, *trouble]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [str(part) for part in command],
         cwd=ROOT,

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import pytorch_lightning as pl
 import torch
+from fork_server import forked_python
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from made_data import REPOSITORY
@@ -249,7 +250,7 @@ module.setup("fit")
 batches = iter(module.train_dataloader())
 next(batches)
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=100, cwd=REPOSITORY)
+    subprocess.run([forked_python(), "-c", script], check=True, timeout=100, cwd=REPOSITORY)
 
 
 def test_validation_shows_the_same_plain_clips_every_time(module):
@@ -346,8 +347,9 @@ def end_of_a_run(name):
 @pytest.mark.parametrize("name", ENDS)
 def test_a_loader_process_that_ends_ends_the_run(name):
     """In a process of its own: PyTorch's handler of dead children raises anywhere in it."""
+    program = "import sys, test_data_loader as t; t.end_of_a_run(sys.argv[1])"
     done = subprocess.run(
-        [sys.executable, "-c", f"import test_data_loader; test_data_loader.end_of_a_run({name!r})"],
+        [forked_python(), "-c", program, name],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
         cwd=REPOSITORY / "tests",
         capture_output=True,

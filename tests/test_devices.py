@@ -1,8 +1,9 @@
 """What one device reports reaches all, after the others did their share."""
 
 import subprocess
-import sys
 import time
+
+from fork_server import forked_python
 
 WORKER = """
 import sys
@@ -37,7 +38,7 @@ def test_an_error_of_one_process_is_raised_in_all(tmp_path):
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER)
     done = subprocess.run(
-        [sys.executable, str(worker), str(tmp_path)], text=True, timeout=300, capture_output=True
+        [forked_python(), str(worker), str(tmp_path)], text=True, timeout=300, capture_output=True
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "done0").read_text() == "2 cpu"

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from fork_server import forked_python
 from hydra import compose, initialize_config_dir
 from made_data import DAVIS, REPOSITORY, small_synthetic
 
@@ -22,14 +23,6 @@ from rvos.masks import write_video
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 STARTS = ("python ", "make ", "torchrun ", "srun ", "wandb ", "pip ", "WANDB_MODE=offline python ")
-# make with this interpreter's packages instead of .venv, and without set-up
-MAKE = [
-    "make",
-    "-o",
-    sys.executable,
-    f"READY={sys.executable}",
-    f"BIN={Path(sys.executable).parent}",
-]
 PROGRAMS = ("train.py", "eval.py", "predict.py")
 
 
@@ -114,6 +107,13 @@ def test_every_command_can_be_read(command, where):
 # ------------------------------------------------------------------------- what can be run
 
 
+def make(*words: str, **variables: str) -> str:
+    """With this interpreter's packages instead of .venv, and without set-up."""
+    python = forked_python()
+    command = ["make", "-o", python, f"READY={python}", f"BIN={Path(python).parent}"]
+    return run(*command, *words, **variables)
+
+
 def run(*words, **variables):
     """In the repository, with these environment variables and none of a `make test` around it."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")} | variables
@@ -126,7 +126,7 @@ def run(*words, **variables):
 
 def as_written(command: str, *more: str, **stand_ins: str) -> str:
     """Run a Python command with its placeholders replaced and settings added."""
-    words = [sys.executable, *shlex.split(command)[1:], *more]
+    words = [forked_python(), *shlex.split(command)[1:], *more]
     for name, value in stand_ins.items():
         words = [re.sub(rf"(?<=[=/]){name}\b|^{name}$", str(value), word) for word in words]
     return run(*words)
@@ -142,13 +142,13 @@ def small_demo(command: str, folder: Path) -> None:
         "DEMO_STEPS": "trainer.max_steps=2 score.max_videos=1 trainer.val_check_interval=2",
     }
     variables["RVOS_STORES"] = str(folder / "stores")
-    words = [*MAKE, command.split()[1]]
-    printed = run(*words, **variables)
+    target = command.split()[1]
+    printed = make(target, **variables)
     assert f"report: {folder}/demo/refined/report/index.html" in printed
     assert (folder / "demo/refined/report/index.html").is_file()
     last = max((folder / "demo").glob("*/metrics.json"), key=lambda path: path.stat().st_mtime_ns)
     assert last.parent.name == "refined"
-    again = run(*words, **variables)
+    again = make(target, **variables)
     assert "Refining" not in again and "report: " in again
 
 
@@ -172,7 +172,7 @@ def own_video(command: str, folder: Path) -> None:
     write_video(folder / "my.mp4", FrameFolder(video), 10)
     words = shlex.split(command)
     words[words.index("video=my.mp4")] = f"video={folder}/my.mp4"
-    run(sys.executable, *words[1:], f"output_dir={folder}/out", "device=cpu")
+    run(forked_python(), *words[1:], f"output_dir={folder}/out", "device=cpu")
     assert (folder / "out/index.html").is_file()
 
 
@@ -183,7 +183,7 @@ def new_data(command: str, folder: Path) -> None:
         for w in shlex.split(command)
         if not w.startswith("num_videos")
     ]
-    run(sys.executable, *words[1:], *less)
+    run(forked_python(), *words[1:], *less)
     assert (folder / "data/valid_u/meta_expressions.json").is_file()
 
 
@@ -194,8 +194,8 @@ def plainly(command: str, folder: Path) -> None:
 RUN = {
     "make demo": small_demo,
     "make test": None,  # what runs this
-    "make masks": lambda command, folder: run(
-        *MAKE, "masks", f"ARGS=report=none output_dir={folder}/run"
+    "make masks": lambda command, folder: make(
+        "masks", f"ARGS=report=none output_dir={folder}/run"
     ),
     "python eval.py data.root=D data.split=valid_u coarse=files coarse.path=C masklets=files "
     "masklets.path=M masklets.nouns=N refine.window=15 refine.tau=0.8": given_masks,

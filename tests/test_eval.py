@@ -6,10 +6,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+from fork_server import forked_python
 from made_data import DAVIS, REPOSITORY, davis_arguments, square
 
 from rvos.masks import TrackFiles, canonical_track, read_json, write_json
@@ -17,7 +17,7 @@ from rvos.masks import TrackFiles, canonical_track, read_json, write_json
 
 def command(arguments, **kwargs):
     return subprocess.run(
-        [sys.executable, "eval.py", *arguments],
+        [forked_python(), "eval.py", *arguments],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -387,7 +387,7 @@ def test_kill_and_run_again(tmp_path, expected):
     out = tmp_path / "out"
     arguments = [*davis_arguments(), f"output_dir={out}", "score.workers=1"]
     process = subprocess.Popen(
-        [sys.executable, "eval.py", *arguments],
+        [forked_python(), "eval.py", *arguments],
         cwd=REPOSITORY,
         start_new_session=True,
         stdout=subprocess.DEVNULL,

@@ -2,9 +2,9 @@
 
 import runpy
 import subprocess
-import sys
 
 import pytest
+from fork_server import forked_python
 from made_data import DAVIS, REPOSITORY, small_synthetic
 
 from rvos.data.frames import open_frames
@@ -33,7 +33,7 @@ def test_segment_video(tmp_path):
     out = tmp_path / "out.mp4"
     script = REPOSITORY / "examples" / "segment_video.py"
     done = subprocess.run(
-        [sys.executable, script, video, "the red circle", out],
+        [forked_python(), script, video, "the red circle", out],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -4,10 +4,10 @@ import csv
 import os
 import re
 import subprocess
-import sys
 
 import numpy as np
 import pytest
+from fork_server import forked_python
 from made_data import REPOSITORY
 from PIL import Image
 
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 
 def python(folder, *arguments):
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
+        [forked_python(), *map(str, arguments)],
         cwd=REPOSITORY,
         env=os.environ | {"PYTHONPATH": str(folder)},
         capture_output=True,

@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from fork_server import forked_python
 from made_data import REPOSITORY
 from made_mevis import EXPRESSIONS, MASKS, write_split
 
@@ -70,7 +71,7 @@ def test_resuming_runs_no_code(tmp_path, mark):
     write_split(tmp_path / "data")
     path = evil_checkpoints(tmp_path, mark)[0]
     done = subprocess.run(
-        [sys.executable, "train.py", "data=synthetic", f"data.root={tmp_path / 'data'}"]
+        [forked_python(), "train.py", "data=synthetic", f"data.root={tmp_path / 'data'}"]
         + ["model=mutr_tiny", "data.split=train", "data.val_split=null", "trainer.accelerator=cpu"]
         + [f"ckpt_path={path}", f"output_dir={tmp_path / 'out'}", "data.num_workers=0"],
         cwd=REPOSITORY,

@@ -1,13 +1,13 @@
 """eval.py and predict.py with networks: frames and sentences in, masks, scores and pages out."""
 
 import subprocess
-import sys
 import zipfile
 from html import unescape
 
 import av
 import numpy as np
 import pytest
+from fork_server import forked_python
 from made_data import REPOSITORY, small_synthetic
 from PIL import Image
 
@@ -35,7 +35,7 @@ def data(tmp_path_factory):
 
 def run(program, *arguments):
     done = subprocess.run(
-        [sys.executable, f"{program}.py", *arguments],
+        [forked_python(), f"{program}.py", *arguments],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -86,7 +86,7 @@ def test_expressions_without_target_have_their_scores(data, first_run):
     page = (out / "report" / "index.html").read_text()
     assert "N-acc" in page and "no target" in page and f"{100 * final:.2f}" in page
     printed = subprocess.run(
-        [sys.executable, "-m", "rvos", "compare", out, out],
+        [forked_python(), "-m", "rvos", "compare", out, out],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -182,7 +182,7 @@ def test_predict_many_sentences_on_a_folder(data, tmp_path):
     assert (out / "refined" / f"{video.name}.json.gz").read_bytes() == first
 
     lines.write_text("the blue star\nthe red circle\n")
-    command = [sys.executable, "predict.py", *arguments]
+    command = [forked_python(), "predict.py", *arguments]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 1 and "holds results of other settings" in done.stderr
     assert "the blue star" in done.stderr and "Traceback" not in done.stderr
@@ -190,7 +190,7 @@ def test_predict_many_sentences_on_a_folder(data, tmp_path):
 
 def test_wrong_settings_are_found_before_a_network_runs(data, tmp_path):
     command = [
-        sys.executable,
+        forked_python(),
         "eval.py",
         "data=synthetic",
         f"data.root={data}",

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from fork_server import forked_python
 from made_data import REPOSITORY, MadeData, square
 from PIL import Image
 
@@ -33,14 +34,13 @@ def close(found, expected):
 def v2(request, tmp_path_factory):
     """metrics.json and the folder of a run on the yardstick; `vote` finds no masklets."""
     import subprocess
-    import sys
 
     folder = tmp_path_factory.mktemp(request.param)
     meta = read_json(DATA / "mevis_v2" / "valid_u" / "meta_expressions_v2.json")["videos"]
     nouns = {v: dict.fromkeys(entry["expressions"], "thing") for v, entry in meta.items()}
     write_json(folder / "nouns.json", nouns)
     write_json(folder / "masklets.json", {video: {"thing": []} for video in meta})
-    command = [sys.executable, "eval.py", f"data.root={DATA / 'mevis_v2'}", "coarse=files"]
+    command = [forked_python(), "eval.py", f"data.root={DATA / 'mevis_v2'}", "coarse=files"]
     command += [f"coarse.path={DATA / 'mevis_v2' / 'coarse.json.gz'}", f"refine={request.param}"]
     command += ["masklets=files", f"masklets.path={folder / 'masklets.json'}", "report=none"]
     command += [f"masklets.nouns={folder / 'nouns.json'}", "ablation.windows=[5,15]"]

@@ -14,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 
+from fork_server import forked_python  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from made_data import REPOSITORY  # noqa: E402
 from made_refcoco import pictures_of  # noqa: E402
@@ -155,7 +156,7 @@ def test_killed_runs_continue_step_by_step(train, root, tmp_path):
 
     killed = tmp_path / "killed"
     program = [
-        sys.executable,
+        forked_python(),
         str(REPOSITORY / "train.py"),
         *SETTINGS,
         f"data.root={root}",
@@ -190,7 +191,13 @@ def test_a_joint_run_that_is_killed_goes_on_step_by_step(train, root, tmp_path):
     assert [a + b for a, b in zip(*shares, strict=True)] == pytest.approx([1] * 12)
     assert 0.2 < shares[0][-1] < 0.8  # of the 12 clips of the second epoch
 
-    program = [sys.executable, str(REPOSITORY / "train.py"), *SETTINGS, f"data.root={root}", *joint]
+    program = [
+        forked_python(),
+        str(REPOSITORY / "train.py"),
+        *SETTINGS,
+        f"data.root={root}",
+        *joint,
+    ]
     send = "+callbacks.send={_target_: send_signal.SendSignal, name: SIGKILL, after: 18}"
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
@@ -212,7 +219,7 @@ def test_two_processes_take_the_steps_of_one(train, root, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     assert train(f"output_dir={one}", *short)[0] == 0
     program = [
-        sys.executable,
+        forked_python(),
         str(REPOSITORY / "train.py"),
         *SETTINGS,
         *short,
@@ -249,7 +256,7 @@ def test_a_run_goes_on_with_other_numbers_of_devices(train, root, tmp_path):
 
     mine = [*short, note % parts, f"output_dir={folder}", "ckpt_path=last"]
     assert train(*mine[:-1], send % 5)[0] == 128 + 15
-    program = [sys.executable, str(REPOSITORY / "train.py"), *SETTINGS, f"data.root={root}"]
+    program = [forked_python(), str(REPOSITORY / "train.py"), *SETTINGS, f"data.root={root}"]
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
     ended = subprocess.run(
         [*program, *mine, "trainer.devices=2", send % 4],

@@ -107,7 +107,7 @@ def _score(
         optional=todo.optional,
         explorer=todo.explorer,
     )
-    workers = max(1, min(num_workers(todo.score.workers), len(videos)))
+    workers = max(1, min(num_workers(todo.score.workers, videos), len(videos)))
     with Progress(transient=False) as progress:
         task = progress.add_task("Refining and scoring", total=len(videos))
         for name, wrong in evaluate(turns(), scorer, workers=workers):

@@ -11,8 +11,9 @@ for hidden splits), `nouns.json` `{video: {expression_id: noun}}`, and `objects.
 """
 
 import multiprocessing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -172,6 +173,10 @@ def _are_counts(value: Any) -> bool:
     return all(map(whole(0).accepts, value.values()))
 
 
+# The objects of a video, their tracks, and its expressions: description, text, referred objects.
+Drawn = tuple[list[dict], list[Track], list[tuple[Description, str, list[int]]]]
+
+
 def synthesize(
     out: Path | str,
     *,
@@ -192,20 +197,32 @@ def synthesize(
     present = [s for s in num_videos if (Path(out) / s / "meta_expressions.json").exists()]
     if present:
         raise InputError(f"{out}: has the splits {present} already; delete them or choose another")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ExitStack() as stack:
+        each: Callable[..., Iterable[Drawn]] = map
+        if workers > 1:
+            context = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,))
+            each = partial(stack.enter_context(pool).map, chunksize=4)
         for split, count in num_videos.items():
             if count > 0:
-                _write_split(Path(out), split, count, made, split in hidden_truth, pool)
+                _write_split(Path(out), split, count, made, split in hidden_truth, each)
 
 
 def _write_split(
-    out: Path, split: str, count: int, recipe: Recipe, hidden: bool, pool: ProcessPoolExecutor
+    out: Path,
+    split: str,
+    count: int,
+    recipe: Recipe,
+    hidden: bool,
+    each: Callable[..., Iterable[Drawn]],
 ) -> None:
-    """One split; the JSON files come last, so a split that can be read is whole."""
+    """One split, its videos drawn through `each`, a kind of map.
+
+    The JSON files come last, so a split that can be read is whole.
+    """
     draw = partial(_write_video, out / split, SPLITS.index(split), recipe)
     names = [f"{split}_{idx:04d}" for idx in range(count)]
-    results = progress(pool.map(draw, range(count), names, chunksize=4), f"{split}", count)
+    results = progress(each(draw, range(count), names), f"{split}", count)
     meta: dict[str, Any] = {}
     mask_dict: dict[str, Track] = {}
     nouns, objects = {}, {}
@@ -237,12 +254,8 @@ def _expression(text: str, targets: Sequence[int], ids: Sequence[str], hidden: b
     return {"exp": text, "obj_id": list(targets), "anno_id": [int(ids[i]) for i in targets]}
 
 
-Drawn = tuple[list[dict], list[Track], list[tuple[Description, str, list[int]]]]
-
-
 def _write_video(folder: Path, split_idx: int, recipe: Recipe, idx: int, name: str) -> Drawn:
     """Draw one video: its frames go to disk, its objects, tracks and expressions come back."""
-    cv2.setNumThreads(1)
     rng = np.random.default_rng([recipe.seed, split_idx, idx])
     things = _scene(rng, recipe)
     tracks: list[Track] = [[] for _ in things]

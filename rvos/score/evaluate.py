@@ -7,7 +7,7 @@ too, if asked), from which the report is made; and as the last its scores (`resu
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
@@ -38,12 +38,17 @@ from rvos.score.results import ExpressionResult, RuleScores, VideoFiles, VideoRe
 IDLE_SECONDS = 1.0  # between two looks at what others have done
 _KILLED = "the process that refined it was killed, most often because the memory ran out"
 _TOO_LARGE = "does not fit into memory"
+MASKS_PER_PROCESS = 1000  # fewer are refined and scored in less time than a process needs to start
 
 
-def num_workers(workers: int) -> int:
-    """`score.workers` as a number of processes; 0 is one per core. Raises SettingsError."""
+def num_workers(workers: int, videos: Sequence[data.Video]) -> int:
+    """`score.workers` as a number of processes for these videos. Raises SettingsError.
+
+    0 is one per core, but fewer where there is little to do.
+    """
     require(SimpleNamespace(workers=workers), "score", workers=whole(0))
-    return workers or len(os.sched_getaffinity(0))
+    masks = sum(len(video.frames) * len(video.expressions) for video in videos)
+    return workers or max(1, min(len(os.sched_getaffinity(0)), masks // MASKS_PER_PROCESS))
 
 
 @dataclass(frozen=True)
