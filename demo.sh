@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 python=${PYTHON:-.venv/bin/python}
 data=${DEMO_DATA:-data/demo}
 runs=${DEMO_RUNS:-runs/demo}
-size=${DEMO_SIZE:-"num_videos.train=60 num_videos.valid_u=16 num_videos.valid=30"}
+size=${DEMO_SIZE:-"num_videos.train=60 num_videos.valid_u=10 num_videos.valid=16"}
 steps=${DEMO_STEPS:-}
 
 done_in() { test -e "$runs/$1/metrics.json"; } # the last file that a finished run writes
