@@ -3,6 +3,7 @@
 Importing this module needs no torch; only a trainer needs it.
 """
 
+import multiprocessing
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -71,12 +72,16 @@ class OneDevice:
 def end_on_sigterm(kill_others: Callable[[int], None] | None = None) -> None:
     """Make SIGTERM end this process and those it started at once; finished files stay valid.
 
+    `kill_others` ends processes that are not this one's children.
+
     Lightning itself only notes the signal and acts on it while it trains.
     """
 
     def end(number: int, frame: Any) -> None:
         if kill_others is not None:
             kill_others(number)
+        for child in multiprocessing.active_children():  # before their videos are given back
+            child.kill()
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, end)
