@@ -4,9 +4,10 @@
     python benchmarks/demo_proof.py runs/demo/train/mutr.pth --tau 0.3 --seeds 101 102 103
 
 For each dataset, on its split `valid`: (1) coarse J&F of sentences that only motion can tell apart,
-with the right sentence and with that of an object of the same look, in sub-clips as trained; (2) J&F of the vote with
-W = 15 over W = 1 at `--tau`, and of the paper's setting over the coarse masks, with masklets of
-optical flow and with perfect ones; (3) identity jumps before and after, and frames with a mask.
+in sub-clips as trained, with the right sentence and with that of an object of the same look; (2)
+J&F of the vote with W = 15 over W = 1 at `--tau`, and of the paper's setting over the coarse masks,
+with masklets of optical flow and with perfect ones; (3) identity jumps before and after, and frames
+with a mask.
 `--tau` is the best of W = 15 on valid_u (`python -m rvos best runs/demo/valid_u --window 15`).
 Differences are paired, with intervals over videos (`python -m rvos compare`). A second start goes
 on where the first has ended. Needs no network.
