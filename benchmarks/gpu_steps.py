@@ -185,7 +185,7 @@ def parity(options: argparse.Namespace, folder: Path) -> Rows:
     """The shipped weights, which segment these videos, in both precisions."""
     split = synthetic(folder, SMALL, videos=1 if options.dry_run else 8, frames=5)
     settings = CoarseSettings.preset("mutr_tiny", short_side=96)
-    model = peers.ours("resnet10_tiny", preset="mutr_tiny", num_queries=1)
+    model = peers.ours("resnet10_video", preset="mutr_tiny", num_queries=1)
     load_weights(model, peers.REPOSITORY / "checkpoints/mutr_tiny_demo.pth")
     model = model.to(options.device)
     pixels = different = union = intersection = 0

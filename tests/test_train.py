@@ -367,7 +367,7 @@ def test_wandb_without_an_account(train, tmp_path, monkeypatch):
         if b"val/JF" in content:
             break
         time.sleep(0.1)
-    for text in (b"val/JF", b"train/loss", b"study", b"resnet10_tiny"):
+    for text in (b"val/JF", b"train/loss", b"study", b"resnet10_video"):
         assert text in content
     (table,) = run.glob("files/media/table/val/overlays_*.table.json")
     columns = json.loads(table.read_text())["columns"]

@@ -417,7 +417,7 @@ def test_predict_fetches_at_first_use_and_asks_nothing_again(without_torch, hub,
         name: {FIRST: {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}}
         for name, folder in ((DINO, "dino"), (SAM2, "sam2"))
     }
-    more = ["device=cpu", "masks=rle", "weights.revision={sam2.1-hiera-tiny: main}"]
+    more = ["device=cpu", "masks=rle", "refine=vote", "weights.revision={sam2.1-hiera-tiny: main}"]
     more += [f"{g}.detect.{t}_threshold=0" for g in ("coarse", "masklets") for t in ("box", "text")]
     said = machine.run(*PREDICT, *more)
     assert [line.split()[1] for line in said.splitlines() if line.startswith("Fetching")] == [

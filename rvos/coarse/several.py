@@ -86,6 +86,9 @@ class FusedTracks(TrackFiles):
     def beside(self, stage: str) -> None:
         """None: there are no scores of a fusion."""
 
+    def stamp(self, video: str) -> list[Any]:
+        return [files.stamp(video) for files in self.files]
+
     def source(self, video: str) -> str:
         return ", ".join(files.source(video) for files in self.files)
 

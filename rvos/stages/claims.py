@@ -118,8 +118,7 @@ class Claims:
     def __exit__(self, *_: object) -> None:
         self.stop()
         self._thread.join()
-        for name in list(self.mine):
-            self.release(name)
+        self.release_all()
         self._pulse.unlink(missing_ok=True)
         if self.num_taken_over:
             log.warning("%s: took over %d stale claims", self.folder, self.num_taken_over)
@@ -207,6 +206,11 @@ class Claims:
         self.mine.discard(video)
         self._failed(video).unlink(missing_ok=True)
         self._give_up(video)
+
+    def release_all(self) -> None:
+        """What this process holds is free again, for the others."""
+        for name in list(self.mine):
+            self.release(name)
 
     def fail(self, video: str, problems: Problems) -> None:
         """Record what went wrong with a video, by kind."""

@@ -130,6 +130,7 @@ def _work(stage: Stage, split: Split, place: Place, sharing: Sharing) -> None:
                 _make_all(stage, split, order, place, progress, claims)
             except InputError as error:  # raised when all devices have come to their end
                 fatal.append(str(error))
+                claims.release_all()  # the others wait for them otherwise
             fatal = place.gather(fatal)
             failed = together(claims.failures(videos))
     finally:

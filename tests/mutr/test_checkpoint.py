@@ -45,7 +45,7 @@ def test_wrong_model_is_named(tmp_path, model):
         load_weights(other, tmp_path / "tiny.pth")
     message = str(error.value)
     assert "query_embed.weight is (5, 64), expected (7, 64)" in message
-    assert "backbone resnet10_tiny" in message and "5 queries" in message
+    assert "backbone resnet10_video" in message and "5 queries" in message
 
 
 def test_truncated_and_foreign_files_are_named(tmp_path, model):
@@ -79,7 +79,7 @@ def test_command_tells_what_a_file_is(tmp_path, model, capsys):
     save_official(model, tmp_path / "good.pth")
     assert main([str(tmp_path / "good.pth")]) == 0
     told = capsys.readouterr().out
-    assert "official MUTR, backbone resnet10_tiny, box refinement on, 1 classes, 5 queries" in told
+    assert "official MUTR, backbone resnet10_video, box refinement on, 1 classes, 5 queries" in told
     assert "all keys fit" in told
     state = to_official(model)
     state["class_embed.0.weight"] = torch.zeros(1, 63)

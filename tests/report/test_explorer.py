@@ -15,8 +15,9 @@ from rvos.masks import encode, read_json
 from rvos.refine import Candidates, DetectorScore, Masklets, NoPresence, ShareOfFrames, make_rule
 from rvos.report.run import Run
 from rvos.score.ablation import COARSE, REFINED, Expression, labelled, score_rules
-from rvos.score.evaluate import Results, evaluate
+from rvos.score.evaluate import evaluate_video
 from rvos.score.explorer import UNIT, Explorer, VideoExplorer
+from rvos.score.results import Results
 from rvos.score.slices import answers
 
 browser = pytest.mark.browser
@@ -256,8 +257,8 @@ def test_20_settings_are_those_of_eval(page, grid_run, tiny, tmp_path):
     for i, (rule, window, tau) in enumerate(twenty(WINDOWS, TAUS)):
         rules = {COARSE: make_rule("none"), REFINED: rule_of(rule, window, tau)}
         results, folder = Results(), tmp_path / str(i)
-        for video in evaluate(tiny.videos, rules, {}, folder, workers=1):
-            results.add(video)
+        for video in tiny.videos:
+            results.add(evaluate_video(video, rules, {}, folder))
         move(page, rule, window, TAUS.index(tau))
         shown = totals(page)
         expected, said = results.summary(REFINED), answers(results.expressions, REFINED)

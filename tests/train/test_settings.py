@@ -105,6 +105,7 @@ WRONG = {
         {
             "recipe": "mine",
             "num_frames": 0,
+            "frames": "some",
             "local_offsets": [3, 1],
             "no_target": None,
             "boxes": "loose",
@@ -291,7 +292,7 @@ def test_the_presets_are_accepted(preset):
     Validation(**cfg.validation)
 
 
-@pytest.mark.parametrize("experiment, steps", [("demo", 450), ("demo_pretrain", 2000)])
+@pytest.mark.parametrize("experiment, steps", [("demo", 160), ("demo_pretrain", 2000)])
 def test_the_demos_end_after_a_number_of_steps(experiment, steps):
     """Not of minutes: a slower machine takes longer and gets the same weights."""
     trainer = composed("train", "output_dir=x", f"experiment={experiment}").trainer
