@@ -56,7 +56,7 @@ def test_the_demo_checkpoint_reads(tmp_path):
         return replace(video, expressions=tuple(replace(e, text=text) for e, text in pairs))
 
     as_it_is = score(split.videos)
-    assert as_it_is >= 55
+    assert as_it_is >= 45
     assert score(tuple(turned(video) for video in split.videos)) <= as_it_is - 20, as_it_is
 
 
