@@ -40,9 +40,7 @@ def test_the_dry_run_answers_every_question(tmp_path):
     asked = {(row["backbone"], row["precision"]) for row in rows["expressions"]}
     assert asked == {(b, p) for b in ("resnet50", "swin_l") for p in PLAIN}
     (parity,) = rows["parity"]
-    # How far bf16 goes on a CPU depends on its kernels; on a GPU the table says it.
-    assert 0 <= parity["share_of_pixels_that_differ"] <= 1
-    assert 0 <= parity["iou_of_all_masks"] <= 1 and parity["masks_mpixels"] > 0
+    assert 0 <= parity["share_of_pixels_that_differ"] < 0.01 < 0.9 < parity["iou_of_all_masks"] <= 1
     for tracker in ("sam2", "edgetam"):
         assert [row["objects"] for row in rows[tracker]] == [1, 2]
         assert all(row["frames_per_s"] > 0 for row in rows[tracker])
