@@ -182,3 +182,10 @@ def test_wrong_settings(settings, message):
     with pytest.raises(SettingsError) as error:
         Sharing(*settings)
     assert message in str(error.value)
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    with pytest.raises(SettingsError) as caught:
+        Sharing("7/5", None, "x")
+    assert "shard: expected a whole number from 0 to 4" in str(caught.value)
+    assert "claims.stale_after: expected a number" in str(caught.value)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rvos import InputError, SettingsError, optional, real, require, whole
+from rvos import InputError, SettingsError, all_checked, optional, real, require, whole
 from rvos.data.split import Video
 from rvos.masks import FileError, read_json, write_json
 from rvos.stages.sharding import balance, cost
@@ -64,10 +64,12 @@ class Sharing:
         if slash and number.isdecimal() and count.isdecimal() and self.shards in (None, int(count)):
             object.__setattr__(self, "shard", int(number))
             object.__setattr__(self, "shards", int(count))
-        require(self, "", shards=optional(whole(1)))
-        last = None if self.shards is None else self.shards - 1
-        require(self, "", shard=optional(whole(0, last)))
-        require(self, "claims", stale_after=real(least=1))
+        known = isinstance(self.shards, int) and self.shards > 0
+        last = self.shards - 1 if known and self.shards is not None else None
+        all_checked(
+            lambda: require(self, "", shards=optional(whole(1)), shard=optional(whole(0, last))),
+            lambda: require(self, "claims", stale_after=real(least=1)),
+        )
         if (self.shard is None) != (self.shards is None):
             raise SettingsError(
                 [
