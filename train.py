@@ -24,7 +24,6 @@ def main(cfg: DictConfig) -> float | None:
     from rvos.stages.run_folder import claim_folder, wandb_id
     from rvos.train import run as training
 
-    training.quiet()
     folder = run_folder(cfg)
     cfg.output_dir = str(folder)  # also in the jobs of a multirun and in every rank
     runs = Path(cfg.paths.runs) / cfg.task / cfg.name

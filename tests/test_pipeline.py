@@ -103,15 +103,16 @@ def test_another_window_runs_no_stage_again(data, first_run):
 
 
 def test_presence_reads_the_scores_that_the_network_wrote(data, first_run, tmp_path):
-    """The scores lie beside the store of the first run; one query, one sub-clip per video."""
+    """The scores lie beside the store of the first run: mean over the frames of both sub-clips."""
     stores, _ = first_run
     evaluate(data, stores, tmp_path / "out", "presence=coarse_score", "report=none")
     (scores,) = (stores / "coarse_scores").glob("*-valid_u-*")
     for path in (tmp_path / "out" / "decisions").glob("*.json"):
         entries = read_json(scores / f"{path.name}.gz")["expressions"]
         for key, decision in read_json(path).items():
-            (clip,) = entries[key]["clips"]
-            value = clip["scores"][clip["query"]]
+            first, second = entries[key]["clips"]
+            assert (first["frames"], second["frames"]) == (3, 3)
+            value = (first["scores"][first["query"]] + second["scores"][second["query"]]) / 2
             assert decision["presence"]["value"] == pytest.approx(value, abs=1e-12)
             assert decision["presence"]["present"] == (value >= 0.5)
 

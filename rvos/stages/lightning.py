@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
@@ -18,10 +19,32 @@ from rvos.stages.devices import Place, end_on_sigterm, raise_together
 
 T = TypeVar("T")
 
+# Warnings of libraries that a user can do nothing about: category, start of the message (a regular
+# expression). Hints of Lightning's log are off with its level (make_trainer).
+NOISE: tuple[tuple[type[Warning], str], ...] = (
+    # Lightning 2.6 uses what torch's pytree has deprecated.
+    (FutureWarning, r"`isinstance\(treespec, LeafSpec\)` is deprecated"),
+    # Lightning: what we log over an epoch is the same on all ranks already.
+    (UserWarning, r"It is recommended to use `self\.log\(.*sync_dist=True\)`"),
+    # Lightning: the folder of a resumed run; resume_from guards all others.
+    (UserWarning, r"Checkpoint directory .* exists and is not empty"),
+    # Lightning, wherever SLURM is installed: one process needs no srun (docs/cluster.md).
+    (UserWarning, r"The `srun` command is available"),
+    # Lightning: data.num_workers is documented, and a small machine has no more cores.
+    (UserWarning, r"The '\w+_dataloader' does not have many workers"),
+)
+
+
+def quiet() -> None:
+    """Leave the warnings of NOISE out, from now on and in this process."""
+    for category, message in NOISE:
+        warnings.filterwarnings("ignore", message, category)
+
 
 def make_trainer(settings: Any, **arguments: Any) -> pl.Trainer:
     """The trainer of the group conf/trainer. Raises InputError for devices that are not there."""
     check_devices(settings.accelerator, settings.devices)
+    quiet()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its hints are for training
     try:
         return instantiate(settings, **arguments)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,25 +32,6 @@ CHECKPOINTS = "checkpoints"  # in the run folder
 WEIGHTS = "mutr.pth"  # the best weights, in the official format
 METRICS = "metrics.json"  # is written last: it says that the run finished
 RESULTS = (METRICS, CHECKPOINTS)
-
-# Warnings of libraries that a user can do nothing about: category, start of the message (a regular
-# expression). Hints of Lightning's log are off with its level (stages.lightning.make_trainer).
-NOISE: tuple[tuple[type[Warning], str], ...] = (
-    # Lightning 2.6 uses what torch's pytree has deprecated.
-    (FutureWarning, r"`isinstance\(treespec, LeafSpec\)` is deprecated"),
-    # Lightning: what we log over an epoch is the same on all ranks already.
-    (UserWarning, r"It is recommended to use `self\.log\(.*sync_dist=True\)`"),
-    # Lightning: the folder of a resumed run; resume_from guards all others.
-    (UserWarning, r"Checkpoint directory .* exists and is not empty"),
-    # Lightning: data.num_workers is documented, and a small machine has no more cores.
-    (UserWarning, r"The '\w+_dataloader' does not have many workers"),
-)
-
-
-def quiet() -> None:
-    """Leave the warnings of NOISE out, from now on and in this process."""
-    for category, message in NOISE:
-        warnings.filterwarnings("ignore", message, category)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 
-from rvos.train.run import quiet  # noqa: E402
+from rvos.stages.lightning import quiet  # noqa: E402
 
 NOISE = [
     (FutureWarning, "`isinstance(treespec, LeafSpec)` is deprecated, use `isinstance(treespec"),
@@ -18,6 +18,7 @@ NOISE = [
     ),
     (UserWarning, "The 'val_dataloader' does not have many workers which may be a bottleneck."),
     (UserWarning, "Checkpoint directory runs/a/checkpoints exists and is not empty."),
+    (UserWarning, "The `srun` command is available on your system but is not used. HINT: ..."),
 ]
 
 
