@@ -32,19 +32,9 @@ fi
 # 3. The W x tau grid on valid_u, where tau is chosen for the paper's window.
 evaluate valid_u valid_u masklets=flow ablation=grid
 best=$($python -m rvos best "$runs/valid_u" --window 15)
-alone=${best/refine.window=15/refine.window=1} # the same tau, each frame by itself
 
-# 4. On valid, with masklets of optical flow and with perfect ones: the vote and each frame alone.
-for masklets in oracle flow; do
-  evaluate valid "$masklets-alone" masklets=$masklets $alone report=none
-done
+# 4. On valid: perfect masklets first, which show what the vote can give, then those of optical flow.
 evaluate valid oracle masklets=oracle $best ablation=grid
-evaluate valid paper masklets=flow report=none # the paper's window and tau
-evaluate valid refined masklets=flow $best ablation=grid report.oracle="$runs/oracle" \
-  "report.compare_with={paper: $runs/paper}"
-
-# 5. What the vote over time gives: each frame alone (A) beside windows of 15 frames (B).
-$python -m rvos compare "$runs/oracle-alone" "$runs/oracle" --top 0
-$python -m rvos compare "$runs/flow-alone" "$runs/refined" --top 0
-echo "tau was chosen on valid_u: $best"
+evaluate valid refined masklets=flow $best ablation=grid report.oracle="$runs/oracle"
+echo "chosen on valid_u: $best"
 echo "report: $(realpath "$runs/refined/report/index.html")"

@@ -14,9 +14,11 @@ on where the first has ended. Needs no network.
 """
 
 import argparse
+import csv
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from machine import RESULTS as FOLDER
@@ -27,9 +29,11 @@ from rich.table import Table
 from rvos import preset
 from rvos.data.synthetic import MOTIONS
 from rvos.masks import read_json, write_json
+from rvos.refine import Vote
 from rvos.report.compare import compare
 
 ENDS = tuple(singular for singular, _ in MOTIONS.values())
+PAPER = Vote(window=15, tau=0.8)
 AS_TRAINED = "coarse.clip_length=5"
 RESULTS = FOLDER / "demo_proof.json"
 
@@ -79,19 +83,13 @@ def proof(data: Path, checkpoint: Path, tau: float, runs: Path) -> dict:
         for name, path in metas.items()
     )
     result = {"right over look-alike": difference(wrong, right)}
-    at = f"refine.tau={tau}"
+    cells = "ablation.windows=[1,15]", f"ablation.taus={sorted({tau, PAPER.tau})}"
     for masklets in ("flow", "oracle"):
-        of = f"masklets={masklets}"
-        vote = evaluated(f"{masklets}-15", of, "refine.window=15", at)
-        alone = evaluated(f"{masklets}-1", of, "refine.window=1", at)
-        paper = evaluated(f"{masklets}-paper", of)
-        metrics = read_json(vote / "metrics.json")
+        run_folder = evaluated(masklets, f"masklets={masklets}", f"refine.tau={tau}", *cells)
+        metrics = read_json(run_folder / "metrics.json")
         before, after = metrics["coarse"]["identity"], metrics["identity"]
-        result[masklets] = {
-            "W 15 over W 1": difference(alone, vote),
-            "W 15 over coarse": over_coarse(vote),
-            "paper over coarse": over_coarse(paper),
-            "jumps": {"before": before, "after": after},
+        result[masklets] = over_others(run_folder, metrics["coarse"]["J&F"]) | {
+            "jumps": {"before": before, "after": after}
         }
     return result
 
@@ -131,15 +129,32 @@ def difference(a: Path, b: Path) -> dict:
     """J&F of two runs in percent, and B - A with its interval."""
     settings = {key: preset("report", "none")[key] for key in ("resamples", "confidence", "seed")}
     before, after, change = compare(a, b, **settings).scores["J&F"]
-    interval = [round(100 * value, 2) for value in (change.mean, change.low, change.high)]
-    return {"A": round(100 * before, 2), "B": round(100 * after, 2), "B - A": interval}
+    return in_points(before, after, (change.mean, change.low, change.high))
 
 
-def over_coarse(run_folder: Path) -> dict:
-    metrics = read_json(run_folder / "metrics.json")
-    return {
-        name: round(100 * m["J&F"], 2) for name, m in (("A", metrics["coarse"]), ("B", metrics))
-    }
+def over_others(run_folder: Path, coarse: float) -> dict:
+    """W = 15 over W = 1 and over the coarse masks, and the paper's cell over the coarse masks."""
+    rows = {int(row["window"]): row for row in rows_of(run_folder / "windows.csv")}
+    vote, found = rows[15], {}
+    for name, column, before in (
+        ("W 15 over W 1", "over_shortest", float(rows[1]["J&F"])),
+        ("W 15 over coarse", "over_coarse", coarse),
+    ):
+        change = [float(vote[column + end]) for end in ("", "_low", "_high")]
+        found[name] = in_points(before, float(vote["J&F"]), change)
+    cells = {(r["window"], r["tau"]): float(r["J&F"]) for r in rows_of(run_folder / "ablation.csv")}
+    paper = cells[str(PAPER.window), str(PAPER.tau)]
+    return found | {"paper over coarse": in_points(coarse, paper)}
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def in_points(before: float, after: float, change: Sequence[float] = ()) -> dict:
+    interval = {"B - A": [round(100 * value, 2) for value in change]} if change else {}
+    return {"A": round(100 * before, 2), "B": round(100 * after, 2), **interval}
 
 
 def show(found: dict) -> None:
