@@ -32,6 +32,7 @@ def main(cfg: DictConfig) -> float | None:
     todo = Evaluation.of(cfg)  # what is wrong with the settings is said before anything runs
     split, truth = open_data(cfg)
     devices = devices_of(cfg, uses_gpu=todo.uses_gpu, sharing=todo.sharing)
+    devices.failed = {}  # a video that a stage cannot make does not stop the others
     folder, stores = run_folder(cfg), Stores(cfg.paths.stores, cfg.data.name)
     record = {"inputs": {"meta_expressions_sha256": split.meta_sha256}, "results": todo.RESULTS}
     if devices.is_first:
@@ -43,7 +44,7 @@ def main(cfg: DictConfig) -> float | None:
     if not devices.is_first:
         return None  # the other processes' work is done
 
-    inputs = todo.inputs(split, truth, coarse, masklets)
+    inputs = todo.inputs(split, truth, coarse, masklets, devices.failed)
     inputs.check(todo.sharing.part(split.videos))
     claim_folder(folder, settings, **record)
     log.info("rvos %s: %d videos, seed %d -> %s", __version__, len(split.videos), cfg.seed, folder)

@@ -128,7 +128,7 @@ def test_a_claim_that_went_stale_twice_has_failed_until_all_begin_anew(tmp_path)
             assert len(list(tmp_path.glob(".a.claim-*"))) == taken_over + 1
             kill(process)
         assert make(tmp_path, one, found) == ["b"]
-        (problems,) = one.failures(found)
+        (problems,) = one.failures(found).values()
         assert problems == {
             "lost: its process was killed or hung": [
                 "video a: 2 processes that made it were killed, or hung"
@@ -150,10 +150,10 @@ def test_what_failed_is_told_and_tried_again_by_the_next_start(tmp_path):
         assert next(turns).name == "b"
         one.fail("b", {"bad frames": ["video b: frame 1"]})
         assert list(turns) == []
-        assert one.failures(found) == [
-            {"bad frames": ["video a: frame 3"]},
-            {"bad frames": ["video b: frame 1"]},
-        ]
+        assert one.failures(found) == {
+            "a": {"bad frames": ["video a: frame 3"]},
+            "b": {"bad frames": ["video b: frame 1"]},
+        }
     with Claims(tmp_path, 300) as two:
         assert make(tmp_path, two, found) == ["a", "b"] and not two.failures(found)
 

@@ -8,9 +8,11 @@ import sys
 import time
 
 import pytest
-from made_data import REPOSITORY, square
+from made_data import REPOSITORY, small_synthetic, square
 
 from rvos.app.status import Status
+from rvos.data.formats import open_checked
+from rvos.data.split import merge_tracks
 from rvos.masks import read_json, write_json
 
 NUM_VIDEOS = 7
@@ -183,6 +185,40 @@ def test_bad_videos_are_listed_and_the_others_are_done(arguments, notes, made_da
     notes.write_text("")
     assert run_eval(arguments) == (0, "")
     assert notes.read_text() == "xxx"
+
+
+def test_a_video_that_a_stage_cannot_make_stops_no_other(tmp_path, run_eval):
+    """One frame cannot be decoded: the others get masklets and scores; then it is mended."""
+    small_synthetic(tmp_path / "data", num_videos={"valid_u": 3}, num_frames=5)
+    split, truth = open_checked(
+        "mevis", tmp_path / "data", "valid_u", with_truth=True, skip_bad=False
+    )
+    coarse = {
+        v.name: {
+            e.expression_id: merge_tracks([truth.track(i) for i in e.annotation_ids], 5)
+            for e in v.expressions
+        }
+        for v in split.videos
+    }
+    write_json(tmp_path / "coarse.json", coarse)
+    bad, *others = (video.name for video in split.videos)
+    frame = split.folder / "JPEGImages" / bad / f"{split.videos[0].frames[3]}.jpg"
+    whole = frame.read_bytes()
+    frame.write_bytes(whole[:40])
+    out = tmp_path / "out"
+    arguments = ["data=synthetic", f"data.root={tmp_path / 'data'}", f"output_dir={out}"]
+    arguments += ["coarse=files", f"coarse.path={tmp_path / 'coarse.json'}", "masklets=flow"]
+    arguments += [f"paths.stores={tmp_path / 'stores'}", "report=none", "ablation=none"]
+    status, errors = run_eval(arguments)
+    assert status == 1 and f"video {bad}: " in errors and frame.name in errors
+    assert "masklets: frames that cannot be read" in errors and others[0] not in errors
+    assert set(Status.of(out).failed) == {bad} and not (out / "metrics.json").exists()
+    scored = {name: (out / "videos" / f"{name}.json.gz").stat().st_mtime_ns for name in others}
+    frame.write_bytes(whole)
+    assert run_eval(arguments) == (0, "")
+    for name, time_before in scored.items():
+        assert (out / "videos" / f"{name}.json.gz").stat().st_mtime_ns == time_before
+    assert read_json(out / "metrics.json")["coarse"]["J&F"] == 1
 
 
 def test_masks_that_changed_are_refined_anew(arguments, notes, made_data, run_eval):

@@ -30,7 +30,7 @@ from rvos.score.inputs import InputProblems, Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
 from rvos.score.protocols import Expressions, make_protocol
 from rvos.score.results import FOLDER
-from rvos.stages.claims import Sharing
+from rvos.stages.claims import Problems, Sharing
 from rvos.stages.devices import Devices
 from rvos.stages.run_folder import MASKLETS_FILE
 from rvos.stages.store import Stores
@@ -172,14 +172,20 @@ class Evaluation:
         return {"needs": needs, "wants": list(self.optional.values()), "stamped": stamped}
 
     def inputs(
-        self, split: Split, truth: Truth | None, coarse: TrackFiles, masklets: MaskletFiles
+        self,
+        split: Split,
+        truth: Truth | None,
+        coarse: TrackFiles,
+        masklets: MaskletFiles,
+        failed: Mapping[str, Problems] | None,
     ) -> Inputs:
-        """What reads and checks the masks that the rules refine."""
+        """What reads and checks the masks that the rules refine, but of videos that failed."""
         return Inputs(
             *(split, truth, coarse, masklets.tracks, masklets.nouns),
             missing=self.score.missing,
             protocol=self.protocol,
             by_expression=masklets.by_expression,
+            failed=failed,
             **self.scores,
         )
 

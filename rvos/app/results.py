@@ -67,7 +67,7 @@ def refine_and_score(
         part = todo.sharing.part(videos)
         _score(part, todo, inputs, claims, files, missing)
         if failed := claims.failures(part):
-            raise InputProblems(together(failed))
+            raise InputProblems(together(failed.values()))
         left = [video for video in videos if missing(video)]
         if left:
             console.print(f"{len(part)} videos done; {len(left)} are left to other shards")

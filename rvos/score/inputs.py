@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -90,10 +90,12 @@ class Inputs:
         needs: Collection[str] = (),
         wants: Collection[str] = (),
         stamped: str = "",
+        failed: Mapping[str, Problems] | None = None,
     ):
         """`needs`, `wants`: presence rules whose scores must, or may, lie beside the masks.
 
-        `stamped` goes into every video's stamp: what else the refined masks depend on.
+        `stamped` goes into every video's stamp: what else the refined masks depend on. `failed` are
+        videos without masks by name: why. `check` leaves them out, reading one raises that.
         """
         check_missing(missing)
         self.split = split
@@ -106,7 +108,7 @@ class Inputs:
         self.protocol = protocol or Expressions()
         if annotations is not None:
             self.protocol.check(split, annotations)
-        self.needs, self.stamped = needs, stamped
+        self.needs, self.stamped, self.failed = needs, stamped, failed or {}
         self._confidence = {
             name: Confidence(name, coarse if name == "coarse_score" else masklets)
             for name in dict.fromkeys((*needs, *wants))
@@ -127,6 +129,8 @@ class Inputs:
                 except InputError as error:
                     self._problem("Scores", str(error))
             for video in self.split.videos if videos is None else videos:
+                if video.name in self.failed:
+                    continue
                 self._is_there(self.coarse, video, "Coarse masks")
                 if self.masklets is not None:
                     self._is_there(self.masklets, video, "Masklets")
@@ -149,6 +153,8 @@ class Inputs:
 
     def read_video(self, video: Video) -> VideoInputs:
         """The inputs of one video. Raises InputProblems."""
+        if video.name in self.failed:
+            raise InputProblems(self.failed[video.name])
         self._lacking, self._scored_as_empty = {}, 0
         stamp = self.stamp(video)
         with self._collecting():

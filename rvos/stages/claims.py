@@ -224,10 +224,10 @@ class Claims:
         """Whether a video has failed."""
         return self._failed(video).is_file()
 
-    def failures(self, videos: Sequence[Video]) -> list[Problems]:
-        """The problems of each video that failed."""
-        there = [self._failed(video.name) for video in videos if self.failed(video.name)]
-        return [read_json(path)["problems"] for path in there]
+    def failures(self, videos: Sequence[Video]) -> dict[str, Problems]:
+        """The problems of each video that failed, by its name."""
+        names = [video.name for video in videos if self.failed(video.name)]
+        return {name: read_json(self._failed(name))["problems"] for name in names}
 
     def _give_up(self, video: str) -> None:
         for generation in range(MAX_STALE + 1):

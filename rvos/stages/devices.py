@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 from rvos import InputError
-from rvos.stages.claims import Sharing
+from rvos.stages.claims import Problems, Sharing
 
 T = TypeVar("T")
 
@@ -49,6 +49,8 @@ class Devices(Protocol):
     precision: str  # as `trainer.precision`
     is_first: bool  # whether this process is the first of its run
     sharing: Sharing  # what this run does of a split that several runs share
+    # Takes the videos that a stage could not make, by name: why. None: the stage raises them.
+    failed: dict[str, Problems] | None
 
     def run(self, work: Callable[[Place], T]) -> T:
         """Call `work` once in every process; returns its result in this process.
@@ -61,6 +63,7 @@ class OneDevice:
     """Only this process, on a device such as `cpu` or `cuda:1`."""
 
     precision, is_first = "32-true", True
+    failed: dict[str, Problems] | None = None
 
     def __init__(self, device: str = "cpu", sharing: Sharing | None = None):
         self.device, self.sharing = device, sharing or Sharing()

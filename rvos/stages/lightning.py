@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from torch import distributed
 
 from rvos import InputError
-from rvos.stages.claims import Sharing
+from rvos.stages.claims import Problems, Sharing
 from rvos.stages.devices import Place, end_on_sigterm, raise_together
 
 T = TypeVar("T")
@@ -95,6 +95,8 @@ class TrainerPlace(Place):
 
 class TrainerDevices:
     """The devices of a Lightning trainer, which starts its processes at the first `run`."""
+
+    failed: dict[str, Problems] | None = None
 
     def __init__(self, trainer: Any, sharing: Sharing | None = None):
         self.trainer, self.sharing = trainer, sharing or Sharing()

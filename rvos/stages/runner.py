@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -95,21 +95,31 @@ def run_stage(stage: Stage, split: Split, devices: Devices) -> None:
 
     With several devices every process calls this; all return when all videos are there, or those of
     this run's shard. Raises InputError before any work for missing frames and whatever `problems`
-    finds; after the other videos are done, for frames that cannot be decoded and videos that do not
-    fit into memory; and, when all devices have done their share, if one could not go on (a full
-    disk). What is finished stays valid.
+    finds, and, when all devices have done their share, if one could not go on (a full disk). Videos
+    whose frames cannot be decoded or that do not fit into memory have failed; the others go on, and
+    at the end `devices.failed` takes those, or InputError is raised. A video that failed in an
+    earlier stage is left out. What is finished stays valid.
     """
-    devices.run(lambda place: _work(stage, split, place, devices.sharing))
+    before = devices.failed or {}
+    failed = devices.run(lambda place: _work(stage, split, place, devices.sharing, before))
+    if devices.failed is not None:
+        devices.failed |= failed
+    elif failed:
+        kinds = together(failed.values())
+        raise InputError("\n".join(list_problems(kind, texts) for kind, texts in kinds.items()))
 
 
-def _work(stage: Stage, split: Split, place: Place, sharing: Sharing) -> None:
+def _work(
+    stage: Stage, split: Split, place: Place, sharing: Sharing, before: Mapping[str, Problems]
+) -> dict[str, Problems]:
+    """The videos that failed, by name."""
     # The first process' list counts: others may be filling the same store.
-    part = sharing.part(split.videos)
+    part = [video for video in sharing.part(split.videos) if video.name not in before]
     names = place.from_first([video.name for video in part if stage.missing(video)])
     if not names:
         if place.rank == 0:
             log.info("%s: all %d videos are in %s", stage.name, len(part), stage.store.path)
-        return
+        return {}
     by_name = {video.name: video for video in part}
     videos = [by_name[name] for name in names]
     costs = {video.name: stage.cost(video) for video in videos}
@@ -132,18 +142,22 @@ def _work(stage: Stage, split: Split, place: Place, sharing: Sharing) -> None:
                 fatal.append(str(error))
                 claims.release_all()  # the others wait for them otherwise
             fatal = place.gather(fatal)
-            failed = together(claims.failures(videos))
+            failed = claims.failures(videos)
     finally:
         progress.stop()
     remarks = place.gather(stage.remarks())
     if place.rank == 0:
-        num_failed = sum(map(len, failed.values()))
-        progress.print_summary(num_failed, place.world_size, str(stage.store.path))
+        progress.print_summary(len(failed), place.world_size, str(stage.store.path))
         if remarks:
             log.warning(list_problems(stage.remarks_title, remarks))
-    fatal += [list_problems(f"{stage.name}: {kind}", texts) for kind, texts in failed.items()]
     if fatal:
+        kinds = together(failed.values())
+        fatal += [list_problems(f"{stage.name}: {kind}", texts) for kind, texts in kinds.items()]
         raise InputError("\n".join(dict.fromkeys(fatal)))
+    return {
+        name: {f"{stage.name}: {kind}": texts for kind, texts in problems.items()}
+        for name, problems in failed.items()
+    }
 
 
 def _problems(stage: Stage, split: Split, videos: Sequence[Video]) -> Iterator[str]:
