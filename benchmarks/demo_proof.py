@@ -34,6 +34,7 @@ from rvos.report.compare import compare
 
 ENDS = tuple(singular for singular, _ in MOTIONS.values())
 PAPER = Vote(window=15, tau=0.8)
+PROCESSES = ("trainer.devices=2", "trainer.accelerator=cpu", "coarse.cpu_threads=1")
 AS_TRAINED = "coarse.clip_length=5"
 RESULTS = FOLDER / "demo_proof.json"
 
@@ -73,7 +74,7 @@ def proof(data: Path, checkpoint: Path, tau: float, runs: Path) -> dict:
                 *("eval.py", "data=synthetic", f"data.root={data}", "data.split=valid"),
                 *("name=demo_proof", "report=none", f"output_dir={folder}", "model=mutr_tiny"),
                 *("model.num_queries=1", "coarse=mutr_tiny", "coarse.short_side=96"),
-                *("coarse.clip_length=3", f"coarse.checkpoint={checkpoint}", *settings),
+                *("coarse.clip_length=3", f"coarse.checkpoint={checkpoint}", *PROCESSES, *settings),
             )
         return folder
 
