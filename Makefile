@@ -26,7 +26,7 @@ demo: $(READY) ## synthetic videos: fine-tune, segment, track, refine, score (de
 
 demo-train: $(READY) ## the small checkpoint from scratch (about two hours; docs/training.md)
 	test -e data/synthetic_large/train/meta_expressions.json || $(BIN)/python -m rvos data \
-	  synthesize out=data/synthetic_large num_videos.train=700 seed=1
+	  synthesize out=data/synthetic_large num_videos.train=700 seed=1 camera_shake=3
 	$(BIN)/python train.py experiment=demo_pretrain output_dir=runs/demo_pretrain
 	$(BIN)/python benchmarks/teach_motion.py data/synthetic_large runs/demo_pretrain/mutr.pth \
 	  runs/demo_motion/mutr.pth

@@ -26,7 +26,10 @@ def test_the_demo_checkpoint_reads(tmp_path):
     """Two videos of the demo's `valid_u`, which it has not seen; the other text is that of the
     expression as far away as possible in the video's list (neighbours often mean the same)."""
     defaults = OmegaConf.to_container(OmegaConf.load(REPOSITORY / "conf" / "synthesize.yaml"))
-    synthesize(**defaults | {"out": tmp_path, "num_videos": {"valid_u": 2}, "num_frames": 30})
+    synthesize(
+        **defaults
+        | {"out": tmp_path, "num_videos": {"valid_u": 2}, "num_frames": 30, "camera_shake": 3}
+    )
     split, truth = open_checked("mevis", tmp_path, "valid_u", with_truth=True, skip_bad=False)
     cfg = composed(
         "train",

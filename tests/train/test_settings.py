@@ -292,7 +292,7 @@ def test_the_presets_are_accepted(preset):
     Validation(**cfg.validation)
 
 
-@pytest.mark.parametrize("experiment, steps", [("demo", 160), ("demo_pretrain", 2000)])
+@pytest.mark.parametrize("experiment, steps", [("demo", 100), ("demo_pretrain", 2000)])
 def test_the_demos_end_after_a_number_of_steps(experiment, steps):
     """Not of minutes: a slower machine takes longer and gets the same weights."""
     trainer = composed("train", "output_dir=x", f"experiment={experiment}").trainer
