@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=30, help="of each seed")
     parser.add_argument("--out", type=Path, default=Path("runs/demo_proof"))
     given = parser.parse_args()
-    sets = {"the demo's": given.data} if given.data else {}
+    sets = {"demo": given.data} if given.data else {}
     for seed in given.seeds:
         sets[f"seed {seed}"] = folder = given.out / f"data_{seed}"
         if not (folder / "valid" / "meta_expressions.json").exists():
@@ -78,9 +78,9 @@ def proof(data: Path, checkpoint: Path, tau: float, runs: Path) -> dict:
             )
         return folder
 
-    metas = look_alikes(data / "valid", runs)
+    metas = look_alikes(data / "valid")
     right, wrong = (
-        evaluated(name, "refine=none", f"data.meta={path.absolute()}", AS_TRAINED)
+        evaluated(name, "refine=none", f"data.meta={path.name}", AS_TRAINED)
         for name, path in metas.items()
     )
     result = {"right over look-alike": difference(wrong, right)}
@@ -95,8 +95,9 @@ def proof(data: Path, checkpoint: Path, tau: float, runs: Path) -> dict:
     return result
 
 
-def look_alikes(split: Path, out: Path) -> dict[str, Path]:
-    """Two files of expressions that name one object by its motion: its own, and its twin's.
+def look_alikes(split: Path) -> dict[str, Path]:
+    """Two files in the split's folder of expressions that name one object by motion: its own, and
+    its twin's.
 
     A twin has the same shape and colour. The ground truth is that of the object in both.
     """
@@ -120,7 +121,7 @@ def look_alikes(split: Path, out: Path) -> dict[str, Path]:
             }
             right[video] = content | {"expressions": mine}
             wrong[video] = content | {"expressions": {key: theirs[key] for key in mine}}
-    paths = {name: out / f"{name}.json" for name in ("right", "look-alike")}
+    paths = {name: split / f"expressions_{name}.json" for name in ("right", "look-alike")}
     for path, videos in zip(paths.values(), (right, wrong), strict=True):
         write_json(path, {"videos": videos})
     return paths

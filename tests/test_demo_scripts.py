@@ -36,7 +36,7 @@ def test_look_alikes_swap_the_sentences_of_twins_alone(tmp_path, monkeypatch):
     (tmp_path / "objects.json").write_text(json.dumps(objects))
     found = {
         name: json.loads(path.read_text())["videos"]["v"]["expressions"]
-        for name, path in look_alikes(tmp_path, tmp_path / "out").items()
+        for name, path in look_alikes(tmp_path).items()
     }
     assert found["right"] == {key: expressions[key] for key in ("0", "1")}
     assert found["look-alike"] == {
