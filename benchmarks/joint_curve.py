@@ -18,24 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[1:1] = [str(ROOT), str(ROOT / "tests")]  # behind this folder
 
 from machine import describe, write  # noqa: E402
+from made_data import small_synthetic  # noqa: E402
 from made_refcoco import pictures_of  # noqa: E402
 
-from rvos.data.synthetic import synthesize  # noqa: E402
 from rvos.train.run import METRICS  # noqa: E402
 
 FRAMES, CLIPS = 3, 8  # of a clip, of a step
 EVERY = 50  # steps between two validations
-RECIPE = {
-    "hidden_truth": [],
-    "size": (64, 96),
-    "num_objects": (2, 3),
-    "object_size": (0.25, 0.4),
-    "camera_shake": 0.0,
-    "pillars": 0.0,
-    "no_target": 0.0,
-    "jpeg_quality": 90,
-    "workers": 2,
-}
 SETTINGS = [
     *("experiment=demo", "model.weights=null", "validation.at_start=false", "trainer.precision=32"),
     *(f"data.clip.num_frames={FRAMES}", f"data.batch_size={CLIPS}"),
@@ -80,10 +69,10 @@ def data(out: Path) -> tuple[Path, Path]:
     videos, pictures = out / "data", out / "pictures" / "refcoco"
     if not (videos / "valid_u").exists():
         counts = {"train": 40, "valid_u": 8, "valid": 0}
-        synthesize(videos, num_videos=counts, num_frames=20, seed=1, **RECIPE)
+        small_synthetic(videos, num_videos=counts, num_frames=20, seed=1)
     if not pictures.exists():
         counts = {"train": 400, "valid_u": 0, "valid": 0}
-        synthesize(out / "single", num_videos=counts, num_frames=2, seed=2, **RECIPE)
+        small_synthetic(out / "single", num_videos=counts, num_frames=2, seed=2)
         pictures_of(out / "single" / "train", out / "pictures")
     return videos, pictures
 
