@@ -14,12 +14,12 @@ on where the first has ended. Needs no network.
 """
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from machine import RESULTS as FOLDER
 from machine import describe
@@ -27,10 +27,13 @@ from rich.console import Console
 from rich.table import Table
 
 from rvos import preset
+from rvos.app.results import of_folder
 from rvos.data.synthetic import MOTIONS
 from rvos.masks import read_json, write_json
 from rvos.refine import Vote
 from rvos.report.compare import compare
+from rvos.report.windows import make_windows
+from rvos.score.results import read_results
 
 ENDS = tuple(singular for singular, _ in MOTIONS.values())
 PAPER = Vote(window=15, tau=0.8)
@@ -89,7 +92,7 @@ def proof(data: Path, checkpoint: Path, tau: float, runs: Path) -> dict:
         run_folder = evaluated(masklets, f"masklets={masklets}", f"refine.tau={tau}", *cells)
         metrics = read_json(run_folder / "metrics.json")
         before, after = metrics["coarse"]["identity"], metrics["identity"]
-        result[masklets] = over_others(run_folder, metrics["coarse"]["J&F"]) | {
+        result[masklets] = over_others(run_folder, tau) | {
             "jumps": {"before": before, "after": after}
         }
     return result
@@ -134,29 +137,31 @@ def difference(a: Path, b: Path) -> dict:
     return in_points(before, after, (change.mean, change.low, change.high))
 
 
-def over_others(run_folder: Path, coarse: float) -> dict:
-    """W = 15 over W = 1 and over the coarse masks, and the paper's cell over the coarse masks."""
-    rows = {int(row["window"]): row for row in rows_of(run_folder / "windows.csv")}
-    vote, found = rows[15], {}
-    for name, column, before in (
-        ("W 15 over W 1", "over_shortest", float(rows[1]["J&F"])),
-        ("W 15 over coarse", "over_coarse", coarse),
-    ):
-        change = [float(vote[column + end]) for end in ("", "_low", "_high")]
-        found[name] = in_points(before, float(vote["J&F"]), change)
-    cells = {(r["window"], r["tau"]): float(r["J&F"]) for r in rows_of(run_folder / "ablation.csv")}
-    paper = cells[str(PAPER.window), str(PAPER.tau)]
-    return found | {"paper over coarse": in_points(coarse, paper)}
+def over_others(run_folder: Path, tau: float) -> dict:
+    """W = 15 over W = 1 and over the coarse masks at `tau`, the paper's cell over the coarse."""
+    todo, split, _ = of_folder(run_folder)
+    results = read_results(run_folder, split.videos, todo.protocol)
+
+    def at(tau: float) -> dict[str, Any]:
+        rows = make_windows(results, todo.rules, todo.cells, tau, **todo.page.bootstrap)
+        return next(row for row in rows if row["window"] == PAPER.window)
+
+    vote = at(tau)
+    return {
+        "W 15 over W 1": over(vote, "shortest"),
+        "W 15 over coarse": over(vote, "coarse"),
+        "paper over coarse": over(at(PAPER.tau), "coarse"),
+    }
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
+def over(row: dict[str, Any], other: str) -> dict:
+    change = [row[f"over_{other}{end}"] for end in ("", "_low", "_high")]
+    return in_points(row["J&F"] - change[0], row["J&F"], change)
 
 
-def in_points(before: float, after: float, change: Sequence[float] = ()) -> dict:
-    interval = {"B - A": [round(100 * value, 2) for value in change]} if change else {}
-    return {"A": round(100 * before, 2), "B": round(100 * after, 2), **interval}
+def in_points(before: float, after: float, change: Sequence[float]) -> dict:
+    interval = [round(100 * value, 2) for value in change]
+    return {"A": round(100 * before, 2), "B": round(100 * after, 2), "B - A": interval}
 
 
 def show(found: dict) -> None:
@@ -166,8 +171,7 @@ def show(found: dict) -> None:
         for masklets in ("flow", "oracle"):
             rows |= {f"{masklets}: {k}": v for k, v in result[masklets].items() if k != "jumps"}
         for label, row in rows.items():
-            change = row.get("B - A")
-            text = "{:+.2f}  {:+.2f} .. {:+.2f}".format(*change) if change else ""
+            text = "{:+.2f}  {:+.2f} .. {:+.2f}".format(*row["B - A"])
             table.add_row(f"{name}: {label}", f"{row['A']:.2f}", f"{row['B']:.2f}", text)
         for masklets in ("flow", "oracle"):
             jumps = result[masklets]["jumps"]
