@@ -64,7 +64,8 @@ def main() -> None:
     }
     show(found)
     known = read_json(RESULTS)["datasets"] if RESULTS.exists() else {}
-    write_json(RESULTS, describe(["torch"]) | {"tau": given.tau, "datasets": known | found})
+    result = describe(["torch"]) | {"tau": given.tau, "datasets": known | found}
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def proof(data: Path, checkpoint: Path, tau: float, runs: Path) -> dict:
