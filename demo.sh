@@ -8,6 +8,7 @@ data=${DEMO_DATA:-data/demo}
 runs=${DEMO_RUNS:-runs/demo}
 size=${DEMO_SIZE:-"num_videos.train=60 num_videos.valid_u=10 num_videos.valid=20"}
 steps=${DEMO_STEPS:-}
+export OMP_NUM_THREADS=2 # of the training, whose sums depend on it in the last digits
 # Two processes of one thread are twice as fast for so small a model as one of two.
 processes="trainer.devices=2 trainer.accelerator=cpu coarse.cpu_threads=1"
 

@@ -47,7 +47,7 @@ def main() -> None:
     result = describe(["torch", "pytorch-lightning"])
     videos, pictures = data(out)
     sources = f"clips:{SOURCE % ('mevis', videos)},pictures:{SOURCE % ('refcoco', pictures)}"
-    joint = ["data=joint", "data.name=synthetic", f"data.sources={{{sources}}}"]
+    joint = [f"data.sources={{{sources}}}", "data.train_split=null"]
     curves = {}
     for name, more in {"clips alone": [], "pictures and clips": joint}.items():
         folder = out / name.replace(" ", "_")
