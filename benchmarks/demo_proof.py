@@ -21,8 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import RESULTS as FOLDER
-from machine import describe
+from machine import describe, write
 from rich.console import Console
 from rich.table import Table
 
@@ -39,7 +38,6 @@ ENDS = tuple(singular for singular, _ in MOTIONS.values())
 PAPER = Vote(window=15, tau=0.8)
 PROCESSES = ("trainer.devices=2", "trainer.accelerator=cpu", "coarse.cpu_threads=1")
 AS_TRAINED = "coarse.clip_length=5"
-RESULTS = FOLDER / "demo_proof.json"
 
 
 def main() -> None:
@@ -62,10 +60,8 @@ def main() -> None:
         name: proof(data, given.checkpoint, given.tau, given.out / name.replace(" ", "_"))
         for name, data in sets.items()
     }
+    write("demo_proof", describe(["torch"]) | {"tau": given.tau, "datasets": found})
     show(found)
-    known = read_json(RESULTS)["datasets"] if RESULTS.exists() else {}
-    result = describe(["torch"]) | {"tau": given.tau, "datasets": known | found}
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def proof(data: Path, checkpoint: Path, tau: float, runs: Path) -> dict:
@@ -73,13 +69,12 @@ def proof(data: Path, checkpoint: Path, tau: float, runs: Path) -> dict:
 
     def evaluated(name: str, *settings: str) -> Path:
         folder = runs / name
-        if not (folder / "metrics.json").exists():
-            run(
-                *("eval.py", "data=synthetic", f"data.root={data}", "data.split=valid"),
-                *("name=demo_proof", "report=none", f"output_dir={folder}", "model=mutr_tiny"),
-                *("model.num_queries=1", "coarse=mutr_tiny", "coarse.short_side=96"),
-                *("coarse.clip_length=3", f"coarse.checkpoint={checkpoint}", *PROCESSES, *settings),
-            )
+        run(  # what is done already is not done again; with other settings it is refused
+            *("eval.py", "data=synthetic", f"data.root={data}", "data.split=valid"),
+            *("name=demo_proof", "report=none", f"output_dir={folder}", "model=mutr_tiny"),
+            *("model.num_queries=1", "coarse=mutr_tiny", "coarse.short_side=96"),
+            *("coarse.clip_length=3", f"coarse.checkpoint={checkpoint}", *PROCESSES, *settings),
+        )
         return folder
 
     metas = look_alikes(data / "valid")

@@ -21,8 +21,6 @@ from machine import describe, write  # noqa: E402
 from made_data import small_synthetic  # noqa: E402
 from made_refcoco import pictures_of  # noqa: E402
 
-from rvos.train.run import METRICS  # noqa: E402
-
 FRAMES, CLIPS = 3, 8  # of a clip, of a step
 EVERY = 50  # steps between two validations
 SETTINGS = [
@@ -55,9 +53,8 @@ def main() -> None:
         command += [f"trainer.max_steps={given.steps}", f"output_dir={folder}"]
         if more and not (folder / "checkpoints/last.ckpt").exists():
             kill_in_the_middle(command, folder, given.steps // 2)
-        if not (folder / METRICS).exists():
-            again = ["ckpt_path=last"] if (folder / "checkpoints/last.ckpt").exists() else []
-            subprocess.run([*command, *again], cwd=ROOT, check=True)
+        again = ["ckpt_path=last"] if (folder / "checkpoints/last.ckpt").exists() else []
+        subprocess.run([*command, *again], cwd=ROOT, check=True)  # none of a finished run
         curves[name] = curve(folder)
     draw(curves, out / "joint_curve.png")
     frames = given.steps * CLIPS * FRAMES

@@ -39,6 +39,19 @@ def test_agrees_with_resampling_in_a_loop():
     assert found.mean == pytest.approx(values.mean())
 
 
+def test_the_draws_do_not_depend_on_their_blocks():
+    """They are kept in blocks of 1,000: the means are those of one multinomial draw."""
+    rng = np.random.default_rng(2)
+    videos = [f"v{i}" for i in rng.integers(0, 300, 900)]  # more than a byte counts
+    values = rng.random(900)
+    names, idx = np.unique(videos, return_inverse=True)
+    even = np.full(len(names), 1 / len(names))
+    drawn = np.random.default_rng(5).multinomial(len(names), even, size=2500)  # (R, V)
+    expected = (drawn @ np.bincount(idx, values)) / (drawn @ np.bincount(idx))
+    bootstrap = Bootstrap(videos, resamples=2500, confidence=0.95, seed=5)
+    np.testing.assert_allclose(bootstrap.resampled(values)[1], expected, rtol=1e-12)
+
+
 def test_same_seed_same_interval():
     values = np.linspace(0, 1, 9)
     videos = list("aabbccdde")

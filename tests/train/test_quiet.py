@@ -7,7 +7,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 
-from rvos.stages.lightning import quiet  # noqa: E402
+from test_conf import composed  # noqa: E402
+
+from rvos.stages.lightning import make_trainer, quiet  # noqa: E402
 
 NOISE = [
     (FutureWarning, "`isinstance(treespec, LeafSpec)` is deprecated, use `isinstance(treespec"),
@@ -29,6 +31,17 @@ def test_noise_is_left_out(category, message):
         quiet()
         warnings.warn(message, category, stacklevel=1)
     assert not caught
+
+
+def test_every_trainer_is_quiet():
+    """Also that of eval.py's stages: the filters are set before Lightning can warn."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        make_trainer(composed("eval", "output_dir=x", "trainer.accelerator=cpu").trainer)
+        for category, message in NOISE:
+            warnings.warn(message, category, stacklevel=1)
+    assert not {str(w.message) for w in caught} & {message for _, message in NOISE}
+    assert not [w for w in caught if "srun" in str(w.message)]
 
 
 @pytest.mark.parametrize("category", [UserWarning, FutureWarning, RuntimeWarning])
