@@ -37,17 +37,16 @@ masks: $(READY) ## refine and score given masks of 15 real videos: the W x tau g
 	  coarse=files coarse.path=$(MASKS)/coarse.json.gz masklets=files \
 	  masklets.path=$(MASKS)/masklets.json.gz masklets.nouns=$(MASKS)/nouns.json ablation=grid $(ARGS)
 
-# Tests use one core each, and wait for a third of their time: one worker more than there are cores.
-# The tests of a file stay together, since they share costly fixtures; tests/conftest.py puts the
-# long files first. One thread each, and those that a setting adds do not spin while they wait.
+# One worker for each core; one more was not faster (docs/measurements.md). The tests of a file stay
+# together, since they share costly fixtures; tests/conftest.py puts the long files first. One thread
+# each, and those that a setting adds do not spin while they wait.
 # (OMP_THREAD_LIMIT below the number of threads that torch was told gives wrong bf16 results on a
 # CPU.)
-WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 LEFT_OUT = $(if $(shell command -v chromium),,browser) $(shell \
   [ "$$(id -u)" = 0 ] && command -v slurmctld >/dev/null && command -v munged >/dev/null || echo slurm)
 test: $(READY) ## run all tests (the page's need Chromium; SLURM's need root, slurm-wlm and munge)
 	@$(if $(strip $(LEFT_OUT)),echo "left out for want of what they need: $(LEFT_OUT)")
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) \
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto \
 	  --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
 	  $(if $(strip $(LEFT_OUT)),-m "not ($(shell echo $(LEFT_OUT) | sed 's/ / or /'))")
 

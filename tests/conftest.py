@@ -22,10 +22,7 @@ def pytest_addoption(parser):
 
 
 # The files that take longest, the longest first, so that no worker starts one when others end.
-LONG = (
-    *("test_docs", "test_train", "test_slurm", "test_eval", "test_sharing", "test_pipeline"),
-    *("test_chain", "test_weights", "test_conf", "test_gpu_benchmark", "golden", "test_coarse"),
-)
+LONG = ("test_docs", "test_chain", "test_train", "golden", "test_pipeline", "test_coarse")
 
 
 def pytest_collection_modifyitems(items):
