@@ -1,11 +1,16 @@
 """Loaders: the same clips for any workers and ranks, resumable; whole videos dealt out once."""
 
+import multiprocessing
+import multiprocessing.connection
 import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
+from functools import partial
+from multiprocessing.reduction import recvfds
 from types import SimpleNamespace
 
 import pytest
@@ -321,7 +326,7 @@ ENDS = {
     ),
     "a batch that cannot be sent": (
         unsendable,
-        r"(exit code 1|DataLoader worker ended: .*)\. Its last message stands above",
+        r"(exit code 1|ended amid a batch \(.*\))\. Its last message stands above",
     ),
 }
 
@@ -357,6 +362,65 @@ def test_a_loader_process_that_ends_ends_the_run(name):
         timeout=120,  # it must not wait for ever
     )
     assert re.search(ENDS[name][1], done.stdout), done.stderr
+
+
+class Gone:
+    """Its sender is gone when the receiver asks for the rest of it."""
+
+    def __init__(self, ask):
+        self.ask = ask
+
+    def __reduce__(self):
+        return self.ask, ()
+
+
+def end_of_file():
+    mine, senders = multiprocessing.Pipe()
+    senders.close()
+    mine.recv()  # EOFError
+
+
+def no_descriptor():
+    mine, senders = socket.socketpair()
+    senders.send(b"x")
+    recvfds(mine, 1)  # RuntimeError: received 0 items of ancdata
+
+
+def no_socket():
+    multiprocessing.connection.Client("/nowhere/pymp-gone", family="AF_UNIX")  # FileNotFoundError
+
+
+def reset():
+    mine, senders = multiprocessing.Pipe()
+    mine.send(0)
+    senders.close()
+    mine.recv()  # ConnectionResetError
+
+
+def of_the_dataset():
+    raise EOFError("a file ends too early")
+
+
+def asked_for(ask):
+    return ClipLoader(
+        Fails((0, partial(Gone, ask))),
+        sampler=ClipSampler(8, seed=0, batch_size=1, global_batch_size=1, rank=0, world_size=1),
+        batch_size=None,
+        num_workers=1,
+    )
+
+
+@pytest.mark.parametrize("ask", [end_of_file, no_descriptor, no_socket, reset])
+def test_a_loader_process_that_is_gone_amid_a_batch_is_one_message(ask):
+    """Which error the trainer's process meets depends on the moment."""
+    with pytest.raises(InputError, match="DataLoader worker ended amid a batch .* data.num_wor"):
+        with explained_loading(1):
+            list(asked_for(ask))
+
+
+def test_other_errors_of_a_training_stay_what_they_are():
+    with pytest.raises(EOFError, match="a file ends too early"), explained_loading(1):
+        list(asked_for(of_the_dataset))
 
 
 def test_a_mistake_that_a_loader_process_finds_is_one_message():

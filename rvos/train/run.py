@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,10 +174,10 @@ def explained_loading(num_workers: int) -> Iterator[None]:
         yield
     except InputError as error:  # a worker's comes with its traceback as text
         raise InputError(str(error).rpartition("rvos.InputError: ")[2].strip()) from None
-    except (RuntimeError, ConnectionError) as error:
-        if isinstance(error, ConnectionError):  # it ended amid the handing over of a batch
-            error = RuntimeError(f"DataLoader worker ended: {error.strerror}")
-        if "DataLoader worker" not in str(error):
+    except Exception as error:
+        if _ends_amid_a_batch(error):
+            error = RuntimeError(f"DataLoader worker ended amid a batch ({_named(error)})")
+        elif not isinstance(error, RuntimeError) or not _LOADER_ENDED.search(str(error)):
             raise
         cause = error.__cause__ if isinstance(error.__cause__, RuntimeError) else error
         raise InputError(
@@ -184,6 +186,25 @@ def explained_loading(num_workers: int) -> Iterator[None]:
             "job). Give it more, or use fewer loader processes than "
             f"data.num_workers={num_workers}, and go on with ckpt_path=last and the same output_dir"
         ) from None
+
+
+_LOADER_ENDED = re.compile("DataLoader worker|Pin memory thread exited")
+
+
+def _ends_amid_a_batch(error: Exception) -> bool:
+    """Whether a loader process was gone when PyTorch asked it for the parts of a batch.
+
+    How that shows depends on the moment: EOFError, ConnectionError, OSError or RuntimeError (no
+    file descriptor came), raised by multiprocessing beneath PyTorch's loader.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = [str(frame.f_globals.get("__name__")) for frame in frames]
+    handing_over = ("multiprocessing.", "torch.multiprocessing.")
+    return "torch.utils.data.dataloader" in names and names[-1].startswith(handing_over)
+
+
+def _named(error: Exception) -> str:
+    return ": ".join(filter(None, (type(error).__name__, str(error))))
 
 
 def resume_from(
