@@ -17,13 +17,14 @@ import transformers
 from machine import query_gpu
 from masklets import write_frames
 
-import rvos.masklets.sam2 as sam2
 import train as steps
 from rvos.coarse.segment import CoarseSettings, segment_video
 from rvos.data.formats import open_checked
 from rvos.data.frames import FrameCache, FrameFolder
 from rvos.data.synthetic import synthesize
+from rvos.masklets.sam2 import TransformersTracker
 from rvos.masklets.sam2_weights import SIZES, Size, config_for
+from rvos.masklets.tracking import track_boxes
 from rvos.masks import decode
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import load_weights
@@ -239,15 +240,13 @@ def tracking(make: Callable[[Sizes], Any]) -> Callable:
         model = make(sizes)
         with torch.no_grad():  # every object counts as seen, or no mask would be encoded
             model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(10)
-        tracker = sam2.TransformersTracker(
-            model, device=options.device, precision="bf16", compile=False
-        )
+        tracker = TransformersTracker(model, device=options.device, precision="bf16", compile=False)
         boxes = write_frames(folder, sizes.frames, sizes.video)
         names = [f"{t:05d}" for t in range(sizes.frames)]
 
         def track(count: int, length: int) -> None:
             with FrameCache(FrameFolder(folder, names[:length])) as frames:
-                sam2.track_boxes(tracker, frames, 0, boxes[:count], objects_at_once=count)
+                track_boxes(tracker, frames, 0, boxes[:count], objects_at_once=count)
 
         for count in sizes.objects:
             track(count, min(5, sizes.frames))  # warm up

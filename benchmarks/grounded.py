@@ -1,10 +1,11 @@
 """Seconds per frame of 720p of `experiment=grounded` and of other sizes and precisions, on a CPU.
 
-    python benchmarks/grounded.py [--frames 8] [--stride 10]
+    python benchmarks/grounded.py [--frames 8] [--strides 10 20 30]
 
 Networks of the published sizes with random weights: neither time nor memory depends on their
 values. A detection is one frame with one sentence at the processor's size (750 x 1333); tracking
-reads JPEGs of 720 x 1280. A video costs tracking, and a detection every `stride` frames.
+reads JPEGs of 720 x 1280. A video costs tracking, and a detection (in fp32, as the product runs it)
+every `stride` frames.
 """
 
 import argparse
@@ -27,8 +28,9 @@ from machine import describe, write  # noqa: E402
 from masklets import write_frames  # noqa: E402
 
 from rvos.data.frames import FrameCache, FrameFolder  # noqa: E402
-from rvos.masklets.sam2 import TransformersTracker, track_boxes  # noqa: E402
+from rvos.masklets.sam2 import TransformersTracker  # noqa: E402
 from rvos.masklets.sam2_weights import SIZES, config_for  # noqa: E402
+from rvos.masklets.tracking import autocast, track_boxes  # noqa: E402
 
 SENTENCE = [101, 1996, 3899, 2770, 2000, 1996, 2187, 1012, 102]  # the dog running to the left.
 PRECISIONS = ("fp32", "bf16")
@@ -38,7 +40,9 @@ OBJECTS = (1, 3)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=8, help="of the tracked video")
-    parser.add_argument("--stride", type=int, default=10, help="frames between two detections")
+    parser.add_argument(
+        "--strides", type=int, nargs="+", default=[10, 20, 30], help="frames between detections"
+    )
     given = parser.parse_args()
     result = describe(["torch", "transformers"]) | {"threads": torch.get_num_threads()}
     detections = {
@@ -60,17 +64,16 @@ def main() -> None:
         | {
             "seconds_per_detection": detections,
             "tracking_seconds_per_frame": trackings,
-            f"video_seconds_per_frame_stride_{given.stride}": {
-                name: {k: round(v + detect / given.stride, 2) for k, v in row.items()}
-                for name, row in trackings.items()
+            "video_seconds_per_frame": {
+                f"stride {stride}": {
+                    name: {k: round(v + detect / stride, 2) for k, v in row.items()}
+                    for name, row in trackings.items()
+                }
+                for stride in given.strides
             },
             "load_average_at_end": os.getloadavg()[0],
         },
     )
-
-
-def cast(precision: str) -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
 
 
 @torch.inference_mode()
@@ -83,7 +86,7 @@ def detection(size: str, precision: str) -> float:
     seconds = []
     for _ in range(4):
         start = time.perf_counter()
-        with cast(precision):
+        with autocast(torch.device("cpu"), precision):
             model(pixel_values=pixels, input_ids=ids, attention_mask=torch.ones_like(ids))
         seconds.append(time.perf_counter() - start)
     return round(float(np.median(seconds[1:])), 2)  # the first warms up
@@ -103,7 +106,7 @@ def tracking(model: Any, precision: str, num_frames: int) -> dict[str, float]:
     """{objects: seconds per frame}; every object counts as seen, or no mask would be encoded."""
     with torch.no_grad():
         model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(10)
-    tracker = TransformersTracker(model, device="cpu", precision="fp32", compile=False)
+    tracker = TransformersTracker(model, device="cpu", precision=precision, compile=False)
     names = [f"{t:05d}" for t in range(num_frames)]
     found = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -111,7 +114,7 @@ def tracking(model: Any, precision: str, num_frames: int) -> dict[str, float]:
 
         def once(objects: int, length: int) -> float:
             start = time.perf_counter()
-            with FrameCache(FrameFolder(folder, names[:length])) as frames, cast(precision):
+            with FrameCache(FrameFolder(folder, names[:length])) as frames:
                 track_boxes(tracker, frames, 0, boxes[:objects], objects_at_once=objects)
             return time.perf_counter() - start
 

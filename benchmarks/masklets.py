@@ -179,8 +179,10 @@ def track_once(options):
     import torch
 
     from rvos.data.frames import FrameCache, FrameFolder
-    from rvos.masklets.sam2 import PackageTracker, TransformersTracker, build_package, track_boxes
+    from rvos.masklets.sam2 import TransformersTracker
+    from rvos.masklets.sam2_package import PackageTracker, build_package
     from rvos.masklets.sam2_weights import SIZES, config_for
+    from rvos.masklets.tracking import track_boxes
 
     torch.manual_seed(0)
     size = next(size for size in SIZES if size.name == options.size)

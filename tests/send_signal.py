@@ -1,12 +1,15 @@
-"""Lightning callbacks of test_train: one ends training amid a step, one notes the clips."""
+"""Lightning callbacks of tests: two end training amid a step, one notes the clips."""
 
 import json
 import multiprocessing
 import os
 import signal
 import subprocess
+import time
 
 from pytorch_lightning.callbacks import Callback
+
+from rvos.train.callbacks import LastCheckpoint
 
 
 class SendSignal(Callback):
@@ -24,19 +27,25 @@ class SendSignal(Callback):
             os.kill(os.getpid(), self.number)
 
 
-class SendUser1(Callback):
-    """Lets SLURM send SIGUSR1 to all processes of its job, as it does before the time limit, at the
-    start of forward pass `after` of the first start."""
+class AtTimeLimit(Callback):
+    """Lets the time limit of the SLURM job come: SLURM then sends what `--signal` says, to all
+    processes. At the start of forward pass `after` of the first start the limit is moved to
+    `seconds` from now, and this process waits for the signal."""
 
-    def __init__(self, after: int):
-        self.left = after
+    def __init__(self, after: int, seconds: int):
+        self.left, self.seconds = after, seconds
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.left -= 1
         first = not int(os.environ.get("SLURM_RESTART_COUNT", 0))
         if self.left == 0 and trainer.is_global_zero and first:
-            job = os.environ["SLURM_JOB_ID"]
-            subprocess.run(["scancel", "--signal=USR1", job], check=True)
+            limit = [f"JobId={os.environ['SLURM_JOB_ID']}", f"EndTime=now+{self.seconds}"]
+            subprocess.run(["scontrol", "update", *limit], check=True)
+            (last,) = (c for c in trainer.callbacks if isinstance(c, LastCheckpoint))
+            deadline = time.monotonic() + self.seconds
+            while last.signal is None:
+                assert time.monotonic() < deadline, "no signal before the time limit"
+                time.sleep(0.05)
 
 
 class NoteClips(Callback):

@@ -11,9 +11,10 @@ from torchvision.ops import box_iou
 from rvos import flag, one_of, real, require, whole, words
 from rvos.data.frames import Frame, FrameCache, Frames
 from rvos.masklets.detect import Boxes, load_detector
-from rvos.masklets.sam2 import Tracker, load_tracker, track_boxes
+from rvos.masklets.sam2 import load_tracker
 from rvos.masklets.source import Masklets, MaskletScores, VideoTask
 from rvos.masklets.stage import MadeMasklets
+from rvos.masklets.tracking import Tracker, track_boxes
 from rvos.masks import Mask, bounding_box
 from rvos.stages.devices import Place
 

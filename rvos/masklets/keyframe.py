@@ -22,9 +22,10 @@ from rvos.data.frames import FrameCache, Frames
 from rvos.data.split import Split, Truth, Video
 from rvos.masklets.detect_and_track import Sam2
 from rvos.masklets.flow import Flow, FlowTracker
-from rvos.masklets.sam2 import load_tracker, track_masks
+from rvos.masklets.sam2 import load_tracker
 from rvos.masklets.source import MaskletFiles
 from rvos.masklets.stage import MadeMasklets
+from rvos.masklets.tracking import track_masks
 from rvos.masks import RLE, FileError, Track, TrackFiles, area, canonical_track, read_json
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage

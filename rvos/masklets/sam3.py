@@ -21,11 +21,11 @@ from torch import Tensor
 
 from rvos import InputError, one_of, require, words
 from rvos.data.frames import FrameCache, Frames
-from rvos.masklets.sam2 import autocast
 from rvos.masklets.sam2_frames import FrameSource, ModelFrames, processor_pixels
 from rvos.masklets.sam2_weights import load_strictly, missing
 from rvos.masklets.source import Masklets, MaskletScores, VideoTask
 from rvos.masklets.stage import MadeMasklets
+from rvos.masklets.tracking import autocast
 from rvos.masks import Track, encode
 from rvos.stages.devices import Place
 from rvos.stages.weights import local_folder

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rvos.masklets.sam2 import Step
+from rvos.masklets.tracking import Step
 from rvos.masks import encode, write_json
 
 SIZE = (64, 80)

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from rvos.masklets.sam2 import PackageTracker, TransformersTracker, build_package
+from rvos.masklets.sam2 import TransformersTracker
+from rvos.masklets.sam2_package import PackageTracker, build_package
 from rvos.masklets.sam2_weights import Size, config_for, convert
 
 # A Hiera of a few blocks with all that the published ones have: pooling, windows, global blocks.

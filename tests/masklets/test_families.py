@@ -10,9 +10,10 @@ from test_detect import small_detector
 from rvos import InputError
 from rvos.masklets.detect import load_detector
 from rvos.masklets.edgetam import load_edgetam
-from rvos.masklets.sam2 import load_tracker, track_boxes
+from rvos.masklets.sam2 import load_tracker
 from rvos.masklets.sam2_frames import ModelFrames, processor_pixels
 from rvos.masklets.sam2_weights import load_transformers
+from rvos.masklets.tracking import track_boxes
 from rvos.masks import canonical, read_json
 
 ON_CPU = {"device": "cpu", "precision": "fp32", "compile": False}

@@ -16,7 +16,7 @@ from rvos.data.mevis import read_split
 from rvos.data.split import Expression, Video
 from rvos.masklets import keyframe
 from rvos.masklets.keyframe import frame_scores, key_frame
-from rvos.masklets.sam2 import Step
+from rvos.masklets.tracking import Step
 from rvos.masks import TrackFiles, decode, encode, read_json, write_json
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores

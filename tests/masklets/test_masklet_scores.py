@@ -9,7 +9,7 @@ from rvos import InputError, preset
 from rvos.app.entry import build
 from rvos.data.mevis import read_split
 from rvos.masklets.detect import Boxes
-from rvos.masklets.sam2 import Step
+from rvos.masklets.tracking import Step
 from rvos.masks import TrackFiles, read_json, write_json
 from rvos.score import Inputs
 from rvos.stages.devices import OneDevice

@@ -16,13 +16,9 @@ from small_models import (
 
 from rvos import InputError
 from rvos.masklets import sam2
-from rvos.masklets.sam2 import (
-    ModelFrames,
-    PackageTracker,
-    Step,
-    TransformersTracker,
-    track_boxes,
-)
+from rvos.masklets.sam2 import TransformersTracker
+from rvos.masklets.sam2_frames import ModelFrames
+from rvos.masklets.sam2_package import PackageTracker, build_package
 from rvos.masklets.sam2_weights import (
     SIZES,
     config_for,
@@ -31,6 +27,7 @@ from rvos.masklets.sam2_weights import (
     size_of,
     version_of,
 )
+from rvos.masklets.tracking import Step, autocast, track_boxes
 from rvos.masks import canonical, decode
 
 
@@ -153,14 +150,14 @@ def test_memory_matters():
     _, ours = trackers()
     pictures = Pictures(12)
     expected = all_logits(ours, pictures, 0)
-    drop = sam2._drop_unread
+    drop = sam2.drop_unread
     try:
-        sam2._drop_unread = lambda outputs, *rest: [
+        sam2.drop_unread = lambda outputs, *rest: [
             entry["non_cond_frame_outputs"].clear() for entry in outputs.values()
         ]
         forgetful = all_logits(ours, pictures, 0)
     finally:
-        sam2._drop_unread = drop
+        sam2.drop_unread = drop
     assert torch.equal(forgetful[:2], expected[:2])
     assert not torch.allclose(forgetful[-1], expected[-1], atol=1e-4)
 
@@ -208,7 +205,7 @@ def _shapes_of_package(size, version):
     linspace = torch.linspace  # Hiera reads numbers from its result, which meta tensors have not
     with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
         patch.setattr(torch, "linspace", lambda *a, **k: linspace(*a, **(k | {"device": "cpu"})))
-        return sam2.build_package(f"{prefix}_hiera_{size.name}.yaml").state_dict()
+        return build_package(f"{prefix}_hiera_{size.name}.yaml").state_dict()
 
 
 def test_meta_file_roundtrip(tmp_path):
@@ -344,3 +341,30 @@ def test_frames_are_read_once_per_pass_and_only_when_needed():
         assert frames[t].shape == (3, 16, 16)
     frames.close()
     assert max(np.bincount(pictures.read)) <= 2 and set(pictures.read) == set(range(10))
+
+
+@pytest.mark.parametrize(
+    ("has", "precision", "expected"),
+    [
+        ({"avx512_bf16": True}, "bf16", torch.bfloat16),
+        ({"avx512_bf16": True}, "fp32", torch.float32),
+        ({"avx2": True, "avx512_bf16": False}, "bf16", torch.float32),
+    ],
+)
+def test_a_cpu_computes_in_bf16_where_it_can(monkeypatch, has, precision, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
+    values = torch.ones(2, 2)
+    with autocast(torch.device("cpu"), precision):
+        assert (values @ values).dtype == expected
+
+
+@pytest.mark.parametrize("backend", [0, 1])
+def test_bf16_on_a_cpu_gives_nearly_the_same_masks(monkeypatch, backend):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    pictures = Pictures(6)
+    expected = all_logits(trackers()[backend], pictures, 2)
+    half = trackers()[backend]
+    half.precision = "bf16"
+    found = all_logits(half, pictures, 2)
+    assert not torch.equal(found, expected)
+    assert ((found > 0) == (expected > 0)).float().mean() > 0.97

@@ -17,7 +17,8 @@ from test_train import SETTINGS, root  # noqa: F401
 
 pytestmark = pytest.mark.slurm
 CLUSTER = Path(__file__).with_name("cluster.sh")
-SECONDS = 300  # for a job to end
+SECONDS, MINUTES = 300, 10  # for a job to end; its time limit
+TIME = f"--time={MINUTES}"
 PATH = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
 
 
@@ -60,7 +61,8 @@ def wait_for(number, log):
     while (state := job(number))["JobState"] in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED"):
         assert time.monotonic() < deadline, (state, log.read_text())
         if state.get("Reason") == "BeginTime":
-            subprocess.run(["scontrol", "update", f"job={number}", "StartTime=now"], check=False)
+            more = ["StartTime=now", f"TimeLimit={MINUTES}"]  # a limit that was moved stays moved
+            subprocess.run(["scontrol", "update", f"job={number}", *more], check=False)
         time.sleep(0.2)
     return state
 
@@ -75,8 +77,8 @@ def losses(folder):
 
 
 def test_training_on_two_nodes_is_requeued_and_ends_like_one_process(root, tmp_path):  # noqa: F811
-    """Three steps of four clips. In the second SLURM sends SIGUSR1, as it does before the time
-    limit; the job saves, requeues itself, and ends with the losses of one process."""
+    """Three steps of four clips. In the second the time limit comes near, and SLURM sends SIGUSR1;
+    the job saves, requeues itself, and ends with the losses of one process."""
     still = ["model.dropout=0", "model.freeze_text_encoder=true", "trainer.max_epochs=1"]
     short = [*SETTINGS, *still, "data.global_batch_size=4", "data.val_split=null"]
     short += ["callbacks.best=null", f"data.root={root}"]
@@ -88,11 +90,17 @@ def test_training_on_two_nodes_is_requeued_and_ends_like_one_process(root, tmp_p
         check=True,
         capture_output=True,
     )
-    send = "+callbacks.send={_target_: send_signal.SendUser1, after: 3}"
+    limit = "+callbacks.limit={_target_: send_signal.AtTimeLimit, after: 3, seconds: 140}"
     number = submit(
-        *("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--time=10", f"--output={log}"),
+        *(
+            "--nodes=2",
+            "--ntasks-per-node=1",
+            "--cpus-per-task=1",
+            f"--time={MINUTES}",
+            f"--output={log}",
+        ),
         *("examples/train.sbatch", *short, "trainer.limit_train_batches=6"),
-        *(f"output_dir={two}", send),
+        *(f"output_dir={two}", limit),
     )
     state = wait_for(number, log)
     assert (state["JobState"], state["Restarts"]) == ("COMPLETED", "1"), log.read_text()
@@ -107,7 +115,12 @@ def test_an_array_of_five_shards(arguments, notes, alone, tmp_path):  # noqa: F8
     done = subprocess.run(
         [sys.executable, "eval.py", "-m", *arguments, "hydra/launcher=slurm"]
         + [f"hydra.launcher.{setting}" for setting in launcher]
-        + ["hydra.launcher.timeout_min=10", "shard=range(0,5)", "shards=5", f"output_dir={out}"],
+        + [
+            "hydra.launcher.timeout_min={MINUTES}",
+            "shard=range(0,5)",
+            "shards=5",
+            f"output_dir={out}",
+        ],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": PATH},
         capture_output=True,
@@ -126,7 +139,13 @@ def test_a_job_that_is_killed_is_taken_over(arguments, notes, alone, tmp_path): 
     command = " ".join(f"'{a}'" for a in [*arguments, f"output_dir={out}"])
     numbers = [
         submit(
-            *("--ntasks=1", "--cpus-per-task=1", "--time=10", f"--output={log}", "--no-requeue"),
+            *(
+                "--ntasks=1",
+                "--cpus-per-task=1",
+                f"--time={MINUTES}",
+                f"--output={log}",
+                "--no-requeue",
+            ),
             f"--wrap=exec {sys.executable} eval.py {command}",
         )
         for log in logs
