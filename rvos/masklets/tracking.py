@@ -162,7 +162,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 def _cpu_has_bf16() -> bool:
     """PyTorch emulates bfloat16 where a CPU lacks it, slower than float32."""
-    has = getattr(torch.cpu, "get_capabilities", dict)()  # not in every version
+    ask = getattr(torch.cpu, "get_capabilities", None)  # not in every version
+    has = ask() if ask else {}
     return any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
