@@ -40,7 +40,7 @@ OPTIM = Optim(
 )
 CLIP = 0.1
 VARIANTS = {
-    "cpu": ("upstream", "float32"),
+    "cpu": ("upstream", "float32", "compiled", "bf16"),
     "cuda": ("upstream", "float32", "upstream_bf16", "bf16", "bf16_compiled"),
 }
 
@@ -120,7 +120,7 @@ def make_step(options: argparse.Namespace, variant: str, ours: MUTR) -> Callable
         )
         model.load_state_dict(peers.to_official(ours))
     model = model.to(device).train()
-    if variant == "bf16_compiled":
+    if variant.endswith("compiled"):
         for part in (model.backbone, model.encoder, model.pixel_decoder):
             part.compile(backend=options.compile_backend)
     optimizer = official_optimizer(model) if theirs else OPTIM.optimizer(model)

@@ -8,6 +8,7 @@ the start itself (imports, `--help`, `make`'s set-up) use `sys.executable`.
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -20,7 +21,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-from functools import cache
+import threading
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +145,33 @@ def do(job: dict[str, Any], files: list[int], python: str) -> None:
         runpy.run_path(first, run_name="__main__")
 
 
+def end_of(program: Callable[[], None]) -> int:
+    """Run it; its exit status, as Python's, when all that waits for the end of a program is done.
+
+    What Python would do after that, to take its modules apart, lasts for two seconds here.
+    """
+    try:
+        program()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if not isinstance(end.code, int | None):
+            print(end.code, file=sys.stderr)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return status
+
+
 if __name__ == "__main__":
     for name in IMPORTED:
         importlib.import_module(name)
     sys.path.remove(str(HERE))
+    gc.freeze()  # a forked process would copy what its collector marks
     received = serve(sys.argv[1])
     if received is not None:
-        do(*received, python=sys.argv[2])
+        os._exit(end_of(partial(do, *received, python=sys.argv[2])))

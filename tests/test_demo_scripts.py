@@ -2,9 +2,9 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
+from fork_server import forked_python
 from made_data import REPOSITORY, small_synthetic
 
 torch = pytest.importorskip("torch")
@@ -51,7 +51,7 @@ def test_teaching_motion_changes_the_backbone_alone(tmp_path):
     start = REPOSITORY / "checkpoints" / "mutr_tiny_demo.pth"
     out = tmp_path / "out" / "mutr.pth"
     done = subprocess.run(
-        [sys.executable, "benchmarks/teach_motion.py", tmp_path / "data", start, out]
+        [forked_python(), "benchmarks/teach_motion.py", tmp_path / "data", start, out]
         + ["--steps", "2", "--batch-size", "2"],
         cwd=REPOSITORY,
         capture_output=True,

@@ -3,9 +3,9 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
+from fork_server import forked_python
 from made_data import REPOSITORY
 
 pytest.importorskip("pytorch_lightning")
@@ -15,7 +15,7 @@ PLAIN = {"float32", "bf16"}
 def gpu_sh(*arguments, **environment):
     return subprocess.run(
         [REPOSITORY / "benchmarks" / "gpu.sh", *arguments],
-        env=os.environ | {"PYTHON": sys.executable, "MUTR": ""} | environment,
+        env=os.environ | {"PYTHON": forked_python(), "MUTR": ""} | environment,
         capture_output=True,
         text=True,
     )

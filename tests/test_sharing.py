@@ -4,10 +4,10 @@ import hashlib
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+from fork_server import forked_python
 from made_data import REPOSITORY, small_synthetic, square
 
 from rvos.app.status import Status
@@ -71,7 +71,7 @@ def files(folder):
 def start(arguments, out):
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
     return subprocess.Popen(
-        [sys.executable, "eval.py", *arguments, f"output_dir={out}"],
+        [forked_python(), "eval.py", *arguments, f"output_dir={out}"],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
@@ -102,7 +102,7 @@ def test_shards_in_any_order(arguments, notes, run_eval, tmp_path, alone, count)
     assert notes.read_text() == "x" * 3 * NUM_VIDEOS
     (out / "metrics.json").unlink()
     done = subprocess.run(
-        [sys.executable, "-m", "rvos", "merge", out],
+        [forked_python(), "-m", "rvos", "merge", out],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"},
         capture_output=True,

@@ -1,7 +1,6 @@
 """coarse=grounded on a synthetic video: exact boxes, phrases, tracks and scores; late objects."""
 
 import subprocess
-import sys
 
 import pytest
 from coloured import (
@@ -14,6 +13,7 @@ from coloured import (
     track,
     write_split,
 )
+from fork_server import forked_python
 from made_data import REPOSITORY
 from omegaconf import OmegaConf
 from small_models import package_model, transformers_model
@@ -160,7 +160,7 @@ def test_predict_of_a_thinned_film(tmp_path):
         "expression=the cat",
         *("every=2", "max_frames=3", "device=cpu", f"output_dir={tmp_path / 'out'}"),
     ]
-    command = [sys.executable, "predict.py", *arguments]
+    command = [forked_python(), "predict.py", *arguments]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"

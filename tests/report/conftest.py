@@ -1,12 +1,12 @@
 """A small data set with its coarse masks and masklets, and finished runs of eval.py on it."""
 
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fork_server import forked_python
 from PIL import Image
 
 from rvos import CONFIG_DIR, preset
@@ -78,7 +78,7 @@ def write_data(root: Path) -> None:
 
 def evaluate(data: Path, folder: Path, *overrides: str) -> Path:
     command = [
-        sys.executable,
+        forked_python(),
         "eval.py",
         f"data.root={data}",
         "data.split=tiny",

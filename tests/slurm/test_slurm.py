@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fork_server import forked_python
 from made_data import REPOSITORY
 from test_sharing import NUM_VIDEOS, alone, arguments, files, notes, read  # noqa: F401
 from test_train import SETTINGS, root  # noqa: F401
@@ -84,7 +85,7 @@ def test_training_on_two_nodes_is_requeued_and_ends_like_one_process(root, tmp_p
     short += ["callbacks.best=null", f"data.root={root}"]
     one, two, log = tmp_path / "one", tmp_path / "two", tmp_path / "log"
     subprocess.run(
-        [sys.executable, "train.py", *short, "trainer.limit_train_batches=12"]
+        [forked_python(), "train.py", *short, "trainer.limit_train_batches=12"]
         + [f"output_dir={one}"],
         cwd=REPOSITORY,
         check=True,
