@@ -22,7 +22,10 @@ def pytest_addoption(parser):
 
 
 # The files that take longest, the longest first, so that no worker starts one when others end.
-LONG = ("test_docs", "test_chain", "test_train", "golden", "test_pipeline", "test_coarse")
+LONG = (
+    *("slurm", "test_docs", "test_train", "test_eval", "test_weights", "test_sharing", "masklets"),
+    *("golden", "test_chain", "test_gpu_benchmark", "report", "test_pipeline", "test_coarse"),
+)
 
 
 def pytest_collection_modifyitems(items):

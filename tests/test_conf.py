@@ -33,10 +33,24 @@ CHOICES_OF_PROGRAMS = [
 ]
 
 
-@pytest.mark.parametrize("program, group, choice", CHOICES_OF_PROGRAMS)
-def test_every_choice_composes(program, group, choice):
-    cfg = composed(program, f"{group}={choice}", "output_dir=x")
-    assert OmegaConf.to_container(cfg, resolve=True)["task"] == program
+def turns(program):
+    """Overrides such that every choice of every group has its turn, one of each group at once; an
+    experiment, which chooses for other groups, is alone."""
+    groups = {}
+    for own, group, choice in CHOICES_OF_PROGRAMS:
+        if own == program:
+            groups.setdefault(group, []).append(f"{group}={choice}")
+    alone = groups.pop("experiment", [])
+    most = max(map(len, groups.values()))
+    together = [[of[turn % len(of)] for of in groups.values()] for turn in range(most)]
+    return [*together, *([one] for one in alone)]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_choice_composes(program):
+    for overrides in turns(program):
+        cfg = composed(program, *overrides, "output_dir=x")
+        assert OmegaConf.to_container(cfg, resolve=True)["task"] == program, overrides
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -1,9 +1,12 @@
 """A golden case's config -> our model, same parameters, same inputs; comparison of tensors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fill
 import numpy as np
+import pytest
 import torch
 from einops import rearrange
 from omegaconf import OmegaConf
@@ -16,6 +19,10 @@ FLAGS = {  # extra options of a case -> our settings
     "--no_box_refine": {"box_refine": False},
     "--no_rel_coord": {"rel_coord": False},
 }
+RANDOM = [  # of torch.nn.init
+    *("uniform_", "normal_", "trunc_normal_"),
+    *(f"{name}_{kind}_" for name in ("kaiming", "xavier") for kind in ("uniform", "normal")),
+]
 NUMBERS = {
     "--num_queries": "num_queries",
     "--enc_layers": "encoder_layers",
@@ -48,10 +55,19 @@ def settings(config: dict, text_config: dict | None = None) -> dict:
     return values
 
 
+@contextmanager
+def without_random_values() -> Iterator[None]:
+    """Networks are built without start values, which `fill_` would replace anyway."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in RANDOM:
+            patch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+        yield
+
+
 def build(config: dict, text_config: dict) -> MUTR:
-    return fill.fill_(
-        build_mutr(**settings(config, text_config)), config["param_seed"], official_name
-    )
+    with without_random_values():
+        model = build_mutr(**settings(config, text_config))
+    return fill.fill_(model, config["param_seed"], official_name)
 
 
 def clips(config: dict, multiple: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

@@ -117,7 +117,7 @@ def test_an_array_of_five_shards(arguments, notes, alone, tmp_path):  # noqa: F8
         [sys.executable, "eval.py", "-m", *arguments, "hydra/launcher=slurm"]
         + [f"hydra.launcher.{setting}" for setting in launcher]
         + [
-            "hydra.launcher.timeout_min={MINUTES}",
+            f"hydra.launcher.timeout_min={MINUTES}",
             "shard=range(0,5)",
             "shards=5",
             f"output_dir={out}",
