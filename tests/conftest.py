@@ -7,6 +7,7 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test looks for weights on the net; read when imported
 
 import pytest
+from fork_server import SHARED, forked_python
 from made_data import MadeData
 
 GOLDEN_DIR = Path(__file__).parent / "golden"
@@ -19,6 +20,12 @@ def pytest_addoption(parser):
         default=GOLDEN_DIR,
         help="folder with golden cases (default: the copies in tests/golden)",
     )
+
+
+def pytest_configure(config):
+    """The workers share one fork server, which starts while they collect."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        os.environ[SHARED] = forked_python()
 
 
 # The files that take longest, the longest first, so that no worker starts one when others end.

@@ -6,14 +6,22 @@ Input, output, folder, environment, signals and exit status are passed on. Whoev
 process kills that one, with all that it started.
 """
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import sys
+import time
 
 server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-server.connect(sys.argv[1])
+for _ in range(1200):  # two minutes: the server may still be importing
+    with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+        server.connect(sys.argv[1])
+        break
+    time.sleep(0.1)
+else:
+    sys.exit("no fork server; its own message says why")
 job = {"arguments": sys.argv[2:], "folder": os.getcwd(), "environment": dict(os.environ)}
 socket.send_fds(server, [json.dumps(job).encode()], [0, 1, 2])
 pid = int(server.recv(100))

@@ -43,11 +43,14 @@ IMPORTED = (
     "rvos.report.plots",
     "rvos.score.evaluate",
 )
+SHARED = "RVOS_FORKED_PYTHON"  # variable with the path, where another process has the server
 
 
 @cache
 def forked_python() -> str:
-    """Starts the server of this process, the first time."""
+    """Starts the server of this process, the first time; its clients wait until it is ready."""
+    if SHARED in os.environ:
+        return os.environ[SHARED]
     folder = Path(tempfile.mkdtemp(prefix="rvos_fork_"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     address, python = folder / "socket", folder / "python"
@@ -57,10 +60,10 @@ def forked_python() -> str:
     server = subprocess.Popen(
         [sys.executable, __file__, str(address), str(python)],
         stdin=subprocess.PIPE,  # ends when this process does, and the server with it
-        stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parent), *_python_path()])},
     )
-    assert server.stdout is not None and server.stdout.read(1) == b"r", "no fork server"
+    assert server.stdin is not None
+    atexit.register(server.stdin.close)
     return str(python)
 
 
@@ -77,7 +80,6 @@ def serve(address: str) -> tuple[dict[str, Any], list[int]] | None:
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    os.write(1, b"r")  # ready
     jobs: dict[int, socket.socket] = {}  # process -> its client
     while True:
         ready, _, _ = select.select([0, ended, listener, *jobs.values()], [], [])
@@ -173,5 +175,4 @@ if __name__ == "__main__":
     sys.path.remove(str(HERE))
     gc.freeze()  # a forked process would copy what its collector marks
     received = serve(sys.argv[1])
-    if received is not None:
-        os._exit(end_of(partial(do, *received, python=sys.argv[2])))
+    os._exit(end_of(partial(do, *received, python=sys.argv[2])) if received else 0)

@@ -84,13 +84,6 @@ def test_training_on_two_nodes_is_requeued_and_ends_like_one_process(root, tmp_p
     short = [*SETTINGS, *still, "data.global_batch_size=4", "data.val_split=null"]
     short += ["callbacks.best=null", f"data.root={root}"]
     one, two, log = tmp_path / "one", tmp_path / "two", tmp_path / "log"
-    subprocess.run(
-        [forked_python(), "train.py", *short, "trainer.limit_train_batches=12"]
-        + [f"output_dir={one}"],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-    )
     limit = "+callbacks.limit={_target_: send_signal.AtTimeLimit, after: 3, seconds: 140}"
     number = submit(
         *(
@@ -102,6 +95,13 @@ def test_training_on_two_nodes_is_requeued_and_ends_like_one_process(root, tmp_p
         ),
         *("examples/train.sbatch", *short, "trainer.limit_train_batches=6"),
         *(f"output_dir={two}", limit),
+    )
+    subprocess.run(
+        [forked_python(), "train.py", *short, "trainer.limit_train_batches=12"]
+        + [f"output_dir={one}"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
     )
     state = wait_for(number, log)
     assert (state["JobState"], state["Restarts"]) == ("COMPLETED", "1"), log.read_text()
