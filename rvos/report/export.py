@@ -19,6 +19,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def png_zip(videos: Sequence[Refined]) -> bytes:
             for key, track in found.tracks.items():
                 for frame, mask in zip(found.video.frames, track, strict=True):
                     name = zipfile.ZipInfo(f"{found.video.name}/{key}/{frame}.png")
-                    archive.writestr(name, _png(mask, (height, width)))
+                    archive.writestr(name, mask_png(mask, (height, width)))
     return buffer.getvalue()
 
 
@@ -195,7 +196,14 @@ def _size(found: Refined) -> tuple[int, int]:
     return found.size
 
 
-def _png(mask: Mask, size: tuple[int, int]) -> bytes:
+def mask_png(mask: Mask, size: tuple[int, int]) -> bytes:
+    """A mask as a PNG of `size` (h, w), 8-bit grey, 0 and 255; all 0 for None."""
+    return _png(None if mask is None else mask["counts"], size)
+
+
+@lru_cache(maxsize=20_000)  # of some KB: predict.py needs each twice, in its folder and masks.zip
+def _png(counts: str | bytes | None, size: tuple[int, int]) -> bytes:
+    mask: Mask = None if counts is None else {"size": list(size), "counts": counts}
     pixels = np.zeros(size, np.uint8) if mask is None else decode(mask) * np.uint8(255)
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")

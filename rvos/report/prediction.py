@@ -1,16 +1,12 @@
 """Refined masks of one's own video -> PNG masks and a small page with the overlays."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from rvos.data.frames import Frames
-from rvos.masks import Track, decode, write_bytes
+from rvos.masks import Track, write_bytes
 from rvos.report.clips import Pictures, make_clip
-from rvos.report.export import FORMATS, Refined, export
+from rvos.report.export import FORMATS, Refined, export, mask_png
 from rvos.report.pages import environment
 from rvos.score.inputs import VideoInputs
 
@@ -27,10 +23,7 @@ _DOWNLOADS = {
 def write_masks(folder: Path, frames: Frames, track: Track) -> None:
     """`<folder>/<frame>.png`, 8-bit grey, 0 and 255."""
     for name, mask in zip(frames.names, track, strict=True):
-        pixels = np.zeros(frames.size, np.uint8) if mask is None else decode(mask) * np.uint8(255)
-        buffer = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
-        write_bytes(folder / f"{name}.png", buffer.getvalue())
+        write_bytes(folder / f"{name}.png", mask_png(mask, frames.size))
 
 
 def write_page(
