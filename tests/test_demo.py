@@ -28,7 +28,7 @@ def test_the_demo_checkpoint_reads(tmp_path):
     defaults = OmegaConf.to_container(OmegaConf.load(REPOSITORY / "conf" / "synthesize.yaml"))
     synthesize(
         **defaults
-        | {"out": tmp_path, "num_videos": {"valid_u": 2}, "num_frames": 20, "camera_shake": 3}
+        | {"out": tmp_path, "num_videos": {"valid_u": 2}, "num_frames": 12, "camera_shake": 3}
     )
     split, truth = open_checked("mevis", tmp_path, "valid_u", with_truth=True, skip_bad=False)
     cfg = composed(
