@@ -6,7 +6,7 @@
 Times are read from the clock, one program at a time: `--help` (median of three starts), predict.py
 with the demo's model on 289 frames of 720p and on the same folder again (then it only draws), and
 eval.py with its page for 793 expressions of 80 frames, 63 cells (`page.py` makes their masks). The
-old predict.py has a smaller model, so only drawing compares. Writes results/against.json.
+old predict.py has another model, so only drawing compares. Writes results/against.json.
 """
 
 import argparse
@@ -98,7 +98,6 @@ def seconds(tree: Path, command: list[str]) -> float:
 
 def write_clip(folder: Path, frames: int) -> Path:
     """A synthetic video of 720p."""
-    shapes = {"object_size": (0.2, 0.3), "camera_shake": 3.0, "pillars": 0.0, "no_target": 0.0}
     synthesize(
         folder / "shapes",
         num_videos={"train": 0, "valid_u": 1, "valid": 0},
@@ -109,7 +108,10 @@ def write_clip(folder: Path, frames: int) -> Path:
         seed=5,
         hidden_truth=[],
         workers=1,
-        **shapes,
+        object_size=(0.2, 0.3),
+        camera_shake=3.0,
+        pillars=0.0,
+        no_target=0.0,
     )
     (pictures,) = (folder / "shapes/valid_u/JPEGImages").iterdir()
     path = folder / "clip.mp4"

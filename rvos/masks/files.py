@@ -30,7 +30,7 @@ IMAGE_ERRORS = (
 )
 ZIP_ERRORS = (
     *(zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error),
-    *(NotImplementedError, RuntimeError),
+    *(NotImplementedError, RuntimeError),  # packed in an unknown way; encrypted
 )
 _told_of_alpha: set[Path] = set()  # trees of images: one warning each
 log = logging.getLogger(__name__)

@@ -183,7 +183,7 @@ def explained_loading(num_workers: int) -> Iterator[None]:
         raise InputError(
             f"{str(cause).partition('. ')[0].rstrip('. ')}. Its last message stands above; if "
             "there is none, memory most likely ran out (RAM, or the limit of the container or "
-            "job). Give it more, or use fewer loader processes than "
+            "job), or open files (ulimit -n). Give it more, or use fewer loader processes than "
             f"data.num_workers={num_workers}, and go on with ckpt_path=last and the same output_dir"
         ) from None
 
