@@ -38,7 +38,8 @@ from machine import describe, write  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from rvos.coarse.segment import CoarseSettings, Segmentation, segment_video  # noqa: E402
+from rvos.coarse.segment import Segmentation, segment_video  # noqa: E402
+from rvos.coarse.settings import CoarseSettings  # noqa: E402
 from rvos.data.frames import FrameFolder, Frames, open_frames  # noqa: E402
 from rvos.masks import decode, write_json  # noqa: E402
 from rvos.mutr import MUTR, build_mutr  # noqa: E402

@@ -18,7 +18,8 @@ from machine import query_gpu
 from masklets import write_frames
 
 import train as steps
-from rvos.coarse.segment import CoarseSettings, segment_video
+from rvos.coarse.segment import segment_video
+from rvos.coarse.settings import CoarseSettings
 from rvos.data.formats import open_checked
 from rvos.data.frames import FrameCache, FrameFolder
 from rvos.data.synthetic import synthesize

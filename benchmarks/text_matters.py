@@ -21,7 +21,7 @@ from hydra.utils import instantiate
 from machine import describe, write
 from omegaconf import OmegaConf
 
-from rvos.coarse.segment import coarse_settings
+from rvos.coarse.settings import coarse_settings
 from rvos.data.formats import open_checked
 from rvos.data.split import Split
 from rvos.mutr.checkpoint import load_weights

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 from omegaconf import OmegaConf
 
 __version__ = "0.2.0"
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
 
@@ -35,10 +37,10 @@ class SettingsError(InputError):
     """Settings that make no sense; `problems` has one line for each."""
 
     def __init__(self, problems: Sequence[str]):
-        self.problems = tuple(problems)
-        one = len(problems) == 1
+        self.problems = found = tuple(dict.fromkeys(problems))  # each once
+        one = len(found) == 1
         super().__init__(
-            problems[0] if one else list_problems("Wrong settings", problems, shown=len(problems))
+            found[0] if one else list_problems("Wrong settings", found, shown=len(found))
         )
 
     def __reduce__(self) -> tuple[type["SettingsError"], tuple[Sequence[str]]]:
@@ -162,20 +164,41 @@ def require(settings: object, group: str, /, **expected: Expected) -> None:
         raise SettingsError(problems)
 
 
+class Checks:
+    """Collects what is wrong with several settings, so that one error names all of it.
+
+        with Checks() as check:
+            rule = check(make_rule, "vote", window=window)
+            page = check(Page, frames=frames)
+
+    A call gives what its function returns, and None where that raises InputError. The block then
+    ends with a SettingsError, which has the problems of all calls.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def __enter__(self) -> "Checks":
+        return self
+
+    def __call__(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return make(*args, **kwargs)
+        except SettingsError as error:
+            self.problems += error.problems
+        except InputError as error:
+            self.problems.append(str(error))
+        return cast(T, None)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self.problems:
+            raise SettingsError(self.problems)
+
+
 def all_checked(*makes: Callable[[], Any]) -> list[Any]:
     """What the calls return. Raises one SettingsError with the problems of all that fail."""
-    results: list[Any] = []
-    problems: list[str] = []
-    for make in makes:
-        try:
-            results.append(make())
-        except SettingsError as error:
-            problems += error.problems
-        except InputError as error:
-            problems.append(str(error))
-    if problems:
-        raise SettingsError(problems)
-    return results
+    with Checks() as check:
+        return [check(make) for make in makes]
 
 
 def named(key: str, target: Any) -> Any:

@@ -13,7 +13,7 @@ from made_data import REPOSITORY  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from test_conf import composed  # noqa: E402
 
-from rvos.coarse.segment import coarse_settings  # noqa: E402
+from rvos.coarse.settings import coarse_settings  # noqa: E402
 from rvos.data.formats import open_checked  # noqa: E402
 from rvos.data.synthetic import synthesize  # noqa: E402
 from rvos.train.validation import VideoScores  # noqa: E402

@@ -417,12 +417,21 @@ def test_all_wrong_settings_are_named_at_once(made_data, run_eval):
         "score.missing": "skip",
         "report.frames": "0",
         "report.confidence": "2",
+        "coarse.detect.stride": "0",  # an inner object, which Hydra makes first
+        "coarse.precision": "fp16",
+        "masklets.detect.nms_iou": "often",
+        "masklets.tracker": "eyes",
     }
-    arguments = [a for a in made_data.write() if not a.startswith("report=")]
-    status, errors = run_eval([*arguments, *(f"{key}={value}" for key, value in wrong.items())])
+    data = [a for a in made_data.write() if a.startswith(("data", "output_dir"))]
+    names = ["coarse=grounded", "masklets=sam2", "ablation.rules=[vote,none,vite,vate]"]
+    changes = [f"{key}={value}" for key, value in wrong.items()]
+    status, errors = run_eval([*data, *names, *changes, "+refine.width=3"])
     assert status == 1 and "Traceback" not in errors
     lines = errors.splitlines()
-    assert lines[0] == "error: Wrong settings (8):"
+    assert lines[0] == f"error: Wrong settings ({len(wrong) + 3}):"
+    assert "  refine=vote: no such key: width" in lines
+    for name in ("vite", "vate"):
+        assert any(line.startswith(f"  refine={name}: no such preset") for line in lines)
     for key in wrong:
         (line,) = (line for line in lines if line.startswith(f"  {key}: "))
         assert "expected" in line and "got" in line

@@ -302,9 +302,8 @@ def without_torch(machine):
     return machine
 
 
-PREDICT = [
-    *(REPOSITORY / "predict.py", "video=video", "expression=the cat", "output_dir=out"),
-]  # the defaults
+DEFAULTS = [REPOSITORY / "predict.py", "video=video", "expression=the cat", "output_dir=out"]
+PREDICT = [*DEFAULTS, "refine=vote"]  # masklets too
 
 
 def refused_address():
@@ -337,6 +336,33 @@ def test_offline_or_refused_is_said_at_once(without_torch):
         said, taken = seconds(*PREDICT, status=1, **more)
         check_message(said, without_torch)
         assert taken < 5 * least, (taken, least)
+
+
+def test_wrong_settings_are_named_together_before_weights(without_torch):
+    wrong = {
+        "every": "0",
+        "refine.tau": "7",
+        "coarse.detect.stride": "0",  # an inner object, which Hydra makes first
+        "coarse.precision": "fp16",
+        "masklets.detect.nms_iou": "often",
+        "masklets.tracker": "eyes",
+    }
+    words = [f"{key}={value}" for key, value in wrong.items()]
+    unknown = ["+coarse.colour=red", "+coarse.detect.size=3"]
+    said = without_torch.run(*PREDICT, *words, *unknown, status=1)
+    assert "Wrong settings (8):" in said and "torch was" not in said and "not in" not in said
+    for key in wrong:
+        (line,) = (line for line in said.splitlines() if line.startswith(f"  {key}: "))
+        assert "expected" in line and "got" in line
+    assert "rvos.coarse.Grounded: no such key: colour" in said
+    assert "rvos.coarse.Grounding: no such key: size" in said
+
+
+def test_only_weights_that_are_used_are_asked_for(without_torch):
+    """The default refines nothing: no masklet is made."""
+    said = without_torch.run(*DEFAULTS, "masklets.weights=nowhere", status=1, HF_HUB_OFFLINE="1")
+    assert "masklets" not in said and "torch was" not in said
+    assert "coarse.detect.weights=" in said and "coarse.weights=" in said
 
 
 def test_a_hub_that_never_answers(without_torch):
@@ -414,6 +440,7 @@ def test_predict_fetches_at_first_use_and_asks_nothing_again(without_torch, hub,
     from test_detect import small_detector
 
     machine = without_torch
+    blocked = {"PYTHONPATH": machine.environment["PYTHONPATH"]}
     machine.environment["PYTHONPATH"] = str(REPOSITORY)
     model, processor = small_detector()
     for part in (model, processor):
@@ -423,7 +450,7 @@ def test_predict_fetches_at_first_use_and_asks_nothing_again(without_torch, hub,
         name: {FIRST: {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}}
         for name, folder in ((DINO, "dino"), (SAM2, "sam2"))
     }
-    more = ["device=cpu", "masks=rle", "refine=vote", "weights.revision={sam2.1-hiera-tiny: main}"]
+    more = ["device=cpu", "masks=rle", "weights.revision={sam2.1-hiera-tiny: main}"]
     more += [f"{g}.detect.{t}_threshold=0" for g in ("coarse", "masklets") for t in ("box", "text")]
     said = machine.run(*PREDICT, *more)
     assert [line.split()[1] for line in said.splitlines() if line.startswith("Fetching")] == [
@@ -442,6 +469,7 @@ def test_predict_fetches_at_first_use_and_asks_nothing_again(without_torch, hub,
             for folder in ("dino", "sam2")
         )
     hub.requests.clear()
+    machine.run(*PREDICT, *more, **blocked)  # all is there: no network, no torch
     again = [str(word).replace("output_dir=out", "output_dir=again") for word in PREDICT]
     machine.run(*again, *more)
     assert hub.requests == []

@@ -3,7 +3,8 @@
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.types import RunMode
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rvos import CONFIG_DIR, InputError
+from rvos import CONFIG_DIR, InputError, SettingsError
 from rvos.app.arguments import as_typed, explain
 from rvos.stages.claims import Sharing
 from rvos.stages.devices import Devices, OneDevice
 
 Task = Callable[[DictConfig], Any]
+_HYDRA_KEYS = ("_target_", "_convert_", "_recursive_", "_partial_")
 
 
 def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
@@ -128,8 +130,52 @@ def build(node: DictConfig, *, keep: Sequence[str] = ()) -> Any:
         while cause.__cause__ is not None:
             cause = cause.__cause__
             if isinstance(cause, _mistakes()):
-                raise cause from None
+                break
+        if isinstance(cause, SettingsError | TypeError):
+            check_nested(settings)
+        if isinstance(cause, _mistakes()):
+            raise cause from None
         raise InputError(f"{settings.get('_target_')}: {cause}") from None
+
+
+def check_nested(settings: Any) -> None:
+    """Raise one SettingsError for a node of the config and for all nodes inside of it.
+
+    (Hydra makes the inner objects first and stops at the first that fails.)
+    """
+    problems: list[str] = []
+    _make(settings, problems)
+    if problems:
+        raise SettingsError(problems)
+
+
+def _make(value: Any, problems: list[str]) -> Any:
+    """What a node stands for; one that is wrong is added to the problems and stood in for."""
+    if not isinstance(value, Mapping):
+        return value
+    inner: list[str] = []
+    made = {str(k): _make(v, inner) for k, v in value.items() if str(k) not in _HYDRA_KEYS}
+    if "_target_" not in value:
+        problems += inner
+        return made
+    target: Any = get_object(value["_target_"])
+    if value.get("_partial_"):
+        problems += inner
+        return functools.partial(target, **made)
+    result = object.__new__(target) if isinstance(target, type) else None
+    if is_dataclass(target):
+        known = {field.name for field in fields(target) if field.init}
+        if unknown := sorted(made.keys() - known):
+            problems.append(f"{value['_target_']}: no such key: {', '.join(unknown)}")
+        made = {key: made[key] for key in made.keys() & known}
+    try:
+        result = target(**made)
+    except SettingsError as error:
+        problems += error.problems
+    except TypeError as error:  # a missing key
+        problems.append(f"{value['_target_']}: {error}")
+    problems += inner
+    return result
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -140,8 +186,8 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in settings.items()}
 
 
-def ask_for_weights(cfg: DictConfig) -> None:
-    """Raise InputError where weights are neither here nor to be had; nothing is fetched yet.
+def ask_for_weights(cfg: DictConfig, groups: Sequence[str]) -> None:
+    """Raise InputError where weights of these groups are neither here nor to be had.
 
     It takes seconds and no torch; the sources fetch when all else is known to be right.
     """
@@ -151,7 +197,7 @@ def ask_for_weights(cfg: DictConfig) -> None:
     settings = plain(cfg)
     used = {
         key: value
-        for group in ("coarse", "masklets")
+        for group in groups
         for key, value in flat(settings[group], group).items()
         if key.rpartition(".")[2] in ("weights", "checkpoint") and isinstance(value, str)
     }

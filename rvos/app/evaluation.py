@@ -9,7 +9,18 @@ from typing import Any, ClassVar, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from rvos import InputError, all_checked, list_of, one_of, optional, preset, require, whole, words
+from rvos import (
+    Checks,
+    InputError,
+    all_checked,
+    list_of,
+    one_of,
+    optional,
+    preset,
+    require,
+    whole,
+    words,
+)
 from rvos.app.entry import build, plain
 from rvos.data.formats import open_split, open_truth
 from rvos.data.split import NoTruth, Split, Truth
@@ -114,31 +125,31 @@ class Evaluation:
         `stages` False leaves out the sources of masks: what is made of finished videos needs none.
         """
         settings = plain(cfg)
-        score = settings["score"]
-        ablation = settings["ablation"]
-        rule, presence, cells, named, also, values, extra, protocol, *built = all_checked(
-            lambda: make_rule(**settings["refine"]),
-            lambda: build(cfg.presence),
-            lambda: grid(ablation["windows"], ablation["taus"]),
-            lambda: named_rules(ablation["rules"], settings["refine"]),
-            lambda: named_presence(ablation["presence"], settings["presence"]),
-            lambda: thresholds(ablation["thresholds"], settings["presence"]["name"]),
-            lambda: make_metrics(score["extra"]),
-            lambda: make_protocol(score["protocol"]),
-            lambda: ScoreSettings(
-                **{key: score[key] for key in ("workers", "missing", "max_videos")}
-            ),
-            lambda: build(cfg.coarse) if stages else None,
-            lambda: build(cfg.report),
-            lambda: Sharing(cfg.shard, cfg.shards, **settings["claims"]),
-        )
-        checked, coarse, page, sharing = built
-        idle = all(isinstance(r, KeepCoarse) for r in (rule, *cells.values(), *named.values()))
-        asked = getattr(page, "explorer", False)
-        explorer = Explorer.of(asked, ablation, settings["refine"], presence)
-        idle &= explorer is None and not any(p.needs_masklets for p in (presence, *also.values()))
-        masklets = build(cfg.masklets) if stages and not idle else NoMasklets()
-        on_top = {f"{settings['refine']['name']} + {name}": p for name, p in also.items()}
+        score, refine, ablation = (settings[group] for group in ("score", "refine", "ablation"))
+        with Checks() as check:
+            rule = check(make_rule, **refine)
+            presence = check(build, cfg.presence)
+            cells = check(grid, ablation["windows"], ablation["taus"])
+            named = check(named_rules, ablation["rules"], refine)
+            also = check(named_presence, ablation["presence"], settings["presence"])
+            values = check(thresholds, ablation["thresholds"], settings["presence"]["name"])
+            extra = check(make_metrics, score["extra"])
+            protocol = check(make_protocol, score["protocol"])
+            counts = {key: score[key] for key in ("workers", "missing", "max_videos")}
+            checked = check(ScoreSettings, **counts)
+            coarse = check(build, cfg.coarse) if stages else None
+            page = check(build, cfg.report)
+            sharing = check(Sharing, cfg.shard, cfg.shards, **settings["claims"])
+
+            asked = getattr(page, "explorer", False)
+            explorer = None if check.problems else Explorer.of(asked, ablation, refine, presence)
+            refining = [rule, *(cells or {}).values(), *(named or {}).values()]
+            idle = all(isinstance(one, KeepCoarse) for one in refining) and explorer is None
+            idle &= not any(
+                one and one.needs_masklets for one in (presence, *(also or {}).values())
+            )
+            masklets = check(build, cfg.masklets) if stages and not idle else NoMasklets()
+        on_top = {f"{refine['name']} + {name}": p for name, p in also.items()}
         swept = {f"threshold={value}": replace(presence, threshold=value) for value in values}
         rules = labelled(
             presence.on(rule),
@@ -236,13 +247,16 @@ def check_scores(presence: PresenceRule | NoPresence, coarse: Any, masklets: Any
 def named_presence(names: Any, presence: Mapping[str, Any]) -> dict[str, PresenceRule]:
     """The rules of `ablation.presence` as their files describe them; the run's own as it is."""
     require(SimpleNamespace(presence=names), "ablation", presence=list_of(words()))
-    rules = {}
-    for name in names:
-        own = presence if presence["name"] == name else preset("presence", name)
-        rules[name] = build(OmegaConf.create(dict(own)))
-        if isinstance(rules[name], NoPresence):
-            raise InputError(f"ablation.presence: expected names of presence rules, got {name}")
-    return rules
+    with Checks() as check:
+        return {name: check(_named_presence, name, presence) for name in names}
+
+
+def _named_presence(name: str, presence: Mapping[str, Any]) -> PresenceRule:
+    own = presence if presence["name"] == name else preset("presence", name)
+    rule = build(OmegaConf.create(dict(own)))
+    if isinstance(rule, NoPresence):
+        raise InputError(f"ablation.presence: expected names of presence rules, got {name}")
+    return rule
 
 
 def named_rules(names: Any, refine: Mapping[str, Any]) -> dict[str, Rule]:
@@ -252,15 +266,16 @@ def named_rules(names: Any, refine: Mapping[str, Any]) -> dict[str, Rule]:
     has all settings of the run.
     """
     require(SimpleNamespace(rules=names), "ablation", rules=list_of(words()))
-    rules = {}
-    for name in names:
-        if name == refine["name"]:
-            rules[name] = make_rule(**refine)
-            continue
-        own = preset("refine", name)
-        both = [k for k in ("window", "tau") if refine[k] is not None and own[k] is not None]
-        rules[name] = make_rule(**own | {key: refine[key] for key in both})
-    return rules
+    with Checks() as check:
+        return {name: check(_named_rule, name, refine) for name in names}
+
+
+def _named_rule(name: str, refine: Mapping[str, Any]) -> Rule:
+    if name == refine["name"]:
+        return make_rule(**refine)
+    own = preset("refine", name)
+    both = [k for k in ("window", "tau") if refine[k] is not None and own[k] is not None]
+    return make_rule(**own | {key: refine[key] for key in both})
 
 
 def open_data(cfg: DictConfig) -> tuple[Split, Truth | None]:

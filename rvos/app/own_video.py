@@ -12,11 +12,14 @@ from rvos import InputError, all_checked, one_of, optional, real, require, whole
 from rvos.app.evaluation import NoMasklets, check_scores
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
-from rvos.masks import read_json, write_overlays
+from rvos.masklets.source import MaskletFiles
+from rvos.masks import TrackFiles, read_json, write_overlays
 from rvos.refine import KeepCoarse, NoPresence, PresenceRule, Rule, check_given
 from rvos.report.export import FORMATS
 from rvos.report.prediction import write_masks, write_page
-from rvos.score.inputs import VideoInputs
+from rvos.score.ablation import REFINED
+from rvos.score.evaluate import evaluate_video
+from rvos.score.inputs import Inputs, VideoInputs
 from rvos.stages.store import Stores
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,11 @@ def needed(masklets: Any, rule: Rule, presence: PresenceRule | NoPresence) -> An
     return NoMasklets() if idle else masklets
 
 
+def made_groups(masklets: Any) -> list[str]:
+    """The groups of conf/ whose masks are asked for, given what `needed` returned."""
+    return ["coarse"] if isinstance(masklets, NoMasklets) else ["coarse", "masklets"]
+
+
 def check_all(
     rule: Rule,
     presence: PresenceRule | NoPresence,
@@ -49,6 +57,27 @@ def check_all(
         lambda: check_scores(presence, coarse, masklets),
         lambda: check_given([rule], split.expression_ids),
     )
+
+
+def refine(
+    split: Split,
+    coarse: TrackFiles,
+    masklets: MaskletFiles,
+    rule: Rule,
+    presence: PresenceRule | NoPresence,
+    folder: Path,
+) -> VideoInputs:
+    """Write the refined masks and the decisions into `folder`; returns what they were made of.
+
+    Raises InputError for masks that do not fit the video, and given decisions without masklets.
+    """
+    needs = [presence.name] if presence.reads_scores else []
+    files = (coarse, masklets.tracks, masklets.nouns)
+    inputs = Inputs(split, None, *files, by_expression=masklets.by_expression, needs=needs)
+    (video,) = inputs.read()
+    check_given([rule], {video.video.name: video.num_masklets})
+    evaluate_video(video, {REFINED: presence.on(rule)}, {}, folder)
+    return video
 
 
 @dataclass(frozen=True)
@@ -140,17 +169,12 @@ def inputs_of(cfg: DictConfig, split: Split) -> dict[str, Any]:
     return {"video": fingerprint(Path(cfg.video)), "sentences": sentences} | files
 
 
-def device_of(device: str, *, uses_gpu: bool) -> str:
-    """`auto` as the GPU if there is one and a stage uses it, else the CPU.
-
-    Raises InputError for a device that is not there.
-    """
-    if not uses_gpu:
-        return "cpu"
+def check_device(device: str, *, uses_gpu: bool) -> None:
+    """Raises InputError for a device that is not there, where a stage uses it."""
+    if device in ("auto", "cpu") or not uses_gpu:
+        return
     import torch
 
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -158,7 +182,6 @@ def device_of(device: str, *, uses_gpu: bool) -> str:
         raise InputError(
             f"device: expected auto or a device that is here, got {device!r}: {reason}"
         ) from None
-    return device
 
 
 def note_of(cfg: DictConfig) -> str:

@@ -3,16 +3,15 @@
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from rvos import all_checked
 from rvos.app.entry import build
-from rvos.coarse.segment import coarse_settings
+from rvos.coarse.settings import coarse_settings
 from rvos.mutr import MUTR
 from rvos.stages.lightning import make_trainer
 from rvos.train import run as training
 from rvos.train.callbacks import AtomicCheckpointIO
-from rvos.train.datamodule import DataModule
 from rvos.train.validation import Validation
 
 
@@ -25,7 +24,7 @@ def make_parts(cfg: DictConfig) -> training.Parts:
             logger=make_all(cfg.logger),
             plugins=[AtomicCheckpointIO()],
         ),
-        lambda: make_data(cfg.data),
+        lambda: build(cfg.data, keep=("name",)),
         lambda: make_model(cfg.model, cfg.seed),
         lambda: build(cfg.loss),
         lambda: build(cfg.optim),
@@ -39,12 +38,6 @@ def make_all(group: DictConfig) -> list[Any]:
     """The objects of a group of named ones; null leaves one out."""
     nodes = [node for node in group.values() if node is not None]
     return all_checked(*(lambda node=node: build(node, keep=("name",)) for node in nodes))
-
-
-def make_data(node: DictConfig) -> DataModule:
-    """The data module of a choice of conf/data."""
-    training.check_nested(OmegaConf.to_container(node, resolve=True))
-    return build(node, keep=("name",))
 
 
 def make_model(node: DictConfig, seed: int) -> MUTR:

@@ -1,6 +1,6 @@
 """Frames + expressions -> coarse masks of whole videos.
 
-Everything is imported when it is asked for, so that `coarse=files` works without torch.
+Everything is imported when it is asked for. The sources import torch when they load a network.
 """
 
 from typing import TYPE_CHECKING
@@ -10,19 +10,20 @@ from rvos import lazily
 if TYPE_CHECKING:
     from rvos.coarse.files import GivenMasks
     from rvos.coarse.grounded import Grounded, Grounding
-    from rvos.coarse.segment import CoarseSettings, Segmentation, coarse_settings, segment_video
+    from rvos.coarse.segment import Segmentation, segment_video
+    from rvos.coarse.settings import CoarseSettings, coarse_settings
     from rvos.coarse.several import Several
     from rvos.coarse.stage import Mutr
 
 _MODULES = {
-    "CoarseSettings": "segment",
+    "CoarseSettings": "settings",
     "GivenMasks": "files",
     "Grounded": "grounded",
     "Grounding": "grounded",
     "Mutr": "stage",
     "Segmentation": "segment",
     "Several": "several",
-    "coarse_settings": "segment",
+    "coarse_settings": "settings",
     "segment_video": "segment",
 }
 

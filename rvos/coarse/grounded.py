@@ -7,20 +7,22 @@ Grounded SAM, 2024). The stores are those of MUTR's masks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from rvos.data.frames import Frame, FrameCache, Frames
 from rvos.data.split import Split, Video, merge_tracks
-from rvos.masklets.detect import Boxes, Detector
-from rvos.masklets.detect_and_track import DetectAndTrack, Detection, masklets_of
+from rvos.masklets.detect_and_track import DetectAndTrack, Detection
 from rvos.masklets.noun import NounFinder
 from rvos.masks import Track, TrackFiles
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store, Stores
 from rvos.stages.weights import digests, origins
+
+if TYPE_CHECKING:
+    from rvos.masklets.detect import Boxes, Detector
 
 
 class Grounding(Detection):
@@ -57,6 +59,8 @@ class Grounded(DetectAndTrack):
         self, frames: FrameCache, subjects: Mapping[str, str | None]
     ) -> dict[str, tuple[Track, list[dict[str, Any]]]]:
         """{sentence: (mask per frame, choice per frame)}; `subjects` is {sentence: subject}."""
+        from rvos.masklets.instances import masklets_of
+
         tracks, scores = masklets_of(
             frames,
             list(subjects),
@@ -79,10 +83,10 @@ class Grounded(DetectAndTrack):
 class SubjectDetector:
     """A detector that is asked for sentences and keeps the boxes of their subjects."""
 
-    detector: Detector
+    detector: "Detector"
     subjects: Mapping[str, str | None]  # by sentence; None: it has none, and any box counts
 
-    def detect(self, frames: Sequence[Frame], nouns: Sequence[str]) -> list[Boxes]:
+    def detect(self, frames: Sequence[Frame], nouns: Sequence[str]) -> "list[Boxes]":
         """One result per pair of a frame and a sentence."""
         return self.detector.detect(frames, nouns, [self.subjects[text] for text in nouns])
 

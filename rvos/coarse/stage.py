@@ -10,25 +10,25 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
-
-import torch
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rvos import InputError
 from rvos.coarse.clips import plan_clips
-from rvos.coarse.network_frames import NetworkFrames
-from rvos.coarse.segment import CoarseSettings, Segmentation, encoder, scores_file, segment_clips
+from rvos.coarse.settings import CoarseSettings
 from rvos.data.frames import Frames
 from rvos.data.split import Split, Video
 from rvos.masks import TrackFiles, file_sha256
-from rvos.mutr import MUTR
-from rvos.mutr.checkpoint import load_weights
 from rvos.stages.devices import Devices, Place
 from rvos.stages.run_folder import has_no_effect
 from rvos.stages.runner import Advance, Stage, TooLarge, run_stage
 from rvos.stages.sharding import cost
 from rvos.stages.store import Store, Stores
 from rvos.stages.weights import origins
+
+if TYPE_CHECKING:
+    from rvos.coarse.network_frames import NetworkFrames
+    from rvos.coarse.segment import Segmentation
+    from rvos.mutr import MUTR
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class CoarseStage(Stage):
         split: Split,
         store: Store,
         settings: CoarseSettings,
-        build_model: Callable[[], MUTR],
+        build_model: "Callable[[], MUTR]",
     ):
         self.store, self.scores = store, store.beside("coarse_scores")
         self.settings, self.build_model = settings, build_model
@@ -122,6 +122,8 @@ class CoarseStage(Stage):
 
     def prepare(self, place: Place) -> None:
         """Raises InputError if the checkpoint does not fit, or is not that of the store."""
+        from rvos.mutr.checkpoint import load_weights
+
         file = self.settings.checkpoint_file()
         model = self.build_model()
         load_weights(model, file)
@@ -130,12 +132,21 @@ class CoarseStage(Stage):
         self.model: MUTR = place.convert(model)
         self.place = place
 
-    def open(self, frames: Frames) -> NetworkFrames:
+    def open(self, frames: Frames) -> "NetworkFrames":
+        from rvos.coarse.network_frames import NetworkFrames
+
         network_frames = NetworkFrames(frames, self.settings.short_side)
         network_frames.fill()
         return network_frames
 
-    def make(self, video: Video, frames: Frames | None, advance: Advance) -> Sequence[Segmentation]:
+    def make(
+        self, video: Video, frames: Frames | None, advance: Advance
+    ) -> "Sequence[Segmentation]":
+        import torch
+
+        from rvos.coarse.network_frames import NetworkFrames
+        from rvos.coarse.segment import encoder, segment_clips
+
         assert isinstance(frames, NetworkFrames)
         texts = [expression.text for expression in video.expressions]
         plans = self.plans[video.name]
@@ -157,7 +168,9 @@ class CoarseStage(Stage):
                 "coarse.expression_batch, or choose trainer.precision=bf16-mixed"
             ) from None
 
-    def write(self, video: Video, made: Sequence[Segmentation]) -> None:
+    def write(self, video: Video, made: "Sequence[Segmentation]") -> None:
+        from rvos.coarse.segment import scores_file
+
         ids = [expression.expression_id for expression in video.expressions]
         protocol = {
             **self.store.provenance["settings"],

@@ -1,21 +1,15 @@
-"""Noun -> Grounding DINO -> SAM 2 -> masklets: `masklets=sam2`, one video at a time."""
+"""Noun -> Grounding DINO -> SAM 2 -> masklets: `masklets=sam2`, one video at a time.
 
-from collections.abc import Sequence
+Torch is imported when the networks are loaded, so that wrong settings are named at once.
+"""
+
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
-
-import numpy as np
-import torch
-from torchvision.ops import box_iou
+from typing import Any, ClassVar, Literal
 
 from rvos import flag, one_of, real, require, whole, words
-from rvos.data.frames import Frame, FrameCache, Frames
-from rvos.masklets.detect import Boxes, load_detector
-from rvos.masklets.sam2 import load_tracker
+from rvos.data.frames import FrameCache, Frames
 from rvos.masklets.source import Masklets, MaskletScores, VideoTask
 from rvos.masklets.stage import MadeMasklets
-from rvos.masklets.tracking import Tracker, track_boxes
-from rvos.masks import Mask, bounding_box
 from rvos.stages.devices import Place
 
 
@@ -56,12 +50,6 @@ class Detection:
         """What decides the boxes, besides the weights."""
         free = {"weights", "batch_size"} | ({"stride"} if self.frames == "first" else set())
         return {key: value for key, value in vars(self).items() if key not in free}
-
-
-class Finder(Protocol):
-    """What finds the boxes of nouns, or of sentences, in frames; see `Detector.detect`."""
-
-    def detect(self, frames: Sequence[Frame], nouns: Sequence[str]) -> list[Boxes]: ...
 
 
 @dataclass(kw_only=True)
@@ -107,6 +95,9 @@ class DetectAndTrack:
 
     def prepare(self, place: Place) -> None:
         """Load the networks."""
+        from rvos.masklets.detect import load_detector
+        from rvos.masklets.sam2 import load_tracker
+
         self._detector = load_detector(
             self.detect.weights,
             key=f"{self.group}.detect.weights",
@@ -139,6 +130,8 @@ class Sam2(DetectAndTrack, MadeMasklets):
         return self.make_scored(task, frames)[0]
 
     def make_scored(self, task: VideoTask, frames: Frames | None) -> tuple[Masklets, MaskletScores]:
+        from rvos.masklets.instances import masklets_of
+
         assert isinstance(frames, FrameCache)
         return masklets_of(
             frames,
@@ -149,52 +142,3 @@ class Sam2(DetectAndTrack, MadeMasklets):
             covered_iou=self.detect.covered_iou,
             objects_at_once=self.objects_at_once,
         )
-
-
-def masklets_of(
-    frames: FrameCache,
-    nouns: Sequence[str],
-    detector: Finder,
-    tracker: Tracker,
-    *,
-    prompts: range,
-    covered_iou: float,
-    objects_at_once: int,
-) -> tuple[Masklets, MaskletScores]:
-    """Detect every noun at the frames `prompts`, track what no masklet of the noun covers yet.
-
-    Where the detector takes sentences, these stand in place of the nouns.
-    """
-    result: Masklets = {noun: [] for noun in nouns}
-    scores: MaskletScores = {noun: {"detector": [], "object": []} for noun in nouns}
-    for prompt_frame_idx in prompts:
-        frame = frames[prompt_frame_idx]
-        found = detector.detect([frame] * len(nouns), nouns)
-        fresh = {
-            noun: _uncovered(boxes, [t[prompt_frame_idx] for t in result[noun]], covered_iou)
-            for noun, boxes in zip(nouns, found, strict=True)
-        }
-        # All nouns in one pass: the image features are shared.
-        tracked = iter(
-            track_boxes(
-                tracker,
-                frames,
-                prompt_frame_idx,
-                np.concatenate([boxes.xyxy for boxes in fresh.values()]),
-                objects_at_once=objects_at_once,
-            )
-        )
-        for noun, boxes in fresh.items():
-            for confidence, one in zip(boxes.confidence.tolist(), tracked, strict=False):
-                result[noun].append(one.track)
-                scores[noun]["detector"].append(round(confidence, 6))
-                scores[noun]["object"].append(one.object_scores)
-    return result, scores
-
-
-def _uncovered(boxes: Boxes, masks: Sequence[Mask], covered_iou: float) -> Boxes:
-    """The boxes that overlap no mask's bounding box by `covered_iou` or more."""
-    taken = np.array([box for box in map(bounding_box, masks) if box], np.float32).reshape(-1, 4)
-    overlaps = box_iou(torch.from_numpy(boxes.xyxy), torch.from_numpy(taken))  # (O, M)
-    free = (overlaps < covered_iou).all(1).numpy()
-    return Boxes(boxes.xyxy[free], boxes.confidence[free])

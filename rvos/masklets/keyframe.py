@@ -22,10 +22,8 @@ from rvos.data.frames import FrameCache, Frames
 from rvos.data.split import Split, Truth, Video
 from rvos.masklets.detect_and_track import Sam2
 from rvos.masklets.flow import Flow, FlowTracker
-from rvos.masklets.sam2 import load_tracker
 from rvos.masklets.source import MaskletFiles
 from rvos.masklets.stage import MadeMasklets
-from rvos.masklets.tracking import track_masks
 from rvos.masks import RLE, FileError, Track, TrackFiles, area, canonical_track, read_json
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
@@ -108,6 +106,8 @@ class KeyFrames(Sam2):
         return {"masklets.weights": self.weights}
 
     def prepare(self, place: Place) -> None:
+        from rvos.masklets.sam2 import load_tracker
+
         self._tracker = load_tracker(
             self.tracker,
             self.weights,
@@ -118,6 +118,8 @@ class KeyFrames(Sam2):
 
     def track(self, frames: FrameCache, frame_idx: int, masks: Sequence[RLE]) -> list[Track]:
         """One track per mask of a frame, in the same order."""
+        from rvos.masklets.tracking import track_masks
+
         found = track_masks(
             self._tracker, frames, frame_idx, masks, objects_at_once=self.objects_at_once
         )

@@ -1,9 +1,27 @@
-"""MUTR: coarse masks from frames and a sentence."""
+"""MUTR: coarse masks from frames and a sentence.
 
-from rvos.mutr.build import build_mutr, load_model
-from rvos.mutr.features import LevelPredictions, Predictions, VideoFeatures
-from rvos.mutr.model import MUTR
-from rvos.mutr.text import TextFeatures
+Everything is imported when it is asked for: who names `rvos.mutr.build_mutr` needs no torch yet.
+"""
+
+from typing import TYPE_CHECKING
+
+from rvos import lazily
+
+if TYPE_CHECKING:
+    from rvos.mutr.build import build_mutr, load_model
+    from rvos.mutr.features import LevelPredictions, Predictions, VideoFeatures
+    from rvos.mutr.model import MUTR
+    from rvos.mutr.text import TextFeatures
+
+_MODULES = {
+    "LevelPredictions": "features",
+    "MUTR": "model",
+    "Predictions": "features",
+    "TextFeatures": "text",
+    "VideoFeatures": "features",
+    "build_mutr": "build",
+    "load_model": "build",
+}
 
 __all__ = [
     "MUTR",
@@ -14,3 +32,5 @@ __all__ = [
     "build_mutr",
     "load_model",
 ]
+
+__getattr__ = lazily(__name__, _MODULES)

@@ -1,24 +1,28 @@
 """Settings of conf/model -> MUTR, with weights where a file is given."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rvos import InputError, preset
-from rvos.mutr.backbone_weights import load_backbone
-from rvos.mutr.checkpoint import load_weights
-from rvos.mutr.model import MUTR
 from rvos.stages.weights import local_folder
+
+if TYPE_CHECKING:
+    from rvos.mutr.model import MUTR
 
 
 def build_mutr(
     *, weights: str | Path | None, backbone_weights: str | Path | None = None, **settings: Any
-) -> MUTR:
+) -> "MUTR":
     """A MUTR with the keys of conf/model as arguments.
 
     `weights`: official or own checkpoint that is loaded strictly; `backbone_weights`: a file of
     ImageNet or Kinetics weights for the backbone alone. None: random parameters. Both may be names
     of `python -m rvos weights`. Raises InputError when the weights do not fit.
     """
+    from rvos.mutr.backbone_weights import load_backbone
+    from rvos.mutr.checkpoint import load_weights
+    from rvos.mutr.model import MUTR
+
     if weights is not None and backbone_weights is not None:
         raise InputError(
             f"model.backbone_weights={backbone_weights}: model.weights={weights} brings its own "
@@ -32,7 +36,7 @@ def build_mutr(
     return model
 
 
-def load_model(name: str, weights: str | Path | None = None, **changes: Any) -> MUTR:
+def load_model(name: str, weights: str | Path | None = None, **changes: Any) -> "MUTR":
     """The model of conf/model/<name>.yaml with `weights`, ready for inference on the CPU.
 
         model = load_model("mutr_tiny", "checkpoints/mutr_tiny_demo.pth", num_queries=1)

@@ -3,7 +3,7 @@
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from rvos import InputError, named, preset
+from rvos import Checks, InputError, named, preset
 from rvos.refine.candidates import Rule
 
 
@@ -25,7 +25,9 @@ def make_rule(name: str, **settings: Any) -> Rule:
     }
     for key in {"window", "tau"} - known:
         arguments.pop(key, None)
-    if unknown := sorted(arguments.keys() - known):
-        raise InputError(f"refine={name}: no such key: {', '.join(unknown)}")
+    unknown = sorted(arguments.keys() - known)
     make: Any = rule
-    return make(**arguments)
+    with Checks() as check:
+        if unknown:
+            check.problems.append(f"refine={name}: no such key: {', '.join(unknown)}")
+        return check(make, **{key: v for key, v in arguments.items() if key in known})

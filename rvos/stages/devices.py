@@ -7,6 +7,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from rvos import InputError
@@ -24,7 +25,16 @@ class Place:
     rank, world_size = 0, 1
 
     def __init__(self, device: str = "cpu"):
-        self.device = device
+        self._device = device
+
+    @cached_property
+    def device(self) -> str:
+        """A device of torch; `auto` is the GPU if there is one, else the CPU."""
+        if self._device != "auto":
+            return self._device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
 
     def convert(self, network: Any) -> Any:
         """The network on the device, in the run's precision."""
@@ -60,7 +70,7 @@ class Devices(Protocol):
 
 
 class OneDevice:
-    """Only this process, on a device such as `cpu` or `cuda:1`."""
+    """Only this process, on a device such as `cpu`, `cuda:1` or `auto`."""
 
     precision, is_first = "32-true", True
     failed: dict[str, Problems] | None = None

@@ -12,12 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import get_class
 from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.loggers import WandbLogger
 
-from rvos import InputError, SettingsError, __version__, list_problems, real, require
-from rvos.coarse.segment import CoarseSettings
+from rvos import InputError, __version__, list_problems, real, require
+from rvos.coarse.settings import CoarseSettings
 from rvos.masks import read_json, write_json
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import load_weights, read_content, save_official, state_of
@@ -47,38 +46,6 @@ class Parts:
     optim: Optim
     coarse: CoarseSettings
     validation: Validation
-
-
-def check_nested(settings: Any) -> None:
-    """Raise one SettingsError for a node of the config and for all nodes inside of it.
-
-    (Hydra makes the inner objects first and stops at the first that fails.)
-    """
-    problems: list[str] = []
-    _make(settings, problems)
-    if problems:
-        raise SettingsError(problems)
-
-
-def _make(value: Any, problems: list[str]) -> Any:
-    """What a node stands for; one that is wrong is added to the problems and stood in for."""
-    if not isinstance(value, Mapping):
-        return value
-    inner: list[str] = []
-    made = {k: _make(v, inner) for k, v in value.items() if k not in ("_target_", "_convert_")}
-    if "_target_" not in value:
-        problems += inner
-        return made
-    cls: Any = get_class(value["_target_"])
-    result = cls.__new__(cls)
-    try:
-        result = cls(**made)
-    except SettingsError as error:
-        problems += error.problems
-    except TypeError:
-        pass  # a missing or an unknown key: Hydra's message names it
-    problems += inner
-    return result
 
 
 def open_data(parts: Parts) -> str | dict[str, str]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pytorch_lightning.loggers import WandbLogger
 
 from rvos import InputError, flag, list_problems, optional, require, whole
-from rvos.coarse.segment import CoarseSettings, segment_video
+from rvos.coarse.segment import segment_video
+from rvos.coarse.settings import CoarseSettings
 from rvos.data.split import Expression, Split, Truth, Video, check_track, merge_tracks
 from rvos.masks import Track, overlay
 from rvos.mutr import MUTR

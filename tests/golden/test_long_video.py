@@ -9,7 +9,8 @@ import torch
 from mutr_case import build, fill
 
 from rvos.coarse.clips import cut, released_script_lengths
-from rvos.coarse.segment import CoarseSettings, segment_clips
+from rvos.coarse.segment import segment_clips
+from rvos.coarse.settings import CoarseSettings
 from rvos.data.frames import fit, normalise, resize_frame
 from rvos.masks import decode
 

@@ -15,10 +15,10 @@ from test_conf import composed  # noqa: E402
 from test_data_clip import same  # noqa: E402
 
 from rvos import InputError, SettingsError  # noqa: E402
+from rvos.app.entry import check_nested  # noqa: E402
 from rvos.train.callbacks import Shares  # noqa: E402
 from rvos.train.datamodule import ClipLoader, ClipSampler  # noqa: E402
 from rvos.train.joint import JointClips, Source, share_out  # noqa: E402
-from rvos.train.run import check_nested  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from omegaconf import OmegaConf  # noqa: E402
 from test_conf import composed  # noqa: E402
 
 from rvos import CONFIG_DIR, SettingsError  # noqa: E402
+from rvos.app.entry import check_nested  # noqa: E402
 from rvos.data.synthetic import synthesize  # noqa: E402
 from rvos.data.verify import verify  # noqa: E402
 from rvos.mutr.losses import MutrLoss  # noqa: E402
 from rvos.train.callbacks import LastCheckpoint, Speed  # noqa: E402
-from rvos.train.run import check_nested  # noqa: E402
 from rvos.train.validation import Validation, VideoScores  # noqa: E402
 
 
