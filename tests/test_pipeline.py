@@ -180,12 +180,18 @@ def test_predict_many_sentences_on_a_folder(data, tmp_path):
     (coarse,) = (out / "stores" / "coarse").glob(f"*/{video.name}.json.gz")
     first, made = (out / "refined" / f"{video.name}.json.gz").read_bytes(), coarse.stat()
     assert set(read_json(coarse)) == {"0", "1"} and not (out / "masks").exists()
+    drawn = out / "overlay" / "0.mp4"
+    (out / "overlay" / "1.mp4").write_bytes(drawn.read_bytes())  # of other masks: drawn again
+    overlay = drawn.stat()
     (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
     path = os.pathsep.join(map(str, (tmp_path, REPOSITORY)))
     again = [sys.executable, "predict.py", *arguments]  # what is made needs no torch
     subprocess.run(again, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": path}, check=True)
     assert coarse.stat().st_mtime_ns == made.st_mtime_ns
+    assert drawn.stat().st_mtime_ns == overlay.st_mtime_ns
     assert (out / "refined" / f"{video.name}.json.gz").read_bytes() == first
+
+    assert (out / "overlay" / "1.mp4").read_bytes() != drawn.read_bytes()
 
     lines.write_text("the blue star\nthe red circle\n")
     command = [forked_python(), "predict.py", *arguments]

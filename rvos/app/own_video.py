@@ -1,5 +1,7 @@
 """What predict.py takes and gives: sentences in, overlay videos, masks and a page out."""
 
+import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +10,12 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.progress import track as progress
 
-from rvos import InputError, all_checked, one_of, optional, real, require, whole, words
+from rvos import InputError, __version__, all_checked, one_of, optional, real, require, whole, words
 from rvos.app.evaluation import NoMasklets, check_scores
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
 from rvos.masklets.source import MaskletFiles
-from rvos.masks import TrackFiles, read_json, write_overlays
+from rvos.masks import TrackFiles, comment_of, read_json, write_overlays
 from rvos.refine import KeepCoarse, NoPresence, PresenceRule, Rule, check_given
 from rvos.report.export import FORMATS
 from rvos.report.prediction import write_masks, write_page
@@ -109,7 +111,11 @@ class Output:
         fps = self.fps or frames.fps or FRAMES_PER_SECOND
         refined = read_json(folder / "refined" / f"{video.name}.json.gz")
         for expression_id, track in progress(refined.items(), "Drawing", total=len(refined)):
-            write_overlays(folder / "overlay" / f"{expression_id}.mp4", frames, track, fps)
+            path = folder / "overlay" / f"{expression_id}.mp4"
+            made_of = json.dumps([__version__, fps, track]).encode()
+            comment = f"rvos {hashlib.sha256(made_of).hexdigest()}"
+            if comment_of(path) != comment:  # else an earlier start drew these very masks
+                write_overlays(path, frames, track, fps, comment=comment)
             if self.masks == "png":
                 write_masks(folder / "masks" / expression_id, frames, track)
         kinds = [kind for kind in FORMATS if kind != "png" or self.masks == "png"]

@@ -1,6 +1,6 @@
 """What travels between the stages: masks, tracks, and the files that hold them."""
 
-from rvos.masks.draw import overlay, write_overlays, write_video
+from rvos.masks.draw import comment_of, overlay, write_overlays, write_video
 from rvos.masks.files import (
     IMAGE_ERRORS,
     ZIP_ERRORS,
@@ -54,6 +54,7 @@ __all__ = [
     "bounding_box",
     "canonical",
     "canonical_track",
+    "comment_of",
     "damaged_part",
     "decode",
     "encode",

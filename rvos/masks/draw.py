@@ -119,16 +119,25 @@ def shrink(mask: RLE, size: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def write_overlays(
-    path: Path, frames: Iterable[NDArray[np.uint8]], track: Track, fps: float
+    path: Path,
+    frames: Iterable[NDArray[np.uint8]],
+    track: Track,
+    fps: float,
+    *,
+    comment: str = "",
 ) -> None:
     """An mp4 of the frames (H, W, 3) uint8 RGB with one object's masks drawn over them."""
-    write_video(path, (overlay(f, mask) for f, mask in zip(frames, track, strict=True)), fps)
+    pictures = (overlay(frame, mask) for frame, mask in zip(frames, track, strict=True))
+    write_video(path, pictures, fps, comment=comment)
 
 
-def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: float) -> None:
+def write_video(
+    path: Path, pictures: Iterable[NDArray[np.uint8]], fps: float, *, comment: str = ""
+) -> None:
     """Pictures (H, W, 3) uint8 RGB of one size -> mp4 (H.264, yuv420p), whole or not at all.
 
     Odd sizes lose their last row or column: H.264 with 4:2:0 colour has even sizes only.
+    `comment_of` gives the `comment`.
     """
     import av
 
@@ -136,6 +145,7 @@ def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: float) -
     temporary = path.with_name(f".{path.name}.{os.getpid()}.mp4")
     try:
         with av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
+            container.metadata["comment"] = comment
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
             stream.pix_fmt = "yuv420p"
             stream.options = {"crf": "20", "preset": "veryfast"}
@@ -149,3 +159,14 @@ def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: float) -
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def comment_of(path: Path) -> str:
+    """The comment that `write_video` put into a file; empty without one or without the file."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return container.metadata.get("comment", "")
+    except (av.FFmpegError, OSError):  # no such file, or no video
+        return ""
