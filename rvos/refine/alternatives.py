@@ -8,7 +8,7 @@ import numpy as np
 
 from rvos import real, require
 from rvos.masks import Mask, Track, bounding_box, decode, encode, union
-from rvos.refine.candidates import Candidates, Combination, Refinement, apply_spans
+from rvos.refine.candidates import Candidates, Combination, Refinement, Span
 from rvos.refine.vote import Vote, WindowRule
 
 
@@ -53,8 +53,15 @@ class WholeVideo:
     def __post_init__(self) -> None:
         require(self, "refine", tau=real(least=0, below=1))
 
+    def spans(self, candidates: Candidates) -> list[Span]:
+        """The video and its C_sel; none without frames."""
+        return self._vote(candidates).spans(candidates)
+
     def __call__(self, candidates: Candidates) -> Refinement:
-        return Vote(window=max(1, len(candidates.coarse)), tau=self.tau)(candidates)
+        return self._vote(candidates)(candidates)
+
+    def _vote(self, candidates: Candidates) -> Vote:
+        return Vote(window=max(1, len(candidates.coarse)), tau=self.tau)
 
 
 class SlidingVote(Vote):
@@ -65,16 +72,16 @@ class SlidingVote(Vote):
     one span of `Refinement.windows`. Source: a mode filter over time, stride 1.
     """
 
-    def __call__(self, candidates: Candidates) -> Refinement:
+    def spans(self, candidates: Candidates) -> list[Span]:
         num_frames = len(candidates.coarse)
-        spans: list[tuple[int, int, Combination]] = []
+        spans: list[Span] = []
         for t in range(num_frames):
             first = max(0, t - (self.window - 1) // 2)
             last = min(num_frames, t + self.window // 2 + 1)
             selected = self.select(candidates, first, last)
             start = spans.pop()[0] if spans and spans[-1][2] == selected else t
             spans.append((start, t + 1, selected))
-        return apply_spans(candidates, self.tau, spans)
+        return spans
 
 
 class PixelMajority(Vote):

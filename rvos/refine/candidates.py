@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rvos.masks import Mask, Track, overlap_fractions, union
 
 Combination = tuple[int, ...]  # positions of masklets in their list, ascending
+Span = tuple[int, int, Combination]  # C_sel of the frames start .. stop - 1
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,12 @@ class Candidates:
     def combinations(self, tau: float) -> tuple[Combination, ...]:
         """C_t = {i : f_i^t > tau} for each frame."""
         if tau not in self._combinations:
-            self._combinations[tau] = tuple(
-                tuple(np.flatnonzero(above).tolist()) for above in self.fractions > tau
-            )
+            above = self.fractions > tau  # (T, O)
+            known: dict[bytes, Combination] = {}  # equal ones are one object: quick to compare
+            for row in above:
+                if (key := row.tobytes()) not in known:
+                    known[key] = tuple(np.flatnonzero(row).tolist())
+            self._combinations[tau] = tuple(known[row.tobytes()] for row in above)
         return self._combinations[tau]
 
 
@@ -110,10 +114,8 @@ class Rule(Protocol):
     def __call__(self, candidates: Candidates) -> Refinement: ...
 
 
-def apply_spans(
-    candidates: Candidates, tau: float, spans: Sequence[tuple[int, int, Combination]]
-) -> Refinement:
-    """Apply spans (start, stop, C_sel) as the paper applies its windows.
+def apply_spans(candidates: Candidates, tau: float, spans: Sequence[Span]) -> Refinement:
+    """Apply spans as the paper applies its windows.
 
     Where C_sel is empty, the coarse masks stay; elsewhere every frame becomes the union of its
     masklets, even where that is empty.

@@ -1,11 +1,17 @@
 """Coarse masks + masklets -> refined masks, by the paper's rule."""
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from dataclasses import dataclass
 
 from rvos import real, require, whole
-from rvos.refine.candidates import Candidates, Combination, Refinement, Window, apply_spans
+from rvos.refine.candidates import (
+    Candidates,
+    Combination,
+    Refinement,
+    Span,
+    Window,
+    apply_spans,
+)
 
 
 @dataclass(frozen=True)
@@ -26,14 +32,17 @@ class WindowRule(ABC):
     def select(self, candidates: Candidates, start: int, stop: int) -> Combination:
         """C_sel of the frames start .. stop - 1."""
 
-    def __call__(self, candidates: Candidates) -> Refinement:
+    def spans(self, candidates: Candidates) -> list[Span]:
+        """Every window and its C_sel, in the order of the frames."""
         num_frames = len(candidates.coarse)
         cuts = [*range(0, num_frames, self.window), num_frames]
-        spans = [
+        return [
             (start, stop, self.select(candidates, start, stop))
             for start, stop in zip(cuts, cuts[1:], strict=False)
         ]
-        return apply_spans(candidates, self.tau, spans)
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        return apply_spans(candidates, self.tau, self.spans(candidates))
 
 
 class Vote(WindowRule):
@@ -44,9 +53,9 @@ class Vote(WindowRule):
     """
 
     def select(self, candidates: Candidates, start: int, stop: int) -> Combination:
-        # Counter keeps the order of first occurrence, and max takes the first of equals.
-        counts = Counter(candidates.combinations(self.tau)[start:stop])
-        return max(counts, key=counts.__getitem__)
+        votes = candidates.combinations(self.tau)[start:stop]
+        # In the order of their first occurrence; max takes the first of equals.
+        return max(dict.fromkeys(votes), key=votes.count)
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from rvos.refine import (
     InstanceVote,
     NoPresence,
     PresenceRule,
-    Rule,
     ShareOfFrames,
     SlidingVote,
     Vote,
     WholeVideo,
+    WindowRule,
 )
 from rvos.score.ablation import COARSE, Expression
 from rvos.score.measures import FrameScores
@@ -73,7 +73,7 @@ class Explorer:
         )
         return cls(windows, taus, None if isinstance(presence, NoPresence) else presence)
 
-    def rules(self) -> list[Rule]:
+    def rules(self) -> list[WindowRule | WholeVideo]:
         """All rules of the grid: the vote, the sliding vote, the vote per instance, the video."""
         kinds: tuple[type[Vote | InstanceVote], ...] = Vote, SlidingVote, InstanceVote
         grid = product(kinds, self.windows, self.taus)
@@ -136,12 +136,14 @@ class VideoExplorer:
         }
 
 
-def _selected(candidates: Candidates, rules: Sequence[Rule]) -> list[list[Combination]]:
+def _selected(
+    candidates: Candidates, rules: Sequence[WindowRule | WholeVideo]
+) -> list[list[Combination]]:
     """The combinations that some rule selects in each frame; the empty one is not among them."""
     frames: list[dict[Combination, None]] = [{} for _ in candidates.coarse]
     for rule in rules:
-        for window in rule(candidates).windows:
-            if window.selected:
-                for t in range(window.start, window.stop):
-                    frames[t][window.selected] = None
+        for start, stop, selected in rule.spans(candidates):
+            if selected:
+                for found in frames[start:stop]:
+                    found[selected] = None
     return [list(found) for found in frames]

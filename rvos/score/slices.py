@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rvos.score.results import ExpressionResult
+from rvos.score.results import ExpressionResult, RuleScores
 
 
 def slices_of(results: Sequence[ExpressionResult]) -> dict[str, list[ExpressionResult]]:
@@ -33,9 +33,13 @@ def answers(results: Sequence[ExpressionResult], label: str) -> dict[str, Any]:
     No published number tells whether J&F in Final goes over all expressions or over those with a
     target: it is given for both.
     """
-    slices = slices_of(results)
-    scores = {name: _means(members, label) for name, members in slices.items()}
-    silent = {name: [r.scores[label].says_nothing for r in slices[name]] for name in slices}
+    found = {(r.video, r.expression_id): r.scores[label] for r in results}
+    slices = {
+        name: [found[r.video, r.expression_id] for r in members]
+        for name, members in slices_of(results).items()
+    }
+    scores = {name: _means(members) for name, members in slices.items()}
+    silent = {name: [score.says_nothing for score in slices[name]] for name in slices}
     n_acc = float(np.mean(silent["no_target"])) if silent["no_target"] else None
     t_acc = float(1 - np.mean(silent["target"])) if silent["target"] else None
     means = {name: scores[name]["J&F"] for name in ("all", "target")}
@@ -54,14 +58,14 @@ def final(JF: float | None, n_acc: float | None, t_acc: float | None) -> float |
     return (JF + n_acc + t_acc) / 3
 
 
-def _means(results: Sequence[ExpressionResult], label: str) -> dict[str, Any]:
+def _means(members: Sequence[RuleScores]) -> dict[str, Any]:
     """J, F, J&F and what the protocol measures beside them; None without expressions."""
-    scores = [r.scores[label].as_dict() for r in results]
+    scores = [score.as_dict() for score in members]
     keys = list(scores[0]) if scores else ["J", "F"]
     means: dict[str, Any] = {
         key: float(np.mean([s[key] for s in scores])) if scores else None for key in keys
     }
     JF = (means["J"] + means["F"]) / 2 if scores else None
     return {"J": means.pop("J"), "F": means.pop("F"), "J&F": JF, **means} | {
-        "num_expressions": len(results)
+        "num_expressions": len(members)
     }
