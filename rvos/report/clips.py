@@ -23,7 +23,7 @@ from rvos.data.frames import Frames
 from rvos.masks import RLE, Mask, Track, decode, write_bytes
 from rvos.report.details import Details
 from rvos.report.run import Run
-from rvos.report.strips import Pixels, background, frame_size
+from rvos.report.strips import Pixels, background, frame_size, resized
 
 _JPEG_QUALITY = 70
 _TOLERANCE = 0.6  # pixels of the picture by which an outline may differ from its mask's
@@ -149,14 +149,9 @@ def point_at_clips(
 def jpegs(images: list[FilePath | None] | Frames, size: tuple[int, int]) -> list[bytes | None]:
     """Frames of `size` (h, w) as JPEG files; None where there is no image."""
     if not isinstance(images, list):
-        return [_jpeg(_shrunk(frame, size)) for frame in images]
+        return [_jpeg(resized(frame, size)) for frame in images]
     with ThreadPoolExecutor() as pool:  # OpenCV works outside Python's lock
         return list(pool.map(lambda path: path and _jpeg(background(path, size)), images))
-
-
-def _shrunk(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """(H, W, 3) -> `size` (h, w), by means; much faster than the resizing that networks need."""
-    return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _jpeg(pixels: Pixels) -> bytes:

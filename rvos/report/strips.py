@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos.data.archive import FilePath
-from rvos.data.frames import image_size, read_image, resize_frame
+from rvos.data.frames import image_size, read_image
 from rvos.masks import Track
 from rvos.masks.draw import outline, paint
 
@@ -74,7 +74,15 @@ def background(path: FilePath | None, size: tuple[int, int]) -> Pixels:
     height, width = size
     if path is None:
         return np.full((height, width, 3), _GREY, np.uint8)
-    return resize_frame(read_image(path, at_least=(2 * height, 2 * width)), size)
+    return resized(read_image(path, at_least=(2 * height, 2 * width)), size)
+
+
+def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """(H, W, 3) -> `size` (h, w), shrunk by means; much faster than the resizing of networks."""
+    smaller = pixels.shape[0] >= size[0]
+    return cv2.resize(
+        pixels, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    )
 
 
 def frame_size(tracks: Iterable[Track], images: Sequence[FilePath | None]) -> tuple[int, int]:
