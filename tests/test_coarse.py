@@ -22,13 +22,8 @@ from PIL import Image
 from rvos import CONFIG_DIR, InputError, preset
 from rvos.coarse.clips import cut, plan_clips, released_script_lengths
 from rvos.coarse.network_frames import NetworkFrames
-from rvos.coarse.segment import (
-    CoarseSettings,
-    coarse_settings,
-    encode_masks,
-    mask_track,
-    segment_video,
-)
+from rvos.coarse.segment import encode_masks, mask_track, segment_video
+from rvos.coarse.settings import CoarseSettings, coarse_settings
 from rvos.coarse.stage import CoarseStage, open_coarse_store
 from rvos.data.frames import FrameError, FrameFolder, fit, resize_frame
 from rvos.data.mevis import read_split
@@ -368,13 +363,13 @@ def test_second_start_does_only_what_is_missing(case, one_device, tmp_path, monk
     (scores / "video3.json.gz").unlink()
     assert read_json(scores / "provenance.json")["stage"] == "coarse_scores"
     answered = []
-    from rvos.coarse import stage
+    from rvos.coarse import segment
 
-    def counted(*args, original=stage.segment_clips, **keys):
+    def counted(*args, original=segment.segment_clips, **keys):
         answered.append(1)
         return original(*args, **keys)
 
-    monkeypatch.setattr(stage, "segment_clips", counted)
+    monkeypatch.setattr(segment, "segment_clips", counted)
     run(case, copy)
     assert len(answered) == 2
     assert files(copy) == before

@@ -14,7 +14,7 @@ from rvos.app.entry import build
 from rvos.coarse.several import FusedTracks
 from rvos.data.mevis import read_split
 from rvos.data.split import Expression, Video
-from rvos.masklets import keyframe
+from rvos.masklets import sam2
 from rvos.masklets.keyframe import frame_scores, key_frame
 from rvos.masklets.tracking import Step
 from rvos.masks import TrackFiles, decode, encode, read_json, write_json
@@ -156,7 +156,7 @@ def made(data, tmp_path, coarse=None, **changes):
 @pytest.fixture
 def tracker(monkeypatch):
     fake = FakeTracker()
-    monkeypatch.setattr(keyframe, "load_tracker", lambda *names, **options: fake)
+    monkeypatch.setattr(sam2, "load_tracker", lambda *names, **options: fake)
     return fake
 
 
