@@ -4,7 +4,10 @@ Here stands what every room uses: the error for users' mistakes and the one way 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -236,25 +239,31 @@ def preset(group: str, name: str, *overrides: str) -> dict[str, Any]:
     Interpolations are resolved with the defaults of conf/. Inside an entry point the files of
     --config-dir count too. Raises InputError for a preset or a key that is not there.
     """
-    from contextlib import nullcontext
-
-    from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+
+    hydra = GlobalHydra.instance()
+    places = str(hydra.config_loader().get_search_path()) if hydra.is_initialized() else None
+    return deepcopy(_composed(group, name, overrides, places))
+
+
+@cache
+def _composed(group: str, name: str, overrides: tuple[str, ...], places: str | None) -> Any:
+    """What `preset` gives; a page or an ablation asks for the same one many times.
+
+    `places` is where Hydra looks for files; None: it has not been told, and looks into conf/.
+    """
+    from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException, MissingConfigException
 
-    if GlobalHydra.instance().is_initialized():
-        context: Any = nullcontext()
-    else:
-        context = initialize_config_dir(str(CONFIG_DIR), version_base="1.3")
+    told = places is not None
     add = "+" if group in ("loss", "optim", "callbacks") else ""  # those of train.yaml alone
     try:
-        with context:
+        with nullcontext() if told else initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             cfg = compose(
                 "eval",
                 [f"{add}{group}={name}", *(f"{group}.{o}" for o in overrides), "output_dir=."],
             )
-            settings: Any = OmegaConf.to_container(cfg[group], resolve=True)
-            return settings
+            return OmegaConf.to_container(cfg[group], resolve=True)
     except MissingConfigException as error:
         found = ", ".join(error.options or ())
         raise InputError(f"{group}={name}: no such preset; there are: {found}") from None
