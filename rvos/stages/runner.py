@@ -182,18 +182,20 @@ def _make_all(
     progress: StageProgress,
     claims: Claims,
 ) -> None:
-    """What nobody else makes, one file each; the next video's frames are decoded meanwhile."""
+    """What nobody else makes, one file each.
+
+    A video's frames are decoded while the one before is made; the first's, while networks load.
+    """
     turns = claims.turns(videos, stage.missing)
     opening: Future[_Opened | None] | None = None
-    prepared = False
     with ThreadPoolExecutor(1) as thread:
         try:
-            opening = thread.submit(_next, stage, split, turns)
+            if (first := _turn(turns)) is None:
+                return
+            opening = thread.submit(_open, stage, split, first)
+            stage.prepare(place)
             while (opened := opening.result()) is not None:
                 opening = thread.submit(_next, stage, split, turns)
-                if not prepared:
-                    stage.prepare(place)
-                    prepared = True
                 failed = _make(stage, opened, progress)
                 if failed:
                     claims.fail(opened.video.name, failed)
@@ -216,19 +218,27 @@ class _Opened:
     error: FrameError | None = None
 
 
-def _next(stage: Stage, split: Split, turns: Iterator[Video | None]) -> _Opened | None:
+def _turn(turns: Iterator[Video | None]) -> Video | None:
     """The next video that nobody else makes; waits while others make all that is left."""
     for video in turns:
-        if video is None:
-            time.sleep(IDLE_SECONDS)
-            continue
-        try:
-            if not stage.reads_frames:
-                return _Opened(video)
-            return _Opened(video, stage.open(split.open_frames(video)))
-        except FrameError as error:
-            return _Opened(video, error=error)
+        if video is not None:
+            return video
+        time.sleep(IDLE_SECONDS)
     return None
+
+
+def _open(stage: Stage, split: Split, video: Video) -> _Opened:
+    try:
+        frames = stage.open(split.open_frames(video)) if stage.reads_frames else None
+        return _Opened(video, frames)
+    except FrameError as error:
+        return _Opened(video, error=error)
+
+
+def _next(stage: Stage, split: Split, turns: Iterator[Video | None]) -> _Opened | None:
+    """The next video of this process, opened; None when nothing is left."""
+    video = _turn(turns)
+    return None if video is None else _open(stage, split, video)
 
 
 def _make(stage: Stage, opened: _Opened, progress: StageProgress) -> Problems:
