@@ -37,7 +37,7 @@ def main(cfg: DictConfig) -> None:
     masklets = own.needed(masklets, rule, presence)
     with Checks() as check:
         check(own.check_device, cfg.device, uses_gpu=coarse.uses_gpu or masklets.uses_gpu)
-        check(ask_for_weights, cfg, own.made_groups(masklets))
+        check(ask_for_weights, cfg, own.groups_used(masklets))
         split = check(own_split, cfg.video, texts, **vars(thin))
     stores = Stores((folder := run_folder(cfg)) / "stores", "own")
     own.check_all(rule, presence, coarse, masklets, split, stores)

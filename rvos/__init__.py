@@ -5,8 +5,7 @@ Here stands what every room uses: the error for users' mistakes and the one way 
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -52,7 +51,8 @@ class SettingsError(InputError):
 
 def list_problems(title: str, problems: Sequence[str], *, shown: int = 10) -> str:
     """One message for all problems of a kind: the count, the first `shown`, how many more."""
-    lines = [f"{title} ({len(problems)}):", *(f"  {problem}" for problem in problems[:shown])]
+    shown_ones = [problem.replace("\n", "\n  ") for problem in problems[:shown]]
+    lines = [f"{title} ({len(problems)}):", *(f"  {problem}" for problem in shown_ones)]
     if len(problems) > shown:
         lines.append(f"  ... and {len(problems) - shown} more")
     return "\n".join(lines)
@@ -184,7 +184,7 @@ class Checks:
     def __enter__(self) -> "Checks":
         return self
 
-    def __call__(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def __call__(self, make: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return make(*args, **kwargs)
         except SettingsError as error:
@@ -192,6 +192,18 @@ class Checks:
         except InputError as error:
             self.problems.append(str(error))
         return cast(T, None)
+
+    def make(self, made: Any, keys: Mapping[str, Any], where: str) -> Any:
+        """A dataclass of these keys; `where` begins what is said of unknown and missing ones."""
+        known = {field.name: field for field in fields(made) if field.init}
+        needed = {key for key, f in known.items() if f.default is f.default_factory is MISSING}
+        unknown, missing = keys.keys() - known.keys(), needed - keys.keys()
+        for what, names in (("no such key", unknown), ("key missing", missing)):
+            if names:
+                self.problems.append(f"{where}: {what}: {', '.join(sorted(names))}")
+        if missing:
+            return None
+        return self(made, **{key: value for key, value in keys.items() if key in known})
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self.problems:
@@ -243,14 +255,16 @@ def preset(group: str, name: str, *overrides: str) -> dict[str, Any]:
 
     hydra = GlobalHydra.instance()
     places = str(hydra.config_loader().get_search_path()) if hydra.is_initialized() else None
-    return deepcopy(_composed(group, name, overrides, places))
+    settings: Any = OmegaConf.to_container(_composed(group, name, overrides, places), resolve=True)
+    return settings
 
 
 @cache
 def _composed(group: str, name: str, overrides: tuple[str, ...], places: str | None) -> Any:
-    """What `preset` gives; a page or an ablation asks for the same one many times.
+    """The node that `preset` resolves; a page or an ablation asks for the same one many times.
 
-    `places` is where Hydra looks for files; None: it has not been told, and looks into conf/.
+    `places` is where Hydra looks for files; None: it has not been told, and looks into conf/. A
+    process reads the files once.
     """
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException, MissingConfigException
@@ -263,7 +277,7 @@ def _composed(group: str, name: str, overrides: tuple[str, ...], places: str | N
                 "eval",
                 [f"{add}{group}={name}", *(f"{group}.{o}" for o in overrides), "output_dir=."],
             )
-            return OmegaConf.to_container(cfg[group], resolve=True)
+            return cfg[group]
     except MissingConfigException as error:
         found = ", ".join(error.options or ())
         raise InputError(f"{group}={name}: no such preset; there are: {found}") from None

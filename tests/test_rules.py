@@ -4,6 +4,8 @@ Masks are one row of pixels written as text: "#" is foreground. Every instance b
 pixels, so a coarse mask that covers k of them has f = k / 4.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -167,6 +169,26 @@ def test_every_choice_makes_its_rule(name):
 def test_a_key_of_another_rule_is_refused():
     with pytest.raises(InputError, match="refine=vote: no such key: box_ratio"):
         make_rule("vote", box_ratio=0.5)
+
+
+def test_a_key_that_is_missing_is_named_beside_one_too_many():
+    with pytest.raises(SettingsError) as error:
+        make_rule("own", _target_="rvos.refine.Vote", windo=3, tau=0.5)
+    assert error.value.problems == (
+        "refine=own: no such key: windo",
+        "refine=own: key missing: window",
+    )
+
+
+def test_a_preset_is_composed_once_and_resolved_each_time(tmp_path, monkeypatch):
+    """What it takes from the environment and the working folder is that of the moment."""
+    monkeypatch.chdir(CONFIG_DIR.parent)
+    first = preset("coarse", "mutr_tiny")["checkpoint"]
+    monkeypatch.chdir(tmp_path)
+    second = preset("coarse", "mutr_tiny")
+    assert Path(second["checkpoint"]).is_file() and first != second["checkpoint"]
+    second["clip_length"] = 99
+    assert preset("coarse", "mutr_tiny")["clip_length"] != 99
 
 
 @pytest.mark.parametrize("name", sorted(set(CHOICES) - {"none"}))

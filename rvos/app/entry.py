@@ -4,7 +4,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.types import RunMode
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rvos import CONFIG_DIR, InputError, SettingsError
+from rvos import CONFIG_DIR, Checks, InputError, named
 from rvos.app.arguments import as_typed, explain
 from rvos.stages.claims import Sharing
 from rvos.stages.devices import Devices, OneDevice
@@ -126,16 +126,19 @@ def build(node: DictConfig, *, keep: Sequence[str] = ()) -> Any:
     try:
         return instantiate(settings)
     except InstantiationException as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-            if isinstance(cause, _mistakes()):
-                break
-        if isinstance(cause, SettingsError | TypeError):
+        cause = _cause(error)
+        if isinstance(cause, InputError | TypeError):
             check_nested(settings)
         if isinstance(cause, _mistakes()):
             raise cause from None
         raise InputError(f"{settings.get('_target_')}: {cause}") from None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The user's mistake that an error comes from, or else its first cause."""
+    while error.__cause__ is not None and not isinstance(error, _mistakes()):
+        error = error.__cause__
+    return error
 
 
 def check_nested(settings: Any) -> None:
@@ -143,39 +146,41 @@ def check_nested(settings: Any) -> None:
 
     (Hydra makes the inner objects first and stops at the first that fails.)
     """
-    problems: list[str] = []
-    _make(settings, problems)
-    if problems:
-        raise SettingsError(problems)
+    with Checks() as check:
+        _make(settings, check)
 
 
-def _make(value: Any, problems: list[str]) -> Any:
-    """What a node stands for; one that is wrong is added to the problems and stood in for."""
+def _make(value: Any, check: Checks) -> Any:
+    """What a node stands for; what is wrong goes to `check`, and an empty object stands for it."""
+    if isinstance(value, list):
+        return [_make(item, check) for item in value]
     if not isinstance(value, Mapping):
         return value
-    inner: list[str] = []
-    made = {str(k): _make(v, inner) for k, v in value.items() if str(k) not in _HYDRA_KEYS}
-    if "_target_" not in value:
-        problems += inner
-        return made
-    target: Any = get_object(value["_target_"])
-    if value.get("_partial_"):
-        problems += inner
-        return functools.partial(target, **made)
-    result = object.__new__(target) if isinstance(target, type) else None
-    if is_dataclass(target):
-        known = {field.name for field in fields(target) if field.init}
-        if unknown := sorted(made.keys() - known):
-            problems.append(f"{value['_target_']}: no such key: {', '.join(unknown)}")
-        made = {key: made[key] for key in made.keys() & known}
+    inner = Checks()
+    made = {str(key): _make(item, inner) for key, item in value.items()}
+    if "_target_" in value:
+        keys = {key: item for key, item in made.items() if key not in _HYDRA_KEYS}
+        made = _instance(value, keys, check, complete=not inner.problems)
+    check.problems += inner.problems  # after those of the node itself
+    return made
+
+
+def _instance(node: Mapping[str, Any], keys: dict[str, Any], check: Checks, complete: bool) -> Any:
+    """A node's object; `complete` says that no stand-in is among what its keys stand for."""
+    if (target := check(named, "_target_", node["_target_"])) is None:
+        return None
+    if node.get("_partial_"):
+        return functools.partial(target, **keys)
     try:
-        result = target(**made)
-    except SettingsError as error:
-        problems += error.problems
-    except TypeError as error:  # a missing key
-        problems.append(f"{value['_target_']}: {error}")
-    problems += inner
-    return result
+        if is_dataclass(target):
+            made = check.make(target, keys, node["_target_"])
+        else:
+            made = check(target, **keys)
+        return object.__new__(target) if made is None and isinstance(target, type) else made
+    except (TypeError, AttributeError) as error:
+        if complete:
+            check.problems.append(f"{node['_target_']}: {error}")
+        return None
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -144,7 +144,8 @@ class Evaluation:
             asked = getattr(page, "explorer", False)
             explorer = None if check.problems else Explorer.of(asked, ablation, refine, presence)
             refining = [rule, *(cells or {}).values(), *(named or {}).values()]
-            idle = all(isinstance(one, KeepCoarse) for one in refining) and explorer is None
+            idle = all(isinstance(one, KeepCoarse) for one in refining)
+            idle &= not (asked if check.problems else explorer)
             idle &= not any(
                 one and one.needs_masklets for one in (presence, *(also or {}).values())
             )

@@ -10,7 +10,18 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.progress import track as progress
 
-from rvos import InputError, __version__, all_checked, one_of, optional, real, require, whole, words
+from rvos import (
+    Expected,
+    InputError,
+    __version__,
+    all_checked,
+    one_of,
+    optional,
+    real,
+    require,
+    whole,
+    words,
+)
 from rvos.app.evaluation import NoMasklets, check_scores
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
@@ -39,7 +50,7 @@ def needed(masklets: Any, rule: Rule, presence: PresenceRule | NoPresence) -> An
     return NoMasklets() if idle else masklets
 
 
-def made_groups(masklets: Any) -> list[str]:
+def groups_used(masklets: Any) -> list[str]:
     """The groups of conf/ whose masks are asked for, given what `needed` returned."""
     return ["coarse"] if isinstance(masklets, NoMasklets) else ["coarse", "masklets"]
 
@@ -94,12 +105,10 @@ class Output:
     fps: float | None
 
     def __post_init__(self) -> None:
-        if not self.video:
-            raise InputError("video: expected a file or a folder of frames; expression: a sentence")
         require(
             self,
             "",
-            video=words(),
+            video=Expected("a file or a folder of frames", words().accepts),
             masks=one_of("png", "rle"),
             fps=optional(real(above=0)),
         )
@@ -112,7 +121,7 @@ class Output:
         refined = read_json(folder / "refined" / f"{video.name}.json.gz")
         for expression_id, track in progress(refined.items(), "Drawing", total=len(refined)):
             path = folder / "overlay" / f"{expression_id}.mp4"
-            made_of = json.dumps([__version__, fps, track]).encode()
+            made_of = json.dumps([__version__, split.meta_sha256, fps, track]).encode()
             comment = f"rvos {hashlib.sha256(made_of).hexdigest()}"
             if comment_of(path) != comment:  # else an earlier start drew these very masks
                 write_overlays(path, frames, track, fps, comment=comment)

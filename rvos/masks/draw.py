@@ -145,7 +145,8 @@ def write_video(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.mp4")
     try:
         with av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
-            container.metadata["comment"] = comment
+            if comment:
+                container.metadata["comment"] = comment
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
             stream.pix_fmt = "yuv420p"
             stream.options = {"crf": "20", "preset": "veryfast"}

@@ -100,11 +100,12 @@ class Candidates:
         """C_t = {i : f_i^t > tau} for each frame."""
         if tau not in self._combinations:
             above = self.fractions > tau  # (T, O)
-            known: dict[bytes, Combination] = {}  # equal ones are one object: quick to compare
-            for row in above:
-                if (key := row.tobytes()) not in known:
-                    known[key] = tuple(np.flatnonzero(row).tolist())
-            self._combinations[tau] = tuple(known[row.tobytes()] for row in above)
+            keys = [row.tobytes() for row in above]
+            rows = dict(
+                zip(keys, above, strict=True)
+            )  # equal ones are one object, quick to compare
+            known = {key: tuple(np.flatnonzero(row).tolist()) for key, row in rows.items()}
+            self._combinations[tau] = tuple(known[key] for key in keys)
         return self._combinations[tau]
 
 

@@ -25,9 +25,5 @@ def make_rule(name: str, **settings: Any) -> Rule:
     }
     for key in {"window", "tau"} - known:
         arguments.pop(key, None)
-    unknown = sorted(arguments.keys() - known)
-    make: Any = rule
     with Checks() as check:
-        if unknown:
-            check.problems.append(f"refine={name}: no such key: {', '.join(unknown)}")
-        return check(make, **{key: v for key, v in arguments.items() if key in known})
+        return check.make(rule, arguments, f"refine={name}")

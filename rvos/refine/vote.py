@@ -33,7 +33,10 @@ class WindowRule(ABC):
         """C_sel of the frames start .. stop - 1."""
 
     def spans(self, candidates: Candidates) -> list[Span]:
-        """Every window and its C_sel, in the order of the frames."""
+        """Every window and its C_sel, in the order of the frames.
+
+        (`PixelMajority` and `ConditionalFusion` show other masks than the union of C_sel.)
+        """
         num_frames = len(candidates.coarse)
         cuts = [*range(0, num_frames, self.window), num_frames]
         return [

@@ -2,8 +2,8 @@
 
 Whatever makes files per video (coarse masks, masklets) runs through `run_stage`: it finds what is
 missing, shares it out, also with other runs that fill the same store (`claims.py`), checks it,
-shows how far it is, decodes the next video while one is made, and collects what went wrong. A
-second start does what is missing.
+shows how far it is, decodes the next video while one is made (the first, while networks load), and
+collects what went wrong. A second start does what is missing.
 """
 
 import logging

@@ -15,7 +15,7 @@ from rvos.app.entry import build
 from rvos.data.mevis import read_split
 from rvos.masklets import Sam3
 from rvos.masklets.sam2_frames import processor_pixels
-from rvos.masklets.sam3 import HALF, ConceptSegmenter, MaskKernels, drop_unread, load_sam3
+from rvos.masklets.sam3_network import HALF, ConceptSegmenter, MaskKernels, drop_unread, load_sam3
 from rvos.masks import decode, encode, read_json
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
@@ -140,7 +140,7 @@ def test_state_does_not_grow(changes, monkeypatch):
         held[frame_idx], confirmed[frame_idx] = others / count, pointers / count
         assert len(session.obj_id_to_tracker_score_frame_wise) == 0
 
-    monkeypatch.setattr("rvos.masklets.sam3.drop_unread", counted)
+    monkeypatch.setattr("rvos.masklets.sam3_network.drop_unread", counted)
     model = tiny_sam3(max_num_objects=2, hotstart_delay=0, **changes)
     ConceptSegmenter(model, sam3_processor(), **ON_CPU).segment(Pictures(200), ["cat"])
     # At most 15 pointers, 6 pairs of memories, 4 pairs of conditioning frames' memories.

@@ -1,6 +1,6 @@
 """Wrong settings of training and data: one error lists every one, whatever kind it has."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +13,7 @@ from hydra.utils import instantiate  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from test_conf import composed  # noqa: E402
 
-from rvos import CONFIG_DIR, SettingsError  # noqa: E402
+from rvos import CONFIG_DIR, InputError, SettingsError, require, whole  # noqa: E402
 from rvos.app.entry import check_nested  # noqa: E402
 from rvos.data.synthetic import synthesize  # noqa: E402
 from rvos.data.verify import verify  # noqa: E402
@@ -273,6 +273,72 @@ def test_inner_and_outer_settings_are_reported_together():
         "data.clip.resizing.short_sides",
         "data.clip.photometric.hue",
     ]
+
+
+@dataclass
+class Inner:
+    size: int
+
+    def __post_init__(self):
+        require(self, "inner", size=whole(1))
+
+
+@dataclass
+class Outer:
+    parts: list
+    count: int = 1
+
+    def __post_init__(self):
+        require(self, "outer", count=whole(1))
+        self.sizes = [part.size for part in self.parts]
+
+
+def made_outer(parts, limit):
+    if limit > len(parts):
+        raise InputError(f"limit: expected at most {len(parts)}, got {limit}")
+    return parts
+
+
+OUTER, INNER, FUNCTION = (f"{__name__}.{name}" for name in ("Outer", "Inner", "made_outer"))
+
+
+@pytest.mark.parametrize(
+    "node, problems",
+    [
+        ({"_target_": OUTER, "parts": [{"_target_": INNER, "size": 2}], "count": 2}, []),
+        (
+            {"_target_": OUTER, "parts": [{"_target_": INNER, "size": 0}], "count": 0},
+            ["outer.count: expected a whole number >= 1, got 0", "inner.size: expected a whole"],
+        ),
+        (
+            {"_target_": OUTER, "parts": [{"_target_": INNER, "size": 0}]},
+            ["inner.size: "],  # the outer object cannot be looked at: its part has no size
+        ),
+        (
+            {"_target_": INNER, "colour": "red", "width": 3},
+            [f"{INNER}: no such key: colour, width", f"{INNER}: key missing: size"],
+        ),
+        (
+            {"_target_": FUNCTION, "parts": [{"_target_": INNER, "size": 0}], "limit": 4},
+            ["limit: expected at most 1", "inner.size: "],
+        ),
+        ({"_target_": FUNCTION, "parts": []}, [f"{FUNCTION}: made_outer() missing 1 required"]),
+        (
+            {"_target_": FUNCTION, "parts": [{"_target_": "rvos.nothing.Here"}], "limit": 0},
+            ["_target_: cannot import rvos.nothing.Here"],
+        ),
+        ({"_target_": FUNCTION, "_partial_": True, "parts": [{"_target_": INNER, "size": 1}]}, []),
+    ],
+)
+def test_everything_inside_of_a_node_is_looked_at(node, problems):
+    if not problems:
+        check_nested(node)
+        return
+    with pytest.raises(SettingsError) as raised:
+        check_nested(node)
+    assert len(raised.value.problems) == len(problems)
+    for found, expected in zip(raised.value.problems, problems, strict=True):
+        assert found.startswith(expected)
 
 
 PRESETS = [
