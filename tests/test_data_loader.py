@@ -29,6 +29,7 @@ from torch.utils.data import Dataset
 from rvos import CONFIG_DIR, InputError
 from rvos.data.split import Expression, Video
 from rvos.stages.sharding import balance, cost
+from rvos.train import run
 from rvos.train.datamodule import ClipLoader, ClipSampler, _start_worker, recount_passes
 from rvos.train.run import explained_loading
 
@@ -416,6 +417,23 @@ def test_a_loader_process_that_is_gone_amid_a_batch_is_one_message(ask):
     with pytest.raises(InputError, match="DataLoader worker ended amid a batch .* data.num_wor"):
         with explained_loading(1):
             list(asked_for(ask))
+
+
+def test_a_second_death_while_the_first_is_explained_is_one_message_too(monkeypatch):
+    """PyTorch's handler of dead children raises wherever the trainer's process happens to be."""
+    told = iter([RuntimeError("DataLoader worker (pid 7) exited unexpectedly with exit code 1. x")])
+
+    def interrupted(error):
+        for second in told:
+            raise second
+        return False
+
+    monkeypatch.setattr(run, "_ends_amid_a_batch", interrupted)
+    with pytest.raises(
+        InputError, match=r"\ADataLoader worker \(pid 7\) .* code 1\. Its last mess"
+    ):
+        with explained_loading(1):
+            list(asked_for(end_of_file))
 
 
 def test_other_errors_of_a_training_stay_what_they_are():

@@ -188,6 +188,16 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_clips(tmp_path):
         one_step(tmp_path, model, "32-true", batch_size=1, world_size=1, passes=4)
 
 
+def test_a_gradient_that_is_not_finite_stops_before_it_ruins_the_weights(tmp_path):
+    model = tiny_model()
+    model.mask_head.register_full_backward_hook(
+        lambda module, into, out: tuple(g if g is None else g / 0 for g in into)
+    )
+    with pytest.raises(NotFinite, match="the gradient is not finite.*'v2', '0'"):
+        one_step(tmp_path, model, "32-true", batch_size=1, world_size=1, passes=4)
+    assert not list(tmp_path.glob("*.pt")), "no step was taken"
+
+
 def test_groups_and_their_rates():
     """By the official rule: names of backbone, RoBERTa, sampling offsets and reference points."""
     model = tiny_model()

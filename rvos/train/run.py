@@ -136,7 +136,17 @@ def fit(parts: Parts, segmenter: Segmenter, folder: Path, *, resume: Path | None
 
 @contextmanager
 def explained_loading(num_workers: int) -> Iterator[None]:
-    """Make one InputError of what went wrong in, or with, a loader process."""
+    """Make one InputError of what went wrong in, or with, a loader process.
+
+    (PyTorch's handler of dead children raises anywhere, also while an error is being explained: the
+    outer of the two explains that.)
+    """
+    with _explained_loading(num_workers), _explained_loading(num_workers):
+        yield
+
+
+@contextmanager
+def _explained_loading(num_workers: int) -> Iterator[None]:
     try:
         yield
     except InputError as error:  # a worker's comes with its traceback as text

@@ -25,10 +25,10 @@ from rvos.train.optim import Optim
 
 
 class NotFinite(RuntimeError):
-    """The loss became NaN or infinite; `clips` says in which forward passes of this process."""
+    """The loss or its gradient became NaN or infinite, in these forward passes of this process."""
 
-    def __init__(self, clips: list[dict[str, Any]]):
-        super().__init__(f"the loss is not finite; forward passes of this step: {clips}")
+    def __init__(self, what: str, clips: list[dict[str, Any]]):
+        super().__init__(f"the {what} is not finite; forward passes of this step: {clips}")
         self.clips = clips
 
 
@@ -90,12 +90,16 @@ class Segmenter(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         losses, num_valid = self._train.means(self.trainer)
         if not torch.isfinite(losses["loss"]):
-            raise NotFinite(self._train.clips)
-        self._train.reset()
+            raise NotFinite("loss", self._train.clips)
         # Lightning has divided by the passes of a step, and DDP by the number of devices.
         passes = self.trainer.accumulate_grad_batches * self.trainer.world_size
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         torch._foreach_mul_(gradients, passes / num_valid)
+        # Else the step would ruin all weights. With float16 the scaler leaves out such steps.
+        halves = self.trainer.precision == "16-mixed"
+        if not halves and not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            raise NotFinite("gradient", self._train.clips)
+        self._train.reset()
         self.log_dict({f"train/{name}": value for name, value in losses.items()})
         for group in optimizer.param_groups:
             self.log(f"train/lr/{group['name']}", group["lr"])

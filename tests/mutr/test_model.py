@@ -5,6 +5,7 @@ import torch
 from tiny_mutr import SENTENCES, close, frames, tiny
 
 from rvos import InputError
+from rvos.mutr.backbones.resnet import SpaceTime
 
 SIZE = (64, 96)
 
@@ -196,3 +197,20 @@ def test_encoder_and_deformable_attention_are_one_graph(backend):
     compiled.encoder.compile(fullgraph=True, backend=backend)
     with torch.no_grad():
         assert close(compiled(video, text).mask_logits, model(video, text).mask_logits)
+
+
+def test_convolutions_over_time_stay_float32_under_a_cpus_autocast():
+    """In bfloat16 their gradients may be NaN there; on a GPU they follow autocast."""
+    torch.manual_seed(0)
+    part = SpaceTime(16)
+    torch.nn.init.normal_(part.mix[-1].weight)
+    given = []
+    for module in part.mix:
+        if isinstance(module, torch.nn.Conv3d):
+            module.register_forward_hook(lambda m, before, after: given.append(after.dtype))
+    x = torch.randn(4, 16, 6, 8).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = part(x.bfloat16(), batch=2)
+    assert given == [torch.float32] * 4
+    assert close(found.float(), part(x.bfloat16().float(), batch=2), rel=1e-5)
+    assert part.double()(x.double(), batch=2).dtype == torch.float64

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import torch
 import torchvision
 from einops import rearrange
 from timm.layers import GroupNorm
@@ -91,7 +92,14 @@ class SpaceTime(nn.Module):
     def forward(self, x: Tensor, batch: int) -> Tensor:
         """(B T, C, h, w) -> (B T, C, h, w)."""
         clip = rearrange(x, "(b t) c h w -> b c t h w", b=batch)
-        return x + rearrange(self.mix(clip), "b c t h w -> (b t) c h w")
+        # On CPUs with bfloat16, its gradient of a convolution padded in time reads memory that
+        # nobody has written (oneDNN in torch 2.15): some weights become NaN.
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                found = self.mix(clip.to(self.mix[0].weight.dtype))
+        else:
+            found = self.mix(clip)
+        return x + rearrange(found, "b c t h w -> (b t) c h w")
 
 
 class TinyVideoResNet(TinyResNet):
