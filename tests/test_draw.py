@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rvos.masks import encode, overlay
+from rvos.masks import comment_of, encode, overlay, write_video
 from rvos.masks.draw import outline, paint
 
 GREY, RED = 100, (200, 0, 50)
@@ -57,3 +57,15 @@ def test_an_overlay_is_paint_and_outline():
 def test_outlines_are_those_of_the_mask_at_the_pictures_size():
     assert len(outline(left(8, 8, 4), (4, 4))) == 1
     assert list(outline(None, (4, 4))) == []
+
+
+def test_a_video_says_what_was_written_into_it(tmp_path):
+    """Nothing where there is no comment, no video, or no file."""
+    for comment in ("rvos 1a2b", ""):
+        path = tmp_path / f"film{len(comment)}.mp4"
+        write_video(path, [frame(16, 32)] * 3, 10, comment=comment)
+        assert comment_of(path) == comment
+    (tmp_path / "damaged.mp4").write_bytes(path.read_bytes()[:100])
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    for name in ("damaged.mp4", "empty.mp4", "missing.mp4"):
+        assert comment_of(tmp_path / name) == ""

@@ -30,7 +30,7 @@ IMAGE_ERRORS = (
 )
 ZIP_ERRORS = (
     *(zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error),
-    *(NotImplementedError, RuntimeError),  # packed in an unknown way; encrypted
+    RuntimeError,  # encrypted, or packed in a way that Python does not know
 )
 _told_of_alpha: set[Path] = set()  # trees of images: one warning each
 log = logging.getLogger(__name__)

@@ -101,9 +101,8 @@ class Candidates:
         if tau not in self._combinations:
             above = self.fractions > tau  # (T, O)
             keys = [row.tobytes() for row in above]
-            rows = dict(
-                zip(keys, above, strict=True)
-            )  # equal ones are one object, quick to compare
+            rows = dict(zip(keys, above, strict=True))
+            # Equal sets are one object, which is quick to compare.
             known = {key: tuple(np.flatnonzero(row).tolist()) for key, row in rows.items()}
             self._combinations[tau] = tuple(known[key] for key in keys)
         return self._combinations[tau]

@@ -96,8 +96,8 @@ class Segmenter(pl.LightningModule):
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         torch._foreach_mul_(gradients, passes / num_valid)
         # Else the step would ruin all weights. With float16 the scaler leaves out such steps.
-        halves = self.trainer.precision == "16-mixed"
-        if not halves and not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+        scaled = self.trainer.precision == "16-mixed"
+        if not scaled and not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
             raise NotFinite("gradient", self._train.clips)
         self._train.reset()
         self.log_dict({f"train/{name}": value for name, value in losses.items()})

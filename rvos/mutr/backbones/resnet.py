@@ -92,8 +92,8 @@ class SpaceTime(nn.Module):
     def forward(self, x: Tensor, batch: int) -> Tensor:
         """(B T, C, h, w) -> (B T, C, h, w)."""
         clip = rearrange(x, "(b t) c h w -> b c t h w", b=batch)
-        # On CPUs with bfloat16, its gradient of a convolution padded in time reads memory that
-        # nobody has written (oneDNN in torch 2.15): some weights become NaN.
+        # On CPUs that compute in bfloat16, oneDNN (in torch 2.15) takes unwritten memory into the
+        # gradient of a convolution that is padded in time: some weights become NaN.
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
                 found = self.mix(clip.to(self.mix[0].weight.dtype))
