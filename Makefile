@@ -21,14 +21,14 @@ $(READY): pyproject.toml constraints.txt
 	  -c constraints.txt --no-build-isolation --editable '.[sam2]'
 	@touch $(READY)
 
-demo: $(READY) ## synthetic videos: fine-tune, segment, track, refine, score (demo.sh)
-	PYTHON=$(BIN)/python ./demo.sh
+demo: $(READY) ## synthetic videos: fine-tune, segment, track, refine, score (demo/demo.sh)
+	PYTHON=$(BIN)/python demo/demo.sh
 
 demo-train: $(READY) ## the small checkpoint from scratch (about two hours; docs/training.md)
 	test -e data/synthetic_large/train/meta_expressions.json || $(BIN)/python -m rvos data \
 	  synthesize out=data/synthetic_large num_videos.train=700 seed=1 camera_shake=3
 	$(BIN)/python train.py experiment=demo_pretrain output_dir=runs/demo_pretrain
-	$(BIN)/python benchmarks/teach_motion.py data/synthetic_large runs/demo_pretrain/mutr.pth \
+	$(BIN)/python demo/teach_motion.py data/synthetic_large runs/demo_pretrain/mutr.pth \
 	  runs/demo_motion/mutr.pth
 	$(BIN)/python train.py experiment=demo_clips output_dir=runs/demo_clips
 
@@ -50,8 +50,8 @@ test: $(READY) ## run all tests (the page's need Chromium; SLURM's need root, sl
 	  --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
 	  $(if $(strip $(LEFT_OUT)),-m "not ($(shell echo $(LEFT_OUT) | sed 's/ / or /'))")
 
-fuzz: $(READY) ## 2,000 cases of damaged input (tests/test_fuzz.py; `make test` runs 200)
-	RVOS_FUZZ=2000 $(BIN)/python -m pytest -q tests/test_fuzz.py
+fuzz: $(READY) ## 2,000 cases of damaged input (tests/app/test_fuzz.py; `make test` runs 200)
+	RVOS_FUZZ=2000 $(BIN)/python -m pytest -q tests/app/test_fuzz.py
 
 lint: $(READY) ## ruff, mypy and the import contracts
 	$(BIN)/ruff format --check .

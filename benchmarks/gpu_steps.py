@@ -23,12 +23,12 @@ from rvos.coarse.settings import CoarseSettings
 from rvos.data.formats import open_checked
 from rvos.data.frames import FrameCache, FrameFolder
 from rvos.data.synthetic import synthesize
-from rvos.masklets.sam2 import TransformersTracker
-from rvos.masklets.sam2_weights import SIZES, Size, config_for
-from rvos.masklets.tracking import track_boxes
 from rvos.masks import decode
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import load_weights
+from rvos.tracking.sam2 import TransformersTracker
+from rvos.tracking.sam2_weights import SIZES, Size, config_for
+from rvos.tracking.track import track_boxes
 
 EXPRESSIONS = 16
 SMALL = (128, 192)  # pixels of the videos of `parity`

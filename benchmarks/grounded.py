@@ -21,16 +21,16 @@ import torch
 import transformers
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[1:1] = [str(ROOT), str(ROOT / "tests/masklets")]  # behind this folder
+sys.path[1:1] = [str(ROOT), str(ROOT / "tests/support")]  # behind this folder
 
 from family_models import edgetam_config, grounding_config  # noqa: E402
 from machine import describe, write  # noqa: E402
 from masklets import write_frames  # noqa: E402
 
 from rvos.data.frames import FrameCache, FrameFolder  # noqa: E402
-from rvos.masklets.sam2 import TransformersTracker  # noqa: E402
-from rvos.masklets.sam2_weights import SIZES, config_for  # noqa: E402
-from rvos.masklets.tracking import autocast, track_boxes  # noqa: E402
+from rvos.tracking.sam2 import TransformersTracker  # noqa: E402
+from rvos.tracking.sam2_weights import SIZES, config_for  # noqa: E402
+from rvos.tracking.track import autocast, track_boxes  # noqa: E402
 
 SENTENCE = [101, 1996, 3899, 2770, 2000, 1996, 2187, 1012, 102]  # the dog running to the left.
 PRECISIONS = ("fp32", "bf16")

@@ -30,13 +30,13 @@ from machine import describe, write  # noqa: E402
 
 
 def flow_tracker():
-    from rvos.masklets import FlowTracker
+    from rvos.tracking import FlowTracker
 
     return FlowTracker.preset()
 
 
 def nouns(options):
-    from rvos.masklets.noun import NounFinder, _read_table
+    from rvos.nouns.finder import NounFinder, _read_table
 
     rows = _read_table(options.tsv)
     finder = NounFinder("rules", "video")
@@ -179,10 +179,10 @@ def track_once(options):
     import torch
 
     from rvos.data.frames import FrameCache, FrameFolder
-    from rvos.masklets.sam2 import TransformersTracker
-    from rvos.masklets.sam2_package import PackageTracker, build_package
-    from rvos.masklets.sam2_weights import SIZES, config_for
-    from rvos.masklets.tracking import track_boxes
+    from rvos.tracking.sam2 import TransformersTracker
+    from rvos.tracking.sam2_package import PackageTracker, build_package
+    from rvos.tracking.sam2_weights import SIZES, config_for
+    from rvos.tracking.track import track_boxes
 
     torch.manual_seed(0)
     size = next(size for size in SIZES if size.name == options.size)

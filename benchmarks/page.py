@@ -24,7 +24,7 @@ from machine import describe, write
 from rvos import CONFIG_DIR
 from rvos.masks import encode, write_json
 
-sys.path.insert(0, str(CONFIG_DIR.parent / "tests"))
+sys.path.insert(0, str(CONFIG_DIR.parent / "tests/support"))
 from chromium import DESKTOP, open_chromium, resize  # noqa: E402
 
 SIZE = (120, 160)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 REPOSITORY = Path(__file__).parents[1]
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests/support")]
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from rvos.coarse import CoarseSettings, segment_video
 from rvos.data.frames import open_frames
-from rvos.masklets import FlowTracker
 from rvos.masks import write_overlays
 from rvos.mutr import load_model
 from rvos.refine import Candidates, Masklets, Vote
+from rvos.tracking import FlowTracker
 
 
 def main(video: str, expression: str, out: str) -> None:

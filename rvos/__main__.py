@@ -12,7 +12,7 @@ COMMANDS = {
         "rvos.app.data",
         "write a synthetic dataset (synthesize); check (verify) or fetch (get) one",
     ),
-    "noun": ("rvos.masklets.noun", "compare the nouns of expressions with a table"),
+    "noun": ("rvos.nouns.finder", "compare the nouns of expressions with a table"),
     "checkpoint": ("rvos.app.checkpoint", "what a file of MUTR's weights holds"),
     "merge": ("rvos.app.results", "tables and page of a run that several processes filled"),
     "status": ("rvos.app.status", "how far a run or store is, and who works on it"),

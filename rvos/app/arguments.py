@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 
-from rvos import InputError
+from rvos.errors import InputError
 
 SENTENCES = {"expression"}  # keys whose value is a text, whatever it holds
 # Last parts of the keys that hold a path or a name; null stays null, ${...} is filled in.

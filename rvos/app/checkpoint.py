@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rvos import InputError, list_problems
+from rvos.errors import InputError, list_problems
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

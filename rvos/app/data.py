@@ -12,9 +12,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from rvos import CONFIG_DIR, InputError
 from rvos.app.arguments import as_typed, explain
+from rvos.errors import InputError
 from rvos.masks import FileError
+from rvos.settings import CONFIG_DIR
 
 
 def synthesize(config: DictConfig) -> int:

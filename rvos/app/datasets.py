@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
-from rvos import InputError, flag, list_of, optional, require, words
+from rvos.errors import InputError
 from rvos.masks import FileError, file_sha256, read_json, write_json
-from rvos.stages import hub
+from rvos.settings import flag, list_of, optional, require, words
+from rvos.weights import hub
 
 RECORD = "rvos.json"  # {"hub", "revision", "licence", "files": {name: {size, mtime_ns, sha256}}}
 

@@ -20,9 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 from packaging.requirements import Requirement
 from rich.console import Console
 
-from rvos import CONFIG_DIR, InputError, __version__
+from rvos import __version__
 from rvos.data.mevis import METAS
+from rvos.errors import InputError
 from rvos.masks import find_json
+from rvos.settings import CONFIG_DIR
 
 _SPLITS = ("train", "valid_u", "valid", "test")
 _EXTRAS = {
@@ -246,7 +248,7 @@ def _hub_weights() -> Iterator[Finding]:
     """Which weights of the table are here; of those that the hub has, also which are not."""
     if importlib.util.find_spec("huggingface_hub") is None:
         return
-    from rvos.stages.weights import WEIGHTS, here
+    from rvos.weights.local import WEIGHTS, here
 
     for weight in WEIGHTS.values():
         if not weight.repo and not weight.url:

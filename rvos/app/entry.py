@@ -16,8 +16,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rvos import CONFIG_DIR, Checks, InputError, named
 from rvos.app.arguments import as_typed, explain
+from rvos.errors import InputError
+from rvos.settings import CONFIG_DIR, Checks, named
 from rvos.stages.claims import Sharing
 from rvos.stages.devices import Devices, OneDevice
 
@@ -39,7 +40,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
             os.environ["RVOS_STORES"] = str(cfg.paths.stores)
             try:
                 if cfg.weights.revision is not None:
-                    from rvos.stages.weights import use_revisions
+                    from rvos.weights.local import use_revisions
 
                     use_revisions(cfg.weights.revision)
                 return task(cfg)
@@ -197,7 +198,7 @@ def ask_for_weights(cfg: DictConfig, groups: Sequence[str]) -> None:
     It takes seconds and no torch; the sources fetch when all else is known to be right.
     """
     from rvos.stages.store import flat
-    from rvos.stages.weights import obtain
+    from rvos.weights.local import obtain
 
     settings = plain(cfg)
     used = {

@@ -9,21 +9,10 @@ from typing import Any, ClassVar, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from rvos import (
-    Checks,
-    InputError,
-    all_checked,
-    list_of,
-    one_of,
-    optional,
-    preset,
-    require,
-    whole,
-    words,
-)
 from rvos.app.entry import build, plain
 from rvos.data.formats import open_split, open_truth
 from rvos.data.split import NoTruth, Split, Truth
+from rvos.errors import InputError
 from rvos.masklets.source import MaskletFiles
 from rvos.masks import TrackFiles, file_sha256
 from rvos.refine import (
@@ -41,6 +30,17 @@ from rvos.score.inputs import InputProblems, Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
 from rvos.score.protocols import Expressions, make_protocol
 from rvos.score.results import FOLDER
+from rvos.settings import (
+    Checks,
+    all_checked,
+    list_of,
+    one_of,
+    optional,
+    preset,
+    require,
+    whole,
+    words,
+)
 from rvos.stages.claims import Problems, Sharing
 from rvos.stages.devices import Devices
 from rvos.stages.run_folder import MASKLETS_FILE

@@ -10,21 +10,11 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.progress import track as progress
 
-from rvos import (
-    Expected,
-    InputError,
-    __version__,
-    all_checked,
-    one_of,
-    optional,
-    real,
-    require,
-    whole,
-    words,
-)
+from rvos import __version__
 from rvos.app.evaluation import NoMasklets, check_scores
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
+from rvos.errors import InputError
 from rvos.masklets.source import MaskletFiles
 from rvos.masks import TrackFiles, comment_of, read_json, write_overlays
 from rvos.refine import KeepCoarse, NoPresence, PresenceRule, Rule, check_given
@@ -33,6 +23,7 @@ from rvos.report.prediction import write_masks, write_page
 from rvos.score.ablation import REFINED
 from rvos.score.evaluate import evaluate_video
 from rvos.score.inputs import Inputs, VideoInputs
+from rvos.settings import Expected, all_checked, one_of, optional, real, require, whole, words
 from rvos.stages.store import Stores
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import Progress
 
-from rvos import InputError
 from rvos.app.evaluation import Evaluation, open_data
 from rvos.data.split import Split, Video
+from rvos.errors import InputError
 from rvos.masks import FileError, write_json
 from rvos.refine import NoPresence
 from rvos.report.plots import write_heat_map

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rvos import InputError, list_problems
+from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, read_json
 from rvos.score.results import FOLDER
 from rvos.stages.claims import hidden, is_alive, together

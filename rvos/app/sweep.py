@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from yaml import YAMLError
 
-from rvos import CONFIG_DIR, InputError, list_problems
+from rvos.errors import InputError, list_problems
 from rvos.masks import read_json, write_json
 from rvos.report.dashboard import scores
+from rvos.settings import CONFIG_DIR
 
 _KEYS = {"name", "program", "method", "metric", "parameters", "command"}
 _MACROS = {"${env}", "${program}", "${args_no_hyphens}"}

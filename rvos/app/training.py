@@ -5,10 +5,10 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from rvos import all_checked
 from rvos.app.entry import build
 from rvos.coarse.settings import coarse_settings
 from rvos.mutr import MUTR
+from rvos.settings import all_checked
 from rvos.stages.lightning import make_trainer
 from rvos.train import run as training
 from rvos.train.callbacks import AtomicCheckpointIO

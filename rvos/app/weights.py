@@ -8,10 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rvos import InputError
+from rvos.errors import InputError
 from rvos.masks import FileError, file_sha256, read_json
-from rvos.stages import hub
-from rvos.stages.weights import (
+from rvos.weights import hub
+from rvos.weights.local import (
     WEIGHTS,
     Weight,
     commit_of,
@@ -163,9 +163,9 @@ def fits(path: Path) -> str:
         settings = dict.fromkeys(w.setting for w in WEIGHTS.values() if w.model_type == kind)
         takes = "; ".join(settings) or "no setting of rvos"
         return f"model_type {kind}, for {takes}"
-    from rvos.masklets.sam2_weights import size_of, version_of
     from rvos.mutr.backbone_weights import fitting
     from rvos.mutr.checkpoint import read_state, summary
+    from rvos.tracking.sam2_weights import size_of, version_of
 
     state = read_state(path)
     if "image_encoder.trunk.patch_embed.proj.weight" in state:

@@ -13,16 +13,16 @@ import numpy as np
 
 from rvos.data.frames import Frame, FrameCache, Frames
 from rvos.data.split import Split, Video, merge_tracks
-from rvos.masklets.detect_and_track import DetectAndTrack, Detection
-from rvos.masklets.noun import NounFinder
 from rvos.masks import Track, TrackFiles
+from rvos.nouns.finder import NounFinder
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store, Stores
-from rvos.stages.weights import digests, origins
+from rvos.tracking.detect_and_track import DetectAndTrack, Detection
+from rvos.weights.local import digests, origins
 
 if TYPE_CHECKING:
-    from rvos.masklets.detect import Boxes, Detector
+    from rvos.tracking.detect import Boxes, Detector
 
 
 class Grounding(Detection):
@@ -59,7 +59,7 @@ class Grounded(DetectAndTrack):
         self, frames: FrameCache, subjects: Mapping[str, str | None]
     ) -> dict[str, tuple[Track, list[dict[str, Any]]]]:
         """{sentence: (mask per frame, choice per frame)}; `subjects` is {sentence: subject}."""
-        from rvos.masklets.instances import masklets_of
+        from rvos.tracking.instances import masklets_of
 
         tracks, scores = masklets_of(
             frames,

@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rvos import InputError, one_of, optional, preset, real, require, whole, words
 from rvos.coarse.clips import ClipPlan, Sampling
-from rvos.stages.weights import find, how_to_get
+from rvos.errors import InputError
+from rvos.settings import one_of, optional, preset, real, require, whole, words
+from rvos.weights.local import find, how_to_get
 
 QueryChoice = Literal["per_clip", "long_term"]
 Heads = Literal["upstream", "last"]

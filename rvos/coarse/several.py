@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 from pycocotools import mask as coco
 
-from rvos import all_checked, list_of, one_of, require, words
 from rvos.data.split import Split
 from rvos.masks import (
     FileError,
@@ -20,6 +19,7 @@ from rvos.masks import (
     decode,
     encode,
 )
+from rvos.settings import all_checked, list_of, one_of, require, words
 from rvos.stages.devices import Devices
 from rvos.stages.store import Stores, given_files
 

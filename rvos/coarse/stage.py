@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rvos import InputError
 from rvos.coarse.clips import plan_clips
 from rvos.coarse.settings import CoarseSettings
 from rvos.data.frames import Frames
 from rvos.data.split import Split, Video
+from rvos.errors import InputError
 from rvos.masks import TrackFiles, file_sha256
 from rvos.stages.devices import Devices, Place
 from rvos.stages.run_folder import has_no_effect
 from rvos.stages.runner import Advance, Stage, TooLarge, run_stage
 from rvos.stages.sharding import cost
 from rvos.stages.store import Store, Stores
-from rvos.stages.weights import origins
+from rvos.weights.local import origins
 
 if TYPE_CHECKING:
     from rvos.coarse.network_frames import NetworkFrames

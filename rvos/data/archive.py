@@ -18,8 +18,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos import InputError
 from rvos.data.mask_index import index_folders, writable_index_folder
+from rvos.errors import InputError
 from rvos.masks.files import whole_or_not_at_all
 
 FORMAT = 1  # of the index; another number is built anew

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rvos import InputError
 from rvos.data.archive import FilePath
+from rvos.errors import InputError
 from rvos.masks import IMAGE_ERRORS
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB

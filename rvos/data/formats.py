@@ -6,9 +6,9 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from rvos import InputError, list_problems
 from rvos.data.check import find_problems, without
 from rvos.data.split import NoTruth, Problem, Split, Truth
+from rvos.errors import InputError, list_problems
 
 # The module that reads a layout: `read_split(root, split, bad)` and `read_truth(split)`.
 FORMATS = {

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from PIL import Image
 
-from rvos import InputError, list_problems
 from rvos.data.archive import FilePath
 from rvos.data.decoding import (
     Frame,
@@ -32,6 +31,7 @@ from rvos.data.decoding import (
     read_image,
     video_contents,
 )
+from rvos.errors import InputError, list_problems
 from rvos.masks import file_sha256
 
 if TYPE_CHECKING:

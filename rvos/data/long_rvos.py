@@ -9,9 +9,9 @@ iSEE-Laboratory/Long_RVOS, README and eval/eval_long_rvos.
 from pathlib import Path
 from typing import Any
 
-from rvos import InputError
 from rvos.data.png_truth import PngTruth
 from rvos.data.split import Ids, Problem, Split, as_ids, find_meta, is_name, parse_meta
+from rvos.errors import InputError
 from rvos.masks import Mask, encode, read_pixels
 
 # As the file has them -> as papers call them (eval_hybrid.py takes "static+dynamic").

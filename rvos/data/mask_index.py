@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rvos import InputError
+from rvos.errors import InputError
 from rvos.masks import (
     FileError,
     Mask,

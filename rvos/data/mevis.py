@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rvos import InputError
 from rvos.data.mask_index import open_index
 from rvos.data.split import (
     Ids,
@@ -23,6 +22,7 @@ from rvos.data.split import (
     find_meta,
     parse_meta,
 )
+from rvos.errors import InputError
 from rvos.masks import Mask, find_json
 
 # Names of the file of expressions: v1's, then those that v2 was released with.

@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rvos import InputError
 from rvos.data.archive import FilePath
 from rvos.data.frames import FrameFolder, Frames
 from rvos.data.split import Ids, Problem, Split, Truth, Video, check_found, find_meta, parse_videos
+from rvos.errors import InputError
 from rvos.masks import FileError, Mask, Track, file_sha256, from_coco, read_json
 
 PICTURES = ("train2014", "images/mscoco/images/train2014")  # beside the root; MUTR's place, REFER's

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rvos import InputError
 from rvos.data.mevis import Annotations
 from rvos.data.split import Ids, NoTruth, Problem, Split, Video, as_ids, find_meta, parse_meta
+from rvos.errors import InputError
 from rvos.masks import FileError, MaskError, area, canonical, find_json, stream_json
 
 TYPES = ("referring", "reasoning", "hallucination")  # by type_id

@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rvos import InputError, list_problems
 from rvos.data.archive import FilePath, find_frames
 from rvos.data.frames import FrameFolder, Frames, Thinned, fingerprint, open_frames
+from rvos.errors import InputError, list_problems
 from rvos.masks import (
     FileError,
     Mask,

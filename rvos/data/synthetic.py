@@ -25,9 +25,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from rich.progress import track as progress
 
-from rvos import (
+from rvos.data import sprites
+from rvos.errors import InputError
+from rvos.masks import Track, encode, write_json
+from rvos.settings import (
     Expected,
-    InputError,
     all_checked,
     least_and_most,
     list_of,
@@ -36,8 +38,6 @@ from rvos import (
     require,
     whole,
 )
-from rvos.data import sprites
-from rvos.masks import Track, encode, write_json
 
 SPLITS = ("train", "valid_u", "valid")  # their position is part of each video's seed
 

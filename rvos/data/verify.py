@@ -8,11 +8,12 @@ from types import SimpleNamespace
 from rich.console import Console
 from rich.table import Table
 
-from rvos import InputError, all_checked, flag, list_of, one_of, require, whole, words
 from rvos.data.check import find_problems
 from rvos.data.formats import find_truth, open_split, open_truth, reader
 from rvos.data.mevis import Annotations
 from rvos.data.split import Problem, Split, Truth
+from rvos.errors import InputError
+from rvos.settings import all_checked, flag, list_of, one_of, require, whole, words
 
 # What each release has per split. MeViS: as released. RefCOCO: the table in the description of
 # TensorFlow Datasets (tensorflow/datasets, vision_language/refcoco/refcoco.py), whose "refs" are

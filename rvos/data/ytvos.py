@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos import InputError
 from rvos.data.png_truth import PngTruth
 from rvos.data.split import Ids, Problem, Split, Video, as_ids, find_meta, parse_meta
+from rvos.errors import InputError
 from rvos.masks import IMAGE_ERRORS, FileError, Mask, Track, encode, sound_image
 
 VOID = 255  # the label of pixels that DAVIS does not score

@@ -8,44 +8,35 @@ from typing import TYPE_CHECKING
 from rvos import lazily
 
 if TYPE_CHECKING:
-    from rvos.masklets.detect_and_track import Detection, Sam2
     from rvos.masklets.files import GivenMasklets
-    from rvos.masklets.flow import Flow, FlowTracker
+    from rvos.masklets.flow import Flow
     from rvos.masklets.keyframe import KeyFrames, key_frames
-    from rvos.masklets.noun import NounFinder
     from rvos.masklets.oracle import Oracle, OracleMasklets
+    from rvos.masklets.sam2 import Sam2
     from rvos.masklets.sam3 import Sam3
-    from rvos.masklets.source import Masklets, MaskletSource, VideoTask
+    from rvos.masklets.source import MaskletSource, VideoTask
     from rvos.masklets.stage import MadeMasklets
 
 _MODULES = {
-    "Detection": "detect_and_track",
     "Flow": "flow",
-    "FlowTracker": "flow",
     "GivenMasklets": "files",
     "KeyFrames": "keyframe",
     "MadeMasklets": "stage",
     "MaskletSource": "source",
-    "Masklets": "source",
-    "NounFinder": "noun",
     "Oracle": "oracle",
     "OracleMasklets": "oracle",
-    "Sam2": "detect_and_track",
+    "Sam2": "sam2",
     "Sam3": "sam3",
     "VideoTask": "source",
     "key_frames": "keyframe",
 }
 
 __all__ = [
-    "Detection",
     "Flow",
-    "FlowTracker",
     "GivenMasklets",
     "KeyFrames",
     "MadeMasklets",
     "MaskletSource",
-    "Masklets",
-    "NounFinder",
     "Oracle",
     "OracleMasklets",
     "Sam2",

@@ -17,18 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos import all_checked, one_of, optional, require
 from rvos.data.frames import FrameCache, Frames
 from rvos.data.split import Split, Truth, Video
-from rvos.masklets.detect_and_track import Sam2
-from rvos.masklets.flow import Flow, FlowTracker
+from rvos.masklets.flow import Flow
+from rvos.masklets.sam2 import Sam2
 from rvos.masklets.source import MaskletFiles
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import RLE, FileError, Track, TrackFiles, area, canonical_track, read_json
+from rvos.settings import all_checked, one_of, optional, require
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store, Stores
-from rvos.stages.weights import origins
+from rvos.tracking.flow import FlowTracker
+from rvos.weights.local import origins
 
 
 def key_frames(**keys: Any) -> "KeyFrames":
@@ -106,7 +107,7 @@ class KeyFrames(Sam2):
         return {"masklets.weights": self.weights}
 
     def prepare(self, place: Place) -> None:
-        from rvos.masklets.sam2 import load_tracker
+        from rvos.tracking.sam2 import load_tracker
 
         self._tracker = load_tracker(
             self.tracker,
@@ -118,7 +119,7 @@ class KeyFrames(Sam2):
 
     def track(self, frames: FrameCache, frame_idx: int, masks: Sequence[RLE]) -> list[Track]:
         """One track per mask of a frame, in the same order."""
-        from rvos.masklets.tracking import track_masks
+        from rvos.tracking.track import track_masks
 
         found = track_masks(
             self._tracker, frames, frame_idx, masks, objects_at_once=self.objects_at_once

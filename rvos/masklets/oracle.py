@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from rvos import InputError, list_problems, real, require, whole
 from rvos.data.frames import Frames
 from rvos.data.split import Split, Truth, Video, check_track
-from rvos.masklets.noun import Nouns, parts
-from rvos.masklets.source import Masklets, VideoTask
+from rvos.errors import InputError, list_problems
+from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import MadeMasklets
-from rvos.masks import Mask, Track, decode, encode
+from rvos.masks import Mask, MaskletTracks, Track, decode, encode
+from rvos.nouns.finder import Nouns, parts
+from rvos.settings import real, require, whole
 
 
 @dataclass(kw_only=True)
@@ -46,7 +47,7 @@ class OracleMasklets(MadeMasklets):
             "mask_dict_sha256": self._truth.fingerprint(),
         }
 
-    def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
+    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
         return {
             noun: self.oracle.tracks(
                 task.video,

@@ -6,10 +6,12 @@ Torch is imported when the network is loaded, so that wrong settings are named a
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rvos import InputError, one_of, require, words
 from rvos.data.frames import FrameCache, Frames
-from rvos.masklets.source import Masklets, MaskletScores, VideoTask
+from rvos.errors import InputError
+from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import MadeMasklets
+from rvos.masks import MaskletScores, MaskletTracks
+from rvos.settings import one_of, require, words
 from rvos.stages.devices import Place
 
 
@@ -35,7 +37,7 @@ class Sam3(MadeMasklets):
         return {"masklets.weights": self.weights}
 
     def prepare(self, place: Place) -> None:
-        from rvos.masklets.sam3_network import ConceptSegmenter, load_sam3
+        from rvos.tracking.sam3 import ConceptSegmenter, load_sam3
 
         model, processor = load_sam3(self.weights)
         self._segmenter = ConceptSegmenter(
@@ -45,10 +47,12 @@ class Sam3(MadeMasklets):
     def open(self, frames: Frames) -> FrameCache:
         return FrameCache(frames).fill()
 
-    def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
+    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
         return self.make_scored(task, frames)[0]
 
-    def make_scored(self, task: VideoTask, frames: Frames | None) -> tuple[Masklets, MaskletScores]:
+    def make_scored(
+        self, task: VideoTask, frames: Frames | None
+    ) -> tuple[MaskletTracks, MaskletScores]:
         import torch
 
         assert isinstance(frames, FrameCache)

@@ -8,14 +8,10 @@ from typing import Any, ClassVar
 
 from rvos.data.frames import Frames
 from rvos.data.split import Split, Truth, Video
-from rvos.masklets.noun import NounFinder, Nouns
-from rvos.masks import Track, TrackFiles
+from rvos.masks import MaskletScores, MaskletTracks, TrackFiles
+from rvos.nouns.finder import NounFinder, Nouns
 from rvos.stages.devices import Place
-from rvos.stages.weights import digests
-
-Masklets = dict[str, list[Track]]  # {noun: [track per instance]}, of one video
-# {noun: {"detector": [score per instance], "object": [[score per frame] per instance]}}, 0..1
-MaskletScores = dict[str, dict[str, list[Any]]]
+from rvos.weights.local import digests
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,12 @@ class MaskletSource(ABC):
         """Everything that decides the masks besides the data and the weights, as JSON values."""
 
     @abstractmethod
-    def make(self, task: VideoTask, frames: Frames | None) -> Masklets:
+    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
         """A list of tracks, possibly empty, for each wanted noun."""
 
-    def make_scored(self, task: VideoTask, frames: Frames | None) -> tuple[Masklets, MaskletScores]:
+    def make_scored(
+        self, task: VideoTask, frames: Frames | None
+    ) -> tuple[MaskletTracks, MaskletScores]:
         """What `make` gives, and how sure the networks were; a source without scores gives {}."""
         return self.make(task, frames), {}
 

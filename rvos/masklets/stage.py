@@ -13,22 +13,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from rvos import InputError
 from rvos.data.frames import Frames
 from rvos.data.split import Split, Truth, Video
-from rvos.masklets.noun import Nouns, parts, read_nouns, write_nouns
+from rvos.errors import InputError
 from rvos.masklets.source import (
     MaskletFiles,
-    Masklets,
-    MaskletScores,
     MaskletSource,
     VideoTask,
 )
-from rvos.masks import Track, TrackFiles, read_json, write_json
+from rvos.masks import MaskletScores, MaskletTracks, Track, TrackFiles, read_json, write_json
+from rvos.nouns.finder import Nouns, parts, read_nouns, write_nouns
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store, Stores
-from rvos.stages.weights import origins
+from rvos.weights.local import origins
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +135,7 @@ class MaskletStage(Stage):
 
     def make(
         self, video: Video, frames: Frames | None, advance: Advance
-    ) -> tuple[Masklets, MaskletScores]:
+    ) -> tuple[MaskletTracks, MaskletScores]:
         """All single nouns of the video, those that are there already read from its file."""
         wanted = self._needed(video) - self._done(video)
         task = VideoTask(video, tuple(sorted(wanted)), self.nouns[video.name])
@@ -154,7 +152,7 @@ class MaskletStage(Stage):
     def _scores(self) -> Store:
         return self.store.beside("masklet_scores")
 
-    def write(self, video: Video, made: tuple[Masklets, MaskletScores]) -> None:
+    def write(self, video: Video, made: tuple[MaskletTracks, MaskletScores]) -> None:
         """With the entries that name several nouns; then the index, from which plans are made."""
         value, scores = _with_entries(self.nouns[video.name], *made)
         if self.source.may_have_scores:
@@ -178,13 +176,13 @@ class MaskletStage(Stage):
 
 
 def _with_entries(
-    nouns: Mapping[str, str], single: Masklets, scores: MaskletScores
-) -> tuple[Masklets, MaskletScores]:
+    nouns: Mapping[str, str], single: MaskletTracks, scores: MaskletScores
+) -> tuple[MaskletTracks, MaskletScores]:
     """With the masklets of the video's noun entries that name several nouns ("cat. dog").
 
     Nouns made before there were scores have none, and neither has an entry with such a noun.
     """
-    entries: Masklets = {}
+    entries: MaskletTracks = {}
     of_entries: MaskletScores = {}
     for entry in set(nouns.values()):
         names = parts(entry)

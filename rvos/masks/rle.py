@@ -15,6 +15,9 @@ from pycocotools import mask as coco
 RLE = dict[str, Any]
 Mask = RLE | None
 Track = list[Mask]
+MaskletTracks = dict[str, list[Track]]  # {noun: [track per instance]}, of one video
+# {noun: {"detector": [score per instance], "object": [[score per frame] per instance]}}, 0..1
+MaskletScores = dict[str, dict[str, list[Any]]]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels, x1 and y1 exclusive
 
 

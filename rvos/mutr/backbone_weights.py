@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rvos import InputError, list_problems
+from rvos.errors import InputError, list_problems
 from rvos.mutr.backbones import RESNETS, SWINS, VIDEO_SWINS, build_backbone
 from rvos.mutr.backbones.base import Backbone
 from rvos.mutr.checkpoint import official_name, read_state

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rvos import InputError, preset
-from rvos.stages.weights import local_folder
+from rvos.errors import InputError
+from rvos.settings import preset
+from rvos.weights.local import local_folder
 
 if TYPE_CHECKING:
     from rvos.mutr.model import MUTR

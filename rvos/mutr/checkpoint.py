@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rvos import InputError, list_problems
+from rvos.errors import InputError, list_problems
 from rvos.masks import damaged_part
 from rvos.mutr.backbones import NAMES as BACKBONES
 from rvos.mutr.backbones import build_backbone

@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rvos import InputError
+from rvos.errors import InputError
 
 Sizes = Sequence[tuple[int, int]]  # (h, w) of each level
 Kernel = Callable[[Tensor, Sizes, Tensor, Tensor], Tensor]

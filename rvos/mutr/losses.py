@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from rvos import real, require
 from rvos.mutr.boxes import cxcywh_to_xyxy, generalized_iou
 from rvos.mutr.features import LevelPredictions
 from rvos.mutr.matching import Targets, Weights, dice, focal, match
+from rvos.settings import real, require
 
 __all__ = ["LossOutput", "MutrLoss", "Targets"]
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from rvos import InputError
+from rvos.errors import InputError
 from rvos.mutr.boxes import cxcywh_to_xyxy, generalized_iou
 from rvos.mutr.features import LevelPredictions
 from rvos.mutr.mask_head import STRIDE

@@ -12,7 +12,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from rvos import InputError
+from rvos.errors import InputError
 from rvos.mutr.attention import MLP
 from rvos.mutr.backbones import build_backbone
 from rvos.mutr.decoder import Decoder, DecoderLayer, DecoderStates, refine_reference

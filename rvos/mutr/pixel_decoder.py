@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from rvos import InputError
+from rvos.errors import InputError
 from rvos.mutr.attention import Attention, FeedForward
 from rvos.mutr.positions import resize_padding
 

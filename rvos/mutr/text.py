@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, RobertaConfig, RobertaModel
 
-from rvos import InputError
+from rvos.errors import InputError
 from rvos.mutr.positions import sine_words
-from rvos.stages.weights import local_folder
+from rvos.weights.local import local_folder
 
 BOS, PAD, EOS, UNKNOWN = 0, 1, 2, 3  # RoBERTa's ids
 WORDS = "words"  # `tokenizer: words`

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rvos import real, require
 from rvos.masks import Mask, Track, bounding_box, decode, encode, union
 from rvos.refine.candidates import Candidates, Combination, Refinement, Span
 from rvos.refine.vote import Vote, WindowRule
+from rvos.settings import real, require
 
 
 class InstanceVote(WindowRule):

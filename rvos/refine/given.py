@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rvos import InputError, SettingsError, list_problems
+from rvos.errors import InputError, SettingsError, list_problems
 from rvos.masks import FileError, Track, read_json
 from rvos.refine.candidates import Candidates, Refinement, Rule, Window
 from rvos.refine.presence import WithPresence

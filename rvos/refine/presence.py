@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from rvos import real, require
 from rvos.refine.candidates import Candidates, Presence, Refinement, Rule
+from rvos.settings import real, require
 
 
 @dataclass(frozen=True)

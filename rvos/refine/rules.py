@@ -3,8 +3,9 @@
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from rvos import Checks, InputError, named, preset
+from rvos.errors import InputError
 from rvos.refine.candidates import Rule
+from rvos.settings import Checks, named, preset
 
 
 def make_rule(name: str, **settings: Any) -> Rule:

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from rvos import real, require, whole
 from rvos.refine.candidates import (
     Candidates,
     Combination,
@@ -12,6 +11,7 @@ from rvos.refine.candidates import (
     Window,
     apply_spans,
 )
+from rvos.settings import real, require, whole
 
 
 @dataclass(frozen=True)

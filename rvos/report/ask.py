@@ -20,14 +20,15 @@ import cv2
 import numpy as np
 from rich.progress import track as progress
 
-from rvos import InputError, list_problems, require, whole
 from rvos.data.formats import open_split
 from rvos.data.split import Expression, Split, Video
+from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, Track, TrackFiles, area, read_json, write_bytes
 from rvos.masks.draw import draw_numbered, number_color
 from rvos.refine import decision_problems
 from rvos.report.strips import background, frame_size, spread
 from rvos.score.inputs import first_videos
+from rvos.settings import require, whole
 from rvos.stages.run_folder import MASKLETS_FILE, read_settings
 
 QUESTIONS = "questions.jsonl"

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rvos import InputError
+from rvos.errors import InputError
 from rvos.masks import FileError, read_json
 from rvos.report.run import read_csv
 from rvos.report.tables import best_threshold

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rvos import real, require, whole
+from rvos.settings import real, require, whole
 
 
 @dataclass(frozen=True)

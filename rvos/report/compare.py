@@ -17,10 +17,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rvos import InputError, preset
+from rvos.errors import InputError
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.run import SCORES, Run, changes
 from rvos.report.scores import answers_of
+from rvos.settings import preset
 from rvos.stages.run_folder import has_no_effect
 from rvos.stages.store import differences
 

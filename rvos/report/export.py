@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rvos import InputError
 from rvos.data.formats import open_split
 from rvos.data.split import Video, own_split
+from rvos.errors import InputError
 from rvos.masks import (
     FileError,
     Mask,

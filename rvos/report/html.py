@@ -16,20 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rvos import (
-    InputError,
-    SettingsError,
-    __version__,
-    all_checked,
-    flag,
-    list_of,
-    optional,
-    preset,
-    real,
-    require,
-    whole,
-    words,
-)
+from rvos import __version__
+from rvos.errors import InputError, SettingsError
 from rvos.masks import write_bytes
 from rvos.report.bad_cases import Facts, bad_cases
 from rvos.report.clips import Pictures, clips_of, packed, point_at_clips
@@ -50,6 +38,7 @@ from rvos.report.scores import (
     window_curve,
 )
 from rvos.report.slices import slices_of
+from rvos.settings import all_checked, flag, list_of, optional, preset, real, require, whole, words
 
 
 @dataclass(frozen=True, kw_only=True)

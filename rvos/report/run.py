@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rvos import InputError, list_problems
 from rvos.data.archive import FilePath
 from rvos.data.formats import open_split
+from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, Track, TrackFiles, read_json
 from rvos.report.bootstrap import Bootstrap
 from rvos.report.strips import FramePath

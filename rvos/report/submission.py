@@ -21,10 +21,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track as progress
 
-from rvos import InputError, list_problems
 from rvos.data.formats import open_split
 from rvos.data.frames import Size, image_size
 from rvos.data.split import Split, Video, check_track
+from rvos.errors import InputError, list_problems
 from rvos.masks import ZIP_ERRORS, FileError, Track, TrackFiles, decode, size_of
 
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from rvos import Expected, InputError, SettingsError, real, whole
+from rvos.errors import InputError, SettingsError
 from rvos.masks import Track
 from rvos.refine import Candidates, KeepCoarse, Refinement, Rule, Vote
 from rvos.score.measures import FrameScores, Scores
+from rvos.settings import Expected, real, whole
 
 COARSE = "coarse"  # the label of the coarse masks as they are
 REFINED = "refined"  # the label of the run's own rule

@@ -7,8 +7,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rvos import InputError
 from rvos.data.split import Video
+from rvos.errors import InputError
 from rvos.masks import FileError, Track, TrackFiles, file_stamp, find_json, read_json
 
 STAGES = {"coarse_score": "coarse_scores", "detector_score": "masklet_scores"}

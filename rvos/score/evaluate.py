@@ -16,8 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from rvos import InputError, require, whole
 from rvos.data import split as data
+from rvos.errors import InputError
 from rvos.masks import FileError, Track, write_json
 from rvos.refine import Candidates, Masklets, Refinement, Rule
 from rvos.score.ablation import (
@@ -34,6 +34,7 @@ from rvos.score.inputs import VideoInputs
 from rvos.score.measures import Metric
 from rvos.score.protocols import Expressions
 from rvos.score.results import ExpressionResult, RuleScores, VideoFiles, VideoResult
+from rvos.settings import require, whole
 
 IDLE_SECONDS = 1.0  # between two looks at what others have done
 _KILLED = "the process that refined it was killed, most often because the memory ran out"

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from rvos import preset
 from rvos.masks import Mask
 from rvos.refine import (
     Candidates,
@@ -31,6 +30,7 @@ from rvos.refine import (
 )
 from rvos.score.ablation import COARSE, Expression
 from rvos.score.measures import FrameScores
+from rvos.settings import preset
 
 log = logging.getLogger(__name__)
 Found = dict[str | Combination, dict[str, list[Any]]]  # J, F and empty frames by what is shown

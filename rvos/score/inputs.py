@@ -15,9 +15,10 @@ from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, Literal
 
-from rvos import InputError, __version__, list_problems, one_of, optional, require, whole
+from rvos import __version__
 from rvos.data.frames import Size
 from rvos.data.split import Split, Truth, Video, merge_tracks
+from rvos.errors import InputError, list_problems
 from rvos.masks import (
     FileError,
     MaskError,
@@ -29,6 +30,7 @@ from rvos.masks import (
 )
 from rvos.score.confidence import Confidence
 from rvos.score.protocols import Expressions
+from rvos.settings import one_of, optional, require, whole
 from rvos.stages.claims import Problems, together
 
 log = logging.getLogger(__name__)

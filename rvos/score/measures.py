@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos import InputError, all_checked, named, one_of, require
+from rvos.errors import InputError
 from rvos.masks import Mask, Track, area
 from rvos.score.contour import Contour, contour_of, in_common
+from rvos.settings import all_checked, named, one_of, require
 
 Scores = NDArray[np.float64]
 

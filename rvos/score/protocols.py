@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rvos import InputError, list_problems
 from rvos.data.split import Split, Truth, Video
+from rvos.errors import InputError, list_problems
 from rvos.masks import Track, area, minus
 from rvos.score.measures import FrameScores, Scores, Summary, temporal_ious
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos import InputError
 from rvos.data.split import Video
+from rvos.errors import InputError
 from rvos.masks import FileError, read_json, write_bytes, write_json
 from rvos.score.ablation import COARSE, REFINED, Fingerprint, Hashes, Scored
 from rvos.score.identity import Identity

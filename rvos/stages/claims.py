@@ -26,9 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rvos import InputError, SettingsError, all_checked, optional, real, require, whole
 from rvos.data.split import Video
+from rvos.errors import InputError, SettingsError
 from rvos.masks import FileError, read_json, write_json
+from rvos.settings import all_checked, optional, real, require, whole
 from rvos.stages.sharding import balance, cost
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
-from rvos import InputError
+from rvos.errors import InputError
 from rvos.stages.claims import Problems, Sharing
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import distributed
 
-from rvos import InputError
+from rvos.errors import InputError
 from rvos.stages.claims import Problems, Sharing
 from rvos.stages.devices import Place, end_on_sigterm, raise_together
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from rvos import InputError, list_problems
+from rvos.errors import InputError, list_problems
 from rvos.masks import write_bytes
 from rvos.stages.store import differences
 

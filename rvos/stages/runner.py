@@ -17,9 +17,9 @@ from typing import Any
 
 from rich.console import Console
 
-from rvos import InputError, list_problems
 from rvos.data.frames import FrameCache, FrameError, Frames
 from rvos.data.split import Split, Video
+from rvos.errors import InputError, list_problems
 from rvos.masks import FileError
 from rvos.stages.claims import Claims, Problems, Sharing, together
 from rvos.stages.devices import Devices, Place, raise_together

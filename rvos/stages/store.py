@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rvos import InputError, __version__
+from rvos import __version__
 from rvos.data.split import Split
+from rvos.errors import InputError
 from rvos.masks import FileError, TrackFiles, read_json, write_json
 
 
@@ -114,7 +115,7 @@ class Stores:
     ) -> Store:
         """The store of a stage for exactly these settings (plain JSON values), made if needed.
 
-        `origins` says where the weights come from (rvos.stages.weights.origins). It is kept for
+        `origins` says where the weights come from (rvos.weights.local.origins). It is kept for
         the reader: the same weights from another place give the same store.
 
         Raises InputError when the folder holds files made under other settings or cannot be

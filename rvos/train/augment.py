@@ -19,9 +19,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from rvos import least_and_most, list_of, one_of, optional, real, require, whole
 from rvos.data.archive import FilePath
 from rvos.data.frames import Size, fit, read_image
+from rvos.settings import least_and_most, list_of, one_of, optional, real, require, whole
 from rvos.train.pseudo import Copy
 
 CHANNEL_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))

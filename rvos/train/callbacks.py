@@ -13,8 +13,8 @@ import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from rvos import require, whole
 from rvos.masks import write_json
+from rvos.settings import require, whole
 from rvos.train.clips import Clip
 from rvos.train.datamodule import ClipSampler
 from rvos.train.segmenter import NotFinite

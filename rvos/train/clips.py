@@ -19,10 +19,11 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rvos import Expected, InputError, flag, least_and_most, one_of, optional, require, whole
 from rvos.data.frames import FrameError, fit, image_size, normalise
 from rvos.data.split import Expression, Split, Truth, Video
+from rvos.errors import InputError
 from rvos.masks import FileError, decode
+from rvos.settings import Expected, flag, least_and_most, one_of, optional, require, whole
 from rvos.train import augment
 from rvos.train.augment import Geometry, Photometric, Resizing
 from rvos.train.pseudo import Copy, PseudoClip

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from rvos import Expected, InputError, flag, one_of, optional, require, whole, words
 from rvos.data.formats import open_checked
 from rvos.data.split import Split, Truth
 from rvos.data.verify import RELEASES
+from rvos.errors import InputError
+from rvos.settings import Expected, flag, one_of, optional, require, whole, words
 from rvos.train.clips import ClipDataset, ClipRecipe, collate
 from rvos.train.joint import JointClips, Source, are_sources
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from rvos import Expected, optional, real, require, words
+from rvos.settings import Expected, optional, real, require, words
 from rvos.train.clips import ClipDataset, Sample
 
 

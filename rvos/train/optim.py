@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 from torch.optim import AdamW
 
-from rvos import Expected, list_of, real, require, whole
+from rvos.settings import Expected, list_of, real, require, whole
 
 GROUPS = ("main", "backbone", "text_encoder", "linear_proj")
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rvos import list_of, real, require, whole
 from rvos.data.frames import Size
+from rvos.settings import list_of, real, require, whole
 
 FARTHEST = 0.3  # share of a side: a quadrangle whose corners stray no further is convex
 

@@ -15,12 +15,14 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.loggers import WandbLogger
 
-from rvos import InputError, __version__, list_problems, real, require
+from rvos import __version__
 from rvos.coarse.settings import CoarseSettings
+from rvos.errors import InputError, list_problems
 from rvos.masks import read_json, write_json
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import load_weights, read_content, save_official, state_of
 from rvos.mutr.losses import MutrLoss
+from rvos.settings import real, require
 from rvos.stages.run_folder import check_folder, keep_wandb_id, read_settings
 from rvos.train.datamodule import DataModule
 from rvos.train.joint import JointClips

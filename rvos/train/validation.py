@@ -13,13 +13,14 @@ import torch.distributed
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import WandbLogger
 
-from rvos import InputError, flag, list_problems, optional, require, whole
 from rvos.coarse.segment import segment_video
 from rvos.coarse.settings import CoarseSettings
 from rvos.data.split import Expression, Split, Truth, Video, check_track, merge_tracks
+from rvos.errors import InputError, list_problems
 from rvos.masks import Track, overlay
 from rvos.mutr import MUTR
 from rvos.score.measures import Summary, score_track
+from rvos.settings import flag, optional, require, whole
 from rvos.stages.sharding import balance, cost
 
 COLOR = (255, 60, 0)  # RGB of masks in overlays

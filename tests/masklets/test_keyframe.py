@@ -14,12 +14,12 @@ from rvos.app.entry import build
 from rvos.coarse.several import FusedTracks
 from rvos.data.mevis import read_split
 from rvos.data.split import Expression, Video
-from rvos.masklets import sam2
 from rvos.masklets.keyframe import frame_scores, key_frame
-from rvos.masklets.tracking import Step
 from rvos.masks import TrackFiles, decode, encode, read_json, write_json
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
+from rvos.tracking import sam2
+from rvos.tracking.track import Step
 
 SIZE = (64, 96)
 

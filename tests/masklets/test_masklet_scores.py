@@ -8,12 +8,12 @@ from PIL import Image
 from rvos import InputError, preset
 from rvos.app.entry import build
 from rvos.data.mevis import read_split
-from rvos.masklets.detect import Boxes
-from rvos.masklets.tracking import Step
 from rvos.masks import TrackFiles, read_json, write_json
 from rvos.score import Inputs
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
+from rvos.tracking.detect import Boxes
+from rvos.tracking.track import Step
 
 BOXES = {  # x0, confidence; both nouns find the same box at x = 4
     "cat": [(4, 0.75), (30, 0.5)],

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slurm
 CLUSTER = Path(__file__).with_name("cluster.sh")
 SECONDS, MINUTES = 300, 10  # for a job to end; its time limit
 TIME = f"--time={MINUTES}"
-PATH = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+PATH = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests/support")])
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,7 @@ its blocks.
 
 from importlib import import_module
 
-from rvos import InputError
+from rvos.errors import InputError
 from rvos.mutr.backbones.base import Backbone
 
 RESNETS = ("resnet50", "resnet101", "resnet10_tiny", "resnet10_video")

@@ -1,0 +1,210 @@
+"""Frame + noun -> boxes, by Grounding DINO (Liu et al., 2023) in transformers.
+
+The prompt is the noun in lower case with a final period. Each noun has its own prompt: the model
+lets image features attend to all words of a prompt, so a prompt of two nouns does not give the
+boxes that each of them gives alone (tests/tracking/test_detect.py shows it). Batches therefore
+consist of (frame, noun) pairs. A whole sentence may be a prompt too; then only the boxes whose
+phrase names its subject count (`coarse=grounded`).
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.ops import nms
+
+from rvos.data.frames import Frame
+from rvos.errors import InputError
+from rvos.stages.runner import TooLarge
+from rvos.tracking.sam2_weights import missing
+from rvos.weights.local import local_folder
+
+DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base"
+OutOfMemory = torch.cuda.OutOfMemoryError
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Detections of one noun in one frame, best first."""
+
+    xyxy: NDArray[np.float32]  # (O, 4) pixels of the frame, inside it
+    confidence: NDArray[np.float32]  # (O,) 0..1
+
+
+class Detector:
+    """Grounding DINO with its processor.
+
+    box_threshold: lowest confidence of a box. text_threshold: lowest confidence of the noun's
+    words. nms_iou: of two boxes with a higher IoU the less confident is dropped. batch_size: pairs
+    of frame and noun at once.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        box_threshold: float,
+        text_threshold: float,
+        nms_iou: float,
+        batch_size: int,
+        device: str,
+    ):
+        self.model = model.to(device).eval()
+        self.processor = processor
+        self.box_threshold = box_threshold
+        self.text_threshold = text_threshold
+        self.nms_iou = nms_iou
+        self.batch_size = batch_size
+        self.device = device
+
+    def detect(
+        self,
+        frames: Sequence[Frame],
+        nouns: Sequence[str],
+        subjects: Sequence[str | None] | None = None,
+    ) -> list[Boxes]:
+        """One result per pair of an (H, W, 3) uint8 RGB frame and a noun; sizes may differ.
+
+        Where `nouns` are sentences, `subjects` are the nouns that a box's phrase must have; None
+        takes any phrase.
+
+        Only frames of equal size share a batch, because padding would change the features of the
+        backbone (Swin). Raises InputError when one frame does not fit into the GPU's memory.
+        """
+        results: list[Boxes] = []
+        wanted = [None] * len(nouns) if subjects is None else subjects
+        start = 0
+        for stop in range(1, len(frames) + 1):
+            full = stop - start == self.batch_size
+            if full or stop == len(frames) or frames[stop].shape != frames[start].shape:
+                results += self._batch(frames[start:stop], nouns[start:stop], wanted[start:stop])
+                start = stop
+        return results
+
+    @torch.inference_mode()
+    def _batch(
+        self, frames: Sequence[Frame], nouns: Sequence[str], subjects: Sequence[str | None]
+    ) -> list[Boxes]:
+        inputs = self.processor(
+            images=list(frames),
+            text=[prompt(noun) for noun in nouns],
+            padding=True,
+            return_tensors="pt",
+        ).to(self.device)
+        try:
+            outputs = self.model(**inputs)
+        except OutOfMemory:
+            if len(frames) == 1:
+                raise TooLarge(
+                    "out of GPU memory detecting in one frame; choose a smaller Grounding DINO "
+                    "in detect.weights"
+                ) from None
+            torch.cuda.empty_cache()
+            half = len(frames) // 2
+            return [
+                boxes
+                for part in (slice(half), slice(half, None))
+                for boxes in self._batch(frames[part], nouns[part], subjects[part])
+            ]
+        found = self.processor.post_process_grounded_object_detection(
+            outputs,
+            inputs["input_ids"],
+            threshold=self.box_threshold,
+            text_threshold=self.text_threshold,
+            target_sizes=[frame.shape[:2] for frame in frames],
+        )
+        return [
+            self._cleaned(one, frame.shape[:2], subject)
+            for one, frame, subject in zip(found, frames, subjects, strict=True)
+        ]
+
+    def _cleaned(
+        self, found: dict[str, Any], size: tuple[int, int], subject: str | None = None
+    ) -> Boxes:
+        """Clip boxes to the frame; drop other phrases, empty ones and duplicates (NMS)."""
+        height, width = size
+        named = torch.tensor(
+            [names(label, subject) for label in found["text_labels"]], dtype=torch.bool
+        )
+        boxes = found["boxes"].float().cpu()  # (O, 4) xyxy
+        boxes = torch.stack(
+            [
+                boxes[:, 0].clamp(0, width),
+                boxes[:, 1].clamp(0, height),
+                boxes[:, 2].clamp(0, width),
+                boxes[:, 3].clamp(0, height),
+            ],
+            1,
+        )
+        filled = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1)
+        keep = named & filled
+        boxes, scores = boxes[keep], found["scores"].float().cpu()[keep]
+        order = nms(boxes, scores, self.nms_iou)  # best first
+        return Boxes(boxes[order].numpy(), scores[order].numpy())
+
+
+def prompt(noun: str) -> str:
+    """The noun as Grounding DINO expects it: " Cat" -> "cat."."""
+    return noun.strip().lower().rstrip(".").strip() + "."
+
+
+def names(phrase: str, subject: str | None) -> bool:
+    """Whether the words of `subject` stand in a box's phrase, one behind the other.
+
+    Case, accents and punctuation do not count: the model's tokenizer drops or parts them
+    ("fire-truck" comes back as "fire - truck"). Without a subject any word will do.
+    """
+    if subject is None:
+        return bool(phrase.strip())
+    return f" {_words(subject)} " in f" {_words(phrase)} "
+
+
+def _words(text: str) -> str:
+    parted = unicodedata.normalize("NFD", text.lower())
+    plain = "".join(c for c in parted if unicodedata.category(c) != "Mn")
+    return " ".join(re.findall(r"[^\W_]+", plain))
+
+
+def load_detector(
+    weights: str,
+    *,
+    key: str = "masklets.detect.weights",
+    box_threshold: float,
+    text_threshold: float,
+    nms_iou: float,
+    batch_size: int,
+    device: str,
+) -> Detector:
+    """A detector from a Hugging Face folder or name, which config key `key` gives.
+
+    Raises InputError for weights that are missing or of another format.
+    """
+    if Path(weights).suffix == ".pth":
+        raise InputError(
+            f"{key}={weights}: the original .pth files cannot be read; the "
+            f"same weights for transformers: {DOWNLOAD} (Swin-T: grounding-dino-tiny)"
+        )
+    from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
+
+    folder = local_folder(weights, key=key)
+    try:
+        processor = AutoProcessor.from_pretrained(folder)
+        model = AutoModelForZeroShotObjectDetection.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise missing(weights, error, key=key, download=DOWNLOAD) from None
+    return Detector(
+        model,
+        processor,
+        box_threshold=box_threshold,
+        text_threshold=text_threshold,
+        nms_iou=nms_iou,
+        batch_size=batch_size,
+        device=device,
+    )

@@ -1,0 +1,118 @@
+"""Settings and networks of what detects boxes with Grounding DINO and tracks them.
+
+Torch is imported when the networks are loaded, so that wrong settings are named at once.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from rvos.data.frames import FrameCache, Frames
+from rvos.settings import flag, one_of, real, require, whole, words
+from rvos.stages.devices import Place
+
+
+@dataclass(kw_only=True)
+class Detection:
+    """`masklets.detect.*`: where and how Grounding DINO looks for the noun."""
+
+    group: ClassVar[str] = "masklets"  # in messages
+    weights: str  # Hugging Face folder or name
+    frames: str  # first | stride
+    stride: int  # frames
+    box_threshold: float  # least confidence of a box
+    text_threshold: float  # least confidence of the noun's words
+    nms_iou: float  # of two boxes that overlap more, the less confident goes
+    covered_iou: float  # a box that overlaps a masklet this much starts no other
+    batch_size: int  # pairs of frame and noun at once
+
+    def __post_init__(self) -> None:
+        share = real(least=0, most=1)
+        require(
+            self,
+            f"{self.group}.detect",
+            weights=words(),
+            frames=one_of("first", "stride"),
+            stride=whole(1),
+            box_threshold=share,
+            text_threshold=share,
+            nms_iou=share,
+            covered_iou=share,
+            batch_size=whole(1),
+        )
+
+    def prompt_frames(self, num_frames: int) -> range:
+        """The frames in which objects are looked for."""
+        return range(0, num_frames, self.stride) if self.frames == "stride" else range(1)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the boxes, besides the weights."""
+        free = {"weights", "batch_size"} | ({"stride"} if self.frames == "first" else set())
+        return {key: value for key, value in vars(self).items() if key not in free}
+
+
+@dataclass(kw_only=True)
+class DetectAndTrack:
+    """The keys and networks of whatever detects boxes and tracks them."""
+
+    detect: Detection
+    tracker: str
+    weights: str
+    objects_at_once: int
+    precision: Literal["bf16", "fp32"]
+    compile: bool
+
+    group: ClassVar[str] = "masklets"  # in messages
+    uses_gpu: ClassVar[bool] = True
+    may_have_scores: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            self.group,
+            tracker=one_of("transformers", "edgetam", "sam2_package"),
+            weights=words(),
+            objects_at_once=whole(1),
+            precision=one_of("bf16", "fp32"),
+            compile=flag(),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the masks. Batch and group sizes do not, beyond the last float digits."""
+        return {
+            "detect": self.detect.settings(),
+            "tracker": self.tracker,
+            "precision": self.precision,
+        }
+
+    def weights_used(self) -> dict[str, str]:
+        """{config key: path, or name on the hub} of the detector's and the tracker's weights."""
+        return {
+            f"{self.group}.detect.weights": self.detect.weights,
+            f"{self.group}.weights": self.weights,
+        }
+
+    def prepare(self, place: Place) -> None:
+        """Load the networks."""
+        from rvos.tracking.detect import load_detector
+        from rvos.tracking.sam2 import load_tracker
+
+        self._detector = load_detector(
+            self.detect.weights,
+            key=f"{self.group}.detect.weights",
+            box_threshold=self.detect.box_threshold,
+            text_threshold=self.detect.text_threshold,
+            nms_iou=self.detect.nms_iou,
+            batch_size=self.detect.batch_size,
+            device=place.device,
+        )
+        self._tracker = load_tracker(
+            self.tracker,
+            self.weights,
+            device=place.device,
+            precision=self.precision,
+            compile=self.compile,
+        )
+
+    def open(self, frames: Frames) -> FrameCache:
+        """The frames, decoded once."""
+        return FrameCache(frames).fill()

@@ -1,0 +1,279 @@
+"""Files from the net: whole, resumed after a kill, checked, with free disk asked before.
+
+What a repository on Hugging Face's hub holds, and one way to fetch a file from anywhere. The
+progress bar (size, rate, remaining time) is huggingface_hub's.
+"""
+
+import errno
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from rvos.errors import InputError
+from rvos.masks import file_sha256
+
+ANSWER_SECONDS = 4  # to connect, and again to get an answer
+for _client in ("httpx", "httpx2"):
+    logging.getLogger(_client).setLevel(logging.WARNING)  # it logs every request
+RepoType = Literal["model", "dataset"]
+
+
+class Unreachable(InputError):
+    """Whoever has the files does not answer."""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository. `blob`: SHA-256 of a large file, git's SHA-1 of any other."""
+
+    name: str
+    size: int  # bytes
+    blob: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a revision of a repository holds."""
+
+    commit: str
+    licence: str | None  # as its card says
+    files: tuple[HubFile, ...]
+
+
+def endpoint() -> str:
+    """The hub's address: HF_ENDPOINT, or Hugging Face's."""
+    return str(_constants().ENDPOINT)
+
+
+def cache_folder() -> Path:
+    """The hub's cache (HF_HUB_CACHE, HF_HOME)."""
+    return Path(_constants().HF_HUB_CACHE)
+
+
+def listing(
+    repo: str, revision: str, patterns: Sequence[str], *, kind: RepoType = "model"
+) -> Listing:
+    """The files of a revision that fit one of the patterns (`*` crosses folders).
+
+    Raises Unreachable, and InputError for a repository or revision that is not there or is not
+    open to the token.
+    """
+    with explained(repo, kind):
+        from huggingface_hub import get_token
+        from huggingface_hub.utils import get_session, hf_raise_for_status
+
+        # Not by HfApi, which first asks the hub something else where a program drives it.
+        token = get_token()
+        answer = get_session().get(
+            f"{endpoint()}/api/{kind}s/{repo}/revision/{quote(revision, safe='')}",
+            params={"blobs": "true"},
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            follow_redirects=True,
+            timeout=ANSWER_SECONDS,
+        )
+        hf_raise_for_status(answer)
+    try:
+        info = answer.json()
+        files = tuple(
+            HubFile(
+                one["rfilename"], one["size"], (one.get("lfs") or {}).get("sha256", one["blobId"])
+            )
+            for one in info["siblings"]
+            if any(fnmatch(one["rfilename"], pattern) for pattern in patterns)
+        )
+        licence, commit = (info.get("cardData") or {}).get("license"), info["sha"]
+    except (ValueError, KeyError, TypeError):  # some other page: a portal's, a proxy's
+        raise Unreachable("what answers there is not the hub") from None
+    if not files:
+        raise InputError(f"{repo}: no files like {', '.join(patterns)} in revision {revision}")
+    return Listing(commit, licence if isinstance(licence, str) else None, files)
+
+
+def fetch_file(
+    repo: str, commit: str, file: HubFile, target: Path, *, kind: RepoType = "model"
+) -> None:
+    """A repository's file to `target`, whole and checked. Raises as `listing`."""
+    with explained(repo, kind):
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.utils import build_hf_headers
+
+        url = hf_hub_url(repo, file.name, repo_type=kind, revision=commit, endpoint=endpoint())
+        headers = build_hf_headers()
+        part = download(url, target, size=file.size, headers=headers, name=file.name)
+    if (found := blob_of(part, file.blob)) != file.blob:
+        part.unlink()
+        raise InputError(
+            f"{repo}, {file.name}: wrong bytes: expected the hash {file.blob}, got {found}. What "
+            "came was deleted; start again"
+        )
+    part.replace(target)
+
+
+def fetch_url(url: str, target: Path, *, sha256: str | None = None) -> None:
+    """One file to `target`; `sha256`: the first digits, where they are known.
+
+    Raises Unreachable, and InputError for wrong bytes and for what cannot be written.
+    """
+    with explained(url, "model"):
+        from huggingface_hub.utils import get_session
+
+        answer = get_session().head(url, follow_redirects=True, timeout=ANSWER_SECONDS)
+        answer.raise_for_status()
+        size = int(answer.headers.get("Content-Length", 0)) or None
+        check_space(target.parent, size or 0)
+        part = download(url, target, size=size, headers={}, name=target.name)
+    found = file_sha256(part)
+    if sha256 and not found.startswith(sha256):
+        part.unlink()
+        raise InputError(
+            f"{url}: wrong bytes: expected a SHA-256 that begins with {sha256}, got {found}. What "
+            "came was deleted; start again"
+        )
+    part.replace(target)
+
+
+def fetch_drive(url: str, target: Path) -> None:
+    """A file of Google Drive to `target`, by gdown. Raises Unreachable or InputError."""
+    try:
+        import gdown
+    except ImportError:
+        raise InputError(
+            f"{target.name}: files on Google Drive need gdown: pip install -e '.[drive]'. Or fetch "
+            f"{url} with a browser and put it there as {target}"
+        ) from None
+    if _constants().HF_HUB_OFFLINE:
+        raise Unreachable("HF_HUB_OFFLINE is set")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    file_id = url.split("/d/")[1].split("/")[0]
+    try:
+        gdown.download(id=file_id, output=str(target), resume=True)
+    except Exception as error:  # its own, and those of the library below it
+        raise Unreachable(f"{url}: {' '.join(str(error).split())[:300]}") from None
+    if not target.is_file():
+        raise Unreachable(f"{url}: gdown brought no file")
+
+
+def download(
+    url: str, target: Path, *, size: int | None, headers: Mapping[str, str], name: str
+) -> Path:
+    """The bytes of `url` in `<target>.part`, going on from what a killed start has left there."""
+    from huggingface_hub.file_download import http_get
+
+    part = target.with_name(f"{target.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("ab") as file:
+        if size is not None and file.tell() > size:
+            file.truncate(0)
+            file.seek(0)
+        http_get(
+            url,
+            file,
+            resume_size=file.tell(),
+            headers=dict(headers),
+            expected_size=size,
+            displayed_filename=name,
+        )
+    return part
+
+
+def already(target: Path) -> int:
+    """Bytes that a fetch to `target` need not bring."""
+    part = target.with_name(f"{target.name}.part")
+    return next((path.stat().st_size for path in (target, part) if path.is_file()), 0)
+
+
+def check_space(folder: Path, size: int) -> None:
+    """Raise InputError unless `size` bytes fit on the disk of `folder`, which need not exist."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
+    if size > free:
+        raise InputError(
+            f"{folder}: {in_bytes(size)} are needed, {in_bytes(free)} are free. Make room, or "
+            "choose another place (HF_HOME for the hub's files, RVOS_WEIGHTS, RVOS_DATA)"
+        )
+
+
+def blob_of(path: Path, like: str) -> str:
+    """A file's hash of the kind that `like` is: SHA-256, or git's SHA-1 with its header."""
+    if len(like) == 64:
+        return file_sha256(path)
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def in_bytes(size: int | None) -> str:
+    """A size as people read it."""
+    if size is None:
+        return "unknown"
+    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= one:
+            return f"{size / one:.3g} {unit}"
+    return f"{size} bytes"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time fetches to `folder`; the others wait."""
+    from huggingface_hub.utils import WeakFileLock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+    with WeakFileLock(folder / ".rvos.lock"):
+        yield
+
+
+def _constants() -> Any:
+    """Its settings, quick to import. Raises InputError without huggingface_hub."""
+    try:
+        import huggingface_hub.constants
+    except ImportError:
+        raise InputError("weights of the hub need huggingface_hub: make setup") from None
+    return huggingface_hub.constants
+
+
+@contextmanager
+def explained(what: str, kind: RepoType) -> Iterator[None]:
+    """Turn errors of the hub and the net into InputError."""
+    if _constants().HF_HUB_OFFLINE:
+        raise Unreachable("HF_HUB_OFFLINE is set")
+    from huggingface_hub import errors
+
+    page = f"{endpoint()}/{'datasets/' if kind == 'dataset' else ''}{what}"
+    try:
+        yield
+    except errors.RevisionNotFoundError:
+        raise InputError(f"{what}: no such revision on {page}") from None
+    except errors.GatedRepoError:
+        raise InputError(
+            f"{what}: its owners ask for your consent: accept the licence on {page}, then log in "
+            "with `hf auth login`, or set HF_TOKEN"
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise InputError(
+            f"{what}: nothing of that name on {endpoint()}, or it is private"
+        ) from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise InputError(
+                f"{what}: cannot be written to {error.filename or 'the disk'}: {error.strerror}. "
+                "What came is kept; start again to go on"
+            ) from None
+        raise Unreachable(_in_a_line(error)) from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "httpcore"):
+            raise
+        raise Unreachable(_in_a_line(error)) from None
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,405 @@
+"""Weights by name: where each lies on this machine, fetched at first use where the hub has it.
+
+A setting may name weights of Hugging Face's hub. They are fetched at their first use, in the
+commit to which `main` then resolves. `rvos.json` beside them in the hub's cache keeps that commit
+and the SHA-256 of each file; from then on the same files are used, without any request. Files from
+elsewhere lie in `paths.weights`, with a record of the same form. Torch is not needed here.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from rvos.errors import InputError, list_problems
+from rvos.settings import CONFIG_DIR
+from rvos.masks import FileError, file_sha256, read_json, write_bytes, write_json
+from rvos.weights import hub
+from rvos.weights.table import WEIGHTS, Weight
+
+__all__ = [
+    *("WEIGHTS", "Weight", "digest", "digests", "find"),
+    *("local_folder", "obtain", "origin", "origins"),
+]
+
+RECORD = "rvos.json"  # {"revisions": {name: commit}, "files": {commit: {file: ...}}, "licence"}
+log = logging.getLogger(__name__)
+_REPO = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # org/name; what ends like a file is none
+_FILES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+_revisions: dict[str, str] = {}  # what weights.revision says
+
+
+# ---------------------------------------------------------------------------------- in settings
+
+
+def local_folder(given: str | Path, *, key: str = "weights") -> Path:
+    """The folder (or file) of weights: a path that exists, or fetched from the hub at first use.
+
+    `given` is a path, a name of the table or a name on the hub; `key` is the setting it stands
+    under, for messages. Raises InputError as `obtain`.
+    """
+    return obtain({key: str(given)})[key]
+
+
+def obtain(settings: Mapping[str, str], *, ask_only: bool = False) -> dict[str, Path]:
+    """{setting: weights} -> where they are; what the hub has and is not here is fetched.
+
+    Before a fetch one line says what, how big, where to, and under which licence. With `ask_only`
+    the hub is only asked whether it has them. One InputError names all that is neither here nor
+    can be fetched, and the command that fetches it; with `ask_only` only where the hub is silent.
+    """
+    found: dict[str, Path] = {}
+    absent: dict[str, Weight] = {}
+    problems = []
+    for key, given in settings.items():
+        weight = None if Path(given).exists() else find(given)
+        path = here(weight) if weight else Path(given)
+        if path is not None and path.exists():
+            found[key] = path
+        elif weight is None:
+            problems.append(
+                f"{key}={given}: no such weights: {Path(given).absolute()} is not there, and it is "
+                "no name on the hub. `python -m rvos weights` lists those that rvos knows"
+            )
+        elif weight.repo is None:
+            problems.append(f"{key}={given}: not there. {how_to_get(weight)}")
+        else:
+            absent[key] = weight
+    if problems and not ask_only:
+        absent.clear()  # nothing is fetched for a run that cannot begin
+    for key, weight in absent.items():
+        try:
+            if not ask_only:
+                found[key] = here(weight) or fetch(weight)  # two settings may name the same
+            elif weight.repo:
+                hub.listing(weight.repo, commit_of(weight), weight.files)
+        except hub.Unreachable as error:
+            left = {k: w for k, w in absent.items() if k not in found}
+            names = " ".join(dict.fromkeys(w.name for w in left.values()))
+            problems.append(
+                f"{', '.join(f'{k}={settings[k]}' for k in left)}: not in {hub.cache_folder()}, "
+                f"and {hub.endpoint()} cannot be reached ({error}). Run this where there is a "
+                f"network: python -m rvos weights get {names}. Or give folders that hold the "
+                "weights (docs/weights.md)"
+            )
+            break
+    else:
+        if ask_only:
+            return found
+    if problems:
+        raise InputError(
+            problems[0]
+            if len(problems) == 1
+            else list_problems("Weights that are missing", problems)
+        )
+    return found
+
+
+def find(given: str | Path) -> Weight | None:
+    """The row of a name, a hub name (any other gets a row of its own), or a file of the table."""
+    text, folder = str(given), weights_folder()
+    for row in WEIGHTS.values():
+        if text in (row.name, row.repo) or (row.url and Path(text) == folder / row.files[0]):
+            return row
+    if _REPO.fullmatch(text) and not text.endswith(_FILES):
+        return Weight(text, "weights of your choice", "any", "see its page", repo=text)
+    return None
+
+
+def use_revisions(revisions: Mapping[str, str] | None) -> None:
+    """`weights.revision`: {name or hub name: commit, tag or branch} instead of `main`.
+
+    Raises InputError for what is no such mapping and for a name that is none of the hub's.
+    """
+    expected = "weights.revision: expected {name on the hub: commit, tag or branch}"
+    rows = revisions or {}
+    if not isinstance(rows, Mapping) or not all(isinstance(v, str) and v for v in rows.values()):
+        raise InputError(f"{expected}, got {revisions!r}")
+    _revisions.clear()
+    for name, revision in rows.items():
+        weight = find(str(name))
+        if weight is None or weight.repo is None:
+            raise InputError(f"{expected}, got {name!r}, which is no name on the hub")
+        _revisions[weight.repo] = revision
+
+
+def origin(given: str | Path) -> dict[str, str]:
+    """What provenance says of weights beside their SHA-256: hub name, revision, licence.
+
+    Empty for files of which rvos does not know where they come from.
+    """
+    weight = find(given)
+    if weight is None or (weight.repo and Path(given).exists()):
+        return {}
+    record = read_record(weight)
+    if not recorded_files(weight):
+        return {}
+    licence = record.get("licence") or weight.licence
+    if weight.repo:
+        return {"hub": weight.repo, "revision": commit_of(weight), "licence": licence}
+    return {"url": str(weight.url), "licence": licence}
+
+
+def origins(used: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """{setting: `origin`} of all weights of which rvos knows where they come from."""
+    return {key: found for key, given in used.items() if (found := origin(given))}
+
+
+def digest(given: str | Path, *, key: str = "weights") -> str:
+    """SHA-256 of a file or of a folder's weights, as stores keep it; no recorded file is read.
+
+    Of a folder: that of its *.safetensors and *.bin files' hashes, in the order of their names; of
+    a name on the hub that has one such file, its own. Raises InputError where there is none.
+    """
+    path = local_folder(given, key=key)
+    if path.is_file():
+        return file_sha256(path)
+    names = sorted(p.name for p in path.iterdir() if p.suffix in (".safetensors", ".bin"))
+    if not names:
+        raise InputError(f"{key}: {path}: no *.safetensors or *.bin in this folder")
+    weight = None if Path(given).exists() else find(given)
+    known = recorded_files(weight) if weight else {}
+    hashes = [str(known[n]["sha256"]) if n in known else file_sha256(path / n) for n in names]
+    if weight and len(hashes) == 1:
+        return hashes[0]
+    return sha256("".join(hashes).encode()).hexdigest()
+
+
+def digests(used: Mapping[str, str]) -> str | None:
+    """`digest` of all weights that a stage uses, by setting; what is missing is obtained first."""
+    obtain(used)
+    return "+".join(digest(given, key=key) for key, given in used.items()) or None
+
+
+def how_to_get(weight: Weight) -> str:
+    """What a user does to get weights that no run fetches by itself."""
+    if weight.command:
+        return f"Get them with {weight.command}"
+    if weight.url:
+        return (
+            f"`python -m rvos weights get {weight.name}` fetches them to {path_of(weight)} "
+            f"(licence: {weight.licence})"
+        )
+    return f"rvos knows no address of them; a file of your own goes into {weight.setting}"
+
+
+# -------------------------------------------------------------------------------------- fetching
+
+
+def fetch(weight: Weight) -> Path:
+    """The folder or file, brought here and recorded; a file that is there and fits is kept.
+
+    Raises Unreachable, and InputError for no consent, no room, wrong bytes, no address.
+    """
+    if weight.repo:
+        return _fetch_repo(weight)
+    if not weight.url:
+        raise InputError(f"{weight.name}: {how_to_get(weight)}")
+    path = path_of(weight)
+    with hub.locked(path.parent):
+        known = recorded_files(weight).get(path.name, {}).get("sha256") or weight.sha256
+        if known and path.is_file() and not file_sha256(path).startswith(known):
+            path.unlink()  # it has changed since
+        if not path.is_file():
+            announce(weight, weight.size, path, weight.licence)
+            if "drive.google.com" in weight.url:
+                hub.fetch_drive(weight.url, path)
+            else:
+                hub.fetch_url(weight.url, path, sha256=weight.sha256)
+        keep_record(weight, "", "", path.parent, [path.name], weight.licence)
+    return path
+
+
+def _fetch_repo(weight: Weight) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    assert weight.repo
+    revision, storage = revision_of(weight), path_of(weight)
+    found = hub.listing(weight.repo, commit_of(weight), weight.files)
+    files = [file for file in found.files if "/" not in file.name]
+    licence = found.licence or weight.licence
+    with hub.locked(storage), hub.explained(weight.repo, "model"):
+        blobs = [(file, storage / "blobs" / file.blob) for file in files]
+        missing = [(file, blob) for file, blob in blobs if not _fits(blob)]
+        if missing:
+            announce(weight, sum(file.size for file in files), hub.cache_folder(), licence)
+        hub.check_space(storage, sum(file.size - hub.already(blob) for file, blob in missing))
+        for file, blob in missing:
+            hub.fetch_file(weight.repo, found.commit, file, blob)
+        folder = storage / "snapshots" / found.commit
+        for file in files:
+            link = folder / file.name
+            if link.is_file() and not link.samefile(storage / "blobs" / file.blob):
+                link.unlink()  # somebody has put another file there
+            hf_hub_download(weight.repo, file.name, revision=found.commit)  # links the blob
+        names = [file.name for file in files]
+        if revision != found.commit:  # so that other programs find it offline
+            write_bytes(storage / "refs" / revision, found.commit.encode())
+        keep_record(weight, revision, found.commit, folder, names, licence)
+    return folder
+
+
+def _fits(blob: Path) -> bool:
+    """Whether a blob of the hub's cache has the content that its name says; removed if not."""
+    if not blob.is_file():
+        return False
+    if hub.blob_of(blob, blob.name) == blob.name:
+        return True
+    blob.unlink()
+    return False
+
+
+def announce(weight: Weight, size: int | None, where: Path, licence: str) -> None:
+    """The one line before a fetch."""
+    Console(stderr=True).print(
+        f"Fetching {weight.repo or weight.name} ({weight.purpose}): {hub.in_bytes(size)} to "
+        f"{where}, licence: {licence}",
+        markup=False,
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+# ---------------------------------------------------------------------------- on this machine
+
+
+def here(weight: Weight) -> Path | None:
+    """The folder or file of weights that are here, whole and unchanged; None: not fetched.
+
+    A file of the recorded size and time counts as unchanged, any other is hashed. Raises
+    InputError naming a file that has changed.
+    """
+    if not weight.repo and not weight.url:
+        return None
+    files, folder = recorded_files(weight), folder_of(weight)
+    if not files:
+        return _adopt(weight)
+    if not all((folder / name).is_file() for name in files):
+        return None
+    touched = [n for n, was in files.items() if was != was | _stamp(folder / n)]
+    for name in touched:
+        if file_sha256(folder / name) != files[name].get("sha256"):
+            raise InputError(
+                f"{folder / name}: changed since it was fetched (its SHA-256 was "
+                f"{files[name].get('sha256')}). `python -m rvos weights get {weight.name}` "
+                "fetches it again"
+            )
+    if touched:
+        keep_record(weight, revision_of(weight), commit_of(weight), folder, list(files), None)
+    return folder if weight.repo else path_of(weight)
+
+
+def _adopt(weight: Weight) -> Path | None:
+    """What is here without a record: a file put there by hand; what others fetched from the hub.
+
+    The names of blobs are hashes, so the latter are checked, and get a record, without a request.
+    """
+    if not weight.repo:
+        return path_of(weight) if path_of(weight).is_file() else None
+    storage, revision = path_of(weight), revision_of(weight)
+    reference = storage / "refs" / revision
+    commit = reference.read_text().strip() if reference.is_file() else revision
+    folder = storage / "snapshots" / commit
+    names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
+    wanted = [n for n in names if any(fnmatch(n, pattern) for pattern in weight.files)]
+    if not all(any(fnmatch(n, p) for n in wanted) for p in weight.files if p != "*.txt"):
+        return None
+    for name in wanted:
+        blob = (folder / name).resolve()
+        if len(blob.name) in (40, 64) and hub.blob_of(blob, blob.name) != blob.name:
+            return None
+    keep_record(weight, revision, commit, folder, wanted, None)
+    return folder
+
+
+def path_of(weight: Weight) -> Path:
+    """The repository's folder in the hub's cache, or the file in `paths.weights`."""
+    if weight.repo:
+        return hub.cache_folder() / f"models--{weight.repo.replace('/', '--')}"
+    return weights_folder() / weight.files[0]
+
+
+def weights_folder() -> Path:
+    """`paths.weights`, as RVOS_WEIGHTS or the default says."""
+    paths = OmegaConf.load(CONFIG_DIR / "paths.yaml")
+    assert isinstance(paths, DictConfig)
+    return Path(paths.weights)
+
+
+def revision_of(weight: Weight) -> str:
+    """The branch, tag or commit to use; "" where there are none."""
+    return _revisions.get(weight.repo, "main") if weight.repo else ""
+
+
+def commit_of(weight: Weight) -> str:
+    """The commit to which the revision in use resolved; the revision itself where unknown."""
+    revision = revision_of(weight)
+    return str(read_record(weight).get("revisions", {}).get(revision, revision))
+
+
+def folder_of(weight: Weight) -> Path:
+    """Where the recorded files lie: the snapshot of the commit in use, or `paths.weights`."""
+    path = path_of(weight)
+    return path / "snapshots" / commit_of(weight) if weight.repo else path.parent
+
+
+def record_file(weight: Weight) -> Path:
+    """Where the commits and hashes of fetched files stand."""
+    path = path_of(weight)
+    return path / RECORD if weight.repo else path.with_name(f".{path.name}.{RECORD}")
+
+
+def read_record(weight: Weight) -> dict[str, Any]:
+    """The record; empty where nothing was fetched or it is damaged."""
+    if not (weight.repo or weight.url) or not record_file(weight).is_file():
+        return {}
+    try:
+        content = read_json(record_file(weight))
+    except FileError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def recorded_files(weight: Weight) -> dict[str, dict[str, Any]]:
+    """{file: {"size", "mtime_ns", "sha256"}} of the revision in use; empty if not fetched."""
+    found: dict[str, dict[str, Any]] = (
+        read_record(weight).get("files", {}).get(commit_of(weight), {})
+    )
+    return found
+
+
+def keep_record(
+    weight: Weight,
+    revision: str,
+    commit: str,
+    folder: Path,
+    names: list[str],
+    licence: str | None,
+) -> None:
+    """Hash the files and add them to the record; `revision` is `commit` from now on.
+
+    Where nothing can be written there is no record, and each start hashes the files.
+    """
+    record = read_record(weight)
+    files = {n: {**_stamp(folder / n), "sha256": file_sha256(folder / n)} for n in sorted(names)}
+    content = {
+        "revisions": record.get("revisions", {}) | {revision: commit},
+        "files": record.get("files", {}) | {commit: files},
+        "licence": licence or record.get("licence"),
+    }
+    try:
+        write_json(record_file(weight), content)
+    except OSError as error:
+        log.warning("%s: cannot be written: %s", record_file(weight), error.strerror)
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    """What tells cheaply whether a file may have changed."""
+    found = path.stat()
+    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
