@@ -353,11 +353,11 @@ def end_of_a_run(name):
 @pytest.mark.parametrize("name", ENDS)
 def test_a_loader_process_that_ends_ends_the_run(name):
     """In a process of its own: PyTorch's handler of dead children raises anywhere in it."""
-    program = "import sys, test_data_loader as t; t.end_of_a_run(sys.argv[1])"
+    program = "import sys, test_loader as t; t.end_of_a_run(sys.argv[1])"
     done = subprocess.run(
         [forked_python(), "-c", program, name],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
-        cwd=REPOSITORY / "tests/support",
+        cwd=REPOSITORY / "tests/data",
         capture_output=True,
         text=True,
         timeout=120,  # it must not wait for ever

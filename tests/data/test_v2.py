@@ -15,8 +15,8 @@ import pytest
 from made_data import DAVIS
 from made_mevis import EXPRESSIONS, FRAMES, MASKS, SIZE, write_frame, write_split
 from PIL import Image
-from test_data_clip import recipe
-from test_data_mevis import write_palette
+from test_clip import recipe
+from test_mevis import write_palette
 from torch.utils.data import DataLoader
 
 from rvos import InputError

@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 from fork_server import forked_python
 from made_data import REPOSITORY
-from test_sharing import NUM_VIDEOS, alone, arguments, files, notes, read  # noqa: F401
+from test_sharing import NUM_VIDEOS, PATH, alone, arguments, files, notes, read  # noqa: F401
 from test_train import SETTINGS, root  # noqa: F401
 
 pytestmark = pytest.mark.slurm
 CLUSTER = Path(__file__).with_name("cluster.sh")
 SECONDS, MINUTES = 300, 10  # for a job to end; its time limit
 TIME = f"--time={MINUTES}"
-PATH = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests/support")])
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,6 +15,8 @@ from rvos.data.formats import open_checked
 from rvos.data.split import merge_tracks
 from rvos.masks import read_json, write_json
 
+FOLDERS = [REPOSITORY, REPOSITORY / "tests/support", REPOSITORY / "tests/stages"]
+PATH = os.pathsep.join(map(str, FOLDERS))
 NUM_VIDEOS = 7
 
 
@@ -69,11 +71,10 @@ def files(folder):
 
 
 def start(arguments, out):
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests/support")])
     return subprocess.Popen(
         [forked_python(), "eval.py", *arguments, f"output_dir={out}"],
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": PATH},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -104,7 +105,7 @@ def test_shards_in_any_order(arguments, notes, run_eval, tmp_path, alone, count)
     done = subprocess.run(
         [forked_python(), "-m", "rvos", "merge", out],
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"},
+        env={**os.environ, "PYTHONPATH": PATH},
         capture_output=True,
         text=True,
     )

@@ -11,8 +11,8 @@ from hydra.utils import instantiate  # noqa: E402
 from made_mevis import write_split  # noqa: E402
 from made_refcoco import write_refcoco  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
+from test_clip import same  # noqa: E402
 from test_conf import composed  # noqa: E402
-from test_data_clip import same  # noqa: E402
 
 from rvos import InputError, SettingsError  # noqa: E402
 from rvos.app.entry import check_nested  # noqa: E402

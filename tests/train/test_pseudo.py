@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from made_mevis import write_split  # noqa: E402
 from made_refcoco import write_refcoco  # noqa: E402
 from PIL import Image  # noqa: E402
-from test_data_clip import recipe, same  # noqa: E402
+from test_clip import recipe, same  # noqa: E402
 
 from rvos.data.formats import open_checked  # noqa: E402
 from rvos.masks import decode, from_coco  # noqa: E402
