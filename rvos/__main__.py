@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from rvos.errors import one_message
+
 # Name -> the module whose `main(arguments)` it is, and what it does.
 COMMANDS = {
     "doctor": ("rvos.app.doctor", "what is installed and found on this machine"),
@@ -29,7 +31,8 @@ COMMANDS = {
 def main(arguments: Sequence[str]) -> int:
     """Call the command, or print the table of all of them."""
     if arguments and arguments[0] in COMMANDS:
-        return import_module(COMMANDS[arguments[0]][0]).main(list(arguments[1:]))
+        with one_message():
+            return import_module(COMMANDS[arguments[0]][0]).main(list(arguments[1:]))
     wanted_help = not arguments or arguments[0] in ("-h", "--help", "help")
     out = sys.stdout if wanted_help else sys.stderr
     if not wanted_help:

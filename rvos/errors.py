@@ -1,6 +1,8 @@
 """What a user did wrong, said in one message: the family of errors, without imports of ours."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -10,18 +12,49 @@ class InputError(ValueError):
     """
 
 
+class FileError(InputError):
+    """A file or folder that is missing, unreadable or not of the expected form."""
+
+
+class MaskError(InputError):
+    """A mask that is not a valid COCO compressed RLE; the message says what is wrong with it."""
+
+
 class SettingsError(InputError):
     """Settings that make no sense; `problems` has one line for each."""
 
     def __init__(self, problems: Sequence[str]):
-        self.problems = found = tuple(dict.fromkeys(problems))  # each once
-        one = len(found) == 1
+        self.problems = tuple(dict.fromkeys(problems))  # each once
+        count = len(self.problems)
         super().__init__(
-            found[0] if one else list_problems("Wrong settings", found, shown=len(found))
+            self.problems[0]
+            if count == 1
+            else list_problems("Wrong settings", self.problems, shown=count)
         )
 
     def __reduce__(self) -> tuple[type["SettingsError"], tuple[Sequence[str]]]:
         return SettingsError, (self.problems,)
+
+
+@contextmanager
+def one_message() -> Iterator[None]:
+    """Every program and command runs in it: a user's mistake ends in one message on stderr.
+
+    Exits with status 1, without a traceback. A path that the system refuses is such a mistake too:
+    a user's own source opens files with `open`.
+    """
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        message = f"{error.filename}: {error.strerror}"
+    else:
+        return
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
 
 
 def list_problems(title: str, problems: Sequence[str], *, shown: int = 10) -> str:

@@ -2,10 +2,12 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
 
 from rvos.errors import InputError
 
@@ -69,7 +71,18 @@ def _is_read_right(argument: str, text: str, multirun: bool) -> bool:
     return value is None or (isinstance(value, str) and text == text.strip())
 
 
-def explain(error: OverrideParseException) -> str:
+@contextmanager
+def explained() -> Iterator[None]:
+    """What Hydra and OmegaConf cannot read or compose becomes an InputError."""
+    try:
+        yield
+    except OverrideParseException as error:
+        raise InputError(_explain(error)) from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(str(error)) from None
+
+
+def _explain(error: OverrideParseException) -> str:
     """What is wrong with an argument that Hydra cannot read, and how it can be written."""
     key, equals, value = error.override.partition("=")
     if not equals:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rvos.errors import InputError, list_problems
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Say what files of MUTR's weights hold: a line for each, then the keys that do not fit."""
     parser = argparse.ArgumentParser(prog="python -m rvos checkpoint", description=main.__doc__)
     parser.add_argument("files", nargs="+", metavar="FILE")

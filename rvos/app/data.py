@@ -2,19 +2,14 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from rvos.app.arguments import as_typed, explain
-from rvos.errors import InputError
-from rvos.masks import FileError
+from rvos.app.arguments import as_typed, explained
 from rvos.settings import CONFIG_DIR
 
 
@@ -71,7 +66,7 @@ def get(config: DictConfig) -> int:
 COMMANDS = {"synthesize": synthesize, "verify": verify, "get": get}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Write a synthetic dataset, check a dataset, or fetch one."""
     from rvos.app.datasets import DATASETS
 
@@ -83,14 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             one.add_argument("name", choices=list(DATASETS))
         one.add_argument("settings", nargs="*", metavar="key=value")
     given = parser.parse_args(arguments)
-    try:
-        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            more = [f"+name={given.name}"] if given.command == "get" else []
-            config = compose(given.command, overrides=more + as_typed(given.settings))
+    with explained(), initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        more = [f"+name={given.name}"] if given.command == "get" else []
+        config = compose(given.command, overrides=more + as_typed(given.settings))
         return COMMANDS[given.command](config)
-    except OverrideParseException as error:
-        print(f"error: {explain(error)}", file=sys.stderr)
-        return 1
-    except (InputError, FileError, HydraException, OmegaConfBaseException) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1

@@ -266,7 +266,7 @@ def _hub_weights() -> Iterator[Finding]:
             yield Finding("absent", weight.name, detail)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Say what is installed and found on this machine, and what to do about the rest."""
     parser = argparse.ArgumentParser(prog="python -m rvos doctor", description=main.__doc__)
     parser.parse_args(arguments)

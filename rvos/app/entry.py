@@ -10,14 +10,13 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException, OverrideParseException
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from rvos.app.arguments import as_typed, explain
-from rvos.errors import InputError
+from rvos.app.arguments import as_typed, explained
+from rvos.errors import InputError, one_message
 from rvos.settings import CONFIG_DIR, Checks, named
 from rvos.stages.claims import Sharing
 from rvos.stages.devices import Devices, OneDevice
@@ -34,18 +33,22 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
     """
 
     def decorate(task: Task) -> Callable[[], Any]:
+        in_task = False
+
         @functools.wraps(task)
         def job(cfg: DictConfig) -> Any:
+            nonlocal in_task
+            in_task = True
             # What is derived from read-only data goes there too, in all processes of this run.
             os.environ["RVOS_STORES"] = str(cfg.paths.stores)
-            try:
+            with one_message(), explained():  # here, since Hydra says more of what leaves a job
                 if cfg.weights.revision is not None:
                     from rvos.weights.local import use_revisions
 
                     use_revisions(cfg.weights.revision)
-                return task(cfg)
-            except _mistakes() as error:
-                _fail(error)
+                result = task(cfg)
+            in_task = False
+            return result
 
         composed = hydra.main(
             version_base="1.3", config_path=str(CONFIG_DIR), config_name=config_name
@@ -53,40 +56,32 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
 
         @functools.wraps(task)
         def main() -> Any:
+            nonlocal in_task
+            in_task = False
             os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the handlers below
             # Read when torch is imported. By default threads that wait for one without a core spin:
             # beside another job on the same cores, a forward pass takes twenty times as long.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-            try:
+            with one_message(), explained():
                 sys.argv[1:] = arguments = as_typed(sys.argv[1:])
                 overrides = [word for word in arguments if not word.startswith("-")]
                 if {*arguments} - {*overrides} in ({"--help"}, {"-h"}):
                     print(_help(sys.modules[task.__module__].__doc__, config_name, overrides))
                     return None
-                return composed()
-            except InputError as error:
-                _fail(error)
-            except OverrideParseException as error:
-                _fail(explain(error))
-            except (HydraException, OmegaConfBaseException) as error:
-                _fail(error)
-            except (OSError, ValueError, TypeError, AssertionError) as error:
-                if not _made_by_hydra(error):
-                    raise
-                if isinstance(error, OSError):  # it makes the run folder before the task starts
-                    _fail(f"output_dir: cannot write to {error.filename}: {error.strerror}")
-                _fail(f"{' '.join(sys.argv[1:])}: {error}")
+                try:
+                    return composed()
+                except (OSError, ValueError, TypeError, AssertionError) as error:
+                    if in_task:
+                        raise
+                    if isinstance(error, OSError):  # Hydra makes the run folder before the task
+                        told = f"output_dir: cannot write to {error.filename}: {error.strerror}"
+                    else:
+                        told = f"{' '.join(arguments)}: {error}"
+                    raise InputError(told) from None
 
         return main
 
     return decorate
-
-
-def _mistakes() -> tuple[type[Exception], ...]:
-    """What ends in one message. Imported when something went wrong: `--help` is quick."""
-    from rvos.masks import FileError
-
-    return InputError, FileError
 
 
 def _help(program: str | None, config_name: str, overrides: Sequence[str]) -> str:
@@ -105,15 +100,6 @@ def _help(program: str | None, config_name: str, overrides: Sequence[str]) -> st
     )
 
 
-def _made_by_hydra(error: Exception) -> bool:
-    """Whether an error comes from Hydra's composing or making of the run folder, not the task."""
-    trace, names = error.__traceback__, []
-    while trace is not None:
-        names.append(trace.tb_frame.f_code.co_name)
-        trace = trace.tb_next
-    return "job" not in names
-
-
 def build(node: DictConfig, *, keep: Sequence[str] = ()) -> Any:
     """Instantiate the object that a choice of a config group describes.
 
@@ -130,14 +116,14 @@ def build(node: DictConfig, *, keep: Sequence[str] = ()) -> Any:
         cause = _cause(error)
         if isinstance(cause, InputError | TypeError):
             check_nested(settings)
-        if isinstance(cause, _mistakes()):
+        if isinstance(cause, InputError):
             raise cause from None
         raise InputError(f"{settings.get('_target_')}: {cause}") from None
 
 
 def _cause(error: BaseException) -> BaseException:
     """The user's mistake that an error comes from, or else its first cause."""
-    while error.__cause__ is not None and not isinstance(error, _mistakes()):
+    while error.__cause__ is not None and not isinstance(error, InputError):
         error = error.__cause__
     return error
 
@@ -225,11 +211,6 @@ def devices_of(cfg: DictConfig, *, uses_gpu: bool, sharing: Sharing | None = Non
     trainer = make_trainer(cfg.trainer, logger=False, enable_checkpointing=False)
     check_ranks(trainer.world_size)
     return TrainerDevices(trainer, sharing)
-
-
-def _fail(error: Any) -> None:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(1)
 
 
 def run_folder(cfg: DictConfig) -> Path:

@@ -6,7 +6,6 @@
 import argparse
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from rich.progress import Progress
 from rvos.app.evaluation import Evaluation, open_data
 from rvos.data.split import Split, Video
 from rvos.errors import InputError
-from rvos.masks import FileError, write_json
+from rvos.masks import write_json
 from rvos.refine import NoPresence
 from rvos.report.plots import write_heat_map
 from rvos.report.submission import check, pack
@@ -208,7 +207,7 @@ def of_folder(folder: Path) -> tuple[Evaluation, Split, dict[str, Any]]:
     return Evaluation.of(cfg, stages=False), open_data(cfg)[0], settings
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """`python -m rvos merge RUN`; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m rvos merge",
@@ -216,9 +215,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path, help="the run folder of eval.py")
     given = parser.parse_args(arguments)
-    try:
-        merge(given.run, Console())
-    except (InputError, FileError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    merge(given.run, Console())
     return 0

@@ -4,7 +4,6 @@ python -m rvos status RUN|STORE
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,7 +120,7 @@ def _now(folder: Path) -> float:
         return time.time()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """`python -m rvos status RUN|STORE`; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m rvos status",
@@ -130,9 +129,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="a run folder of eval.py, or a store")
     given = parser.parse_args(arguments)
-    try:
-        Status.of(given.folder).show(Console())
-    except (InputError, FileError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    Status.of(given.folder).show(Console())
     return 0

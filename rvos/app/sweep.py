@@ -187,7 +187,7 @@ def print_results(sweep: Sweep, folders: Sequence[Path], console: Console) -> No
     console.print(table)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the combinations of a W&B sweep file without W&B; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m rvos sweep",
@@ -198,14 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", help="key=value for every run")
     given = parser.parse_args(arguments)
     console = Console()
-    try:
-        if wrong := [part for part in given.overrides if "=" not in part]:
-            raise InputError(f"expected key=value, got {wrong[0]!r}")
-        sweep = read_sweep(given.sweep)
-        paths = OmegaConf.load(CONFIG_DIR / "paths.yaml")
-        folder = Path(paths.runs) / "sweeps" / sweep.name
-        print_results(sweep, run_sweep(sweep, folder, given.overrides, console), console)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if wrong := [part for part in given.overrides if "=" not in part]:
+        raise InputError(f"expected key=value, got {wrong[0]!r}")
+    sweep = read_sweep(given.sweep)
+    paths = OmegaConf.load(CONFIG_DIR / "paths.yaml")
+    folder = Path(paths.runs) / "sweeps" / sweep.name
+    print_results(sweep, run_sweep(sweep, folder, given.overrides, console), console)
     return 0

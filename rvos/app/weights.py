@@ -1,7 +1,6 @@
 """`python -m rvos weights`: the table of weights; get them; check what is here and what it fits."""
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -177,7 +176,7 @@ def fits(path: Path) -> str:
     raise InputError(f"{path}: holds no weights that rvos reads")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """List the weights that rvos can use, fetch them, or check those that are here."""
     parser = argparse.ArgumentParser(prog="python -m rvos weights", description=main.__doc__)
     parser.add_argument(
@@ -191,15 +190,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.add_argument("names", nargs="*", metavar="NAME")
     given = parser.parse_args(arguments)
     console = Console()
-    try:
-        if given.command == "get":
-            return get(given.names, given.revision, console)
-        if given.command == "check":
-            return check(given.names, console)
-        if given.markdown:
-            print(markdown())
-            return 0
-        return show(console)
-    except (InputError, FileError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if given.command == "get":
+        return get(given.names, given.revision, console)
+    if given.command == "check":
+        return check(given.names, console)
+    if given.markdown:
+        print(markdown())
+        return 0
+    return show(console)

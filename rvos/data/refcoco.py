@@ -19,7 +19,7 @@ from rvos.data.archive import FilePath
 from rvos.data.frames import FrameFolder, Frames
 from rvos.data.split import Ids, Problem, Split, Truth, Video, check_found, find_meta, parse_videos
 from rvos.errors import InputError
-from rvos.masks import FileError, Mask, Track, file_sha256, from_coco, read_json
+from rvos.masks import Mask, Track, file_sha256, from_coco, read_json
 
 PICTURES = ("train2014", "images/mscoco/images/train2014")  # beside the root; MUTR's place, REFER's
 REFS = ("refs(unc).p", "refs(umd).p")  # those that papers report; data.meta takes another
@@ -228,10 +228,7 @@ def _find_sentences(folder: Path, split: str, meta: str | None) -> Path:
 
 def _by_list(path: Path, *keys: str) -> dict[str, list[dict[str, Any]]]:
     """A COCO file's lists of objects. Raises InputError."""
-    try:
-        content = read_json(path)
-    except FileError as error:
-        raise InputError(str(error)) from None
+    content = read_json(path)
     if not isinstance(content, dict) or not all(_are_dicts(content.get(key)) for key in keys):
         form = ", ".join(f'"{key}": [{{...}}, ...]' for key in keys)
         raise InputError(f"{path}: expected {{{form}}}")

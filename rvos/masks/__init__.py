@@ -1,10 +1,10 @@
 """What travels between the stages: masks, tracks, and the files that hold them."""
 
+from rvos.errors import FileError, MaskError
 from rvos.masks.draw import comment_of, overlay, write_overlays, write_video
 from rvos.masks.files import (
     IMAGE_ERRORS,
     ZIP_ERRORS,
-    FileError,
     TrackFiles,
     damaged_part,
     file_sha256,
@@ -23,7 +23,6 @@ from rvos.masks.rle import (
     RLE,
     Box,
     Mask,
-    MaskError,
     MaskletScores,
     MaskletTracks,
     Track,

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rvos.errors import FileError
 from rvos.masks.rle import MISSING_FRAME, encode
 
 # What Pillow raises for damaged images, and zipfile for damaged archives.
@@ -36,14 +37,13 @@ _told_of_alpha: set[Path] = set()  # trees of images: one warning each
 log = logging.getLogger(__name__)
 
 
-class FileError(ValueError):
-    """A file or folder that is missing, unreadable or not of the expected form."""
-
-
 def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hex SHA-256 of a file's content. Raises FileError."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def file_stamp(path: Path) -> list[int]:
@@ -74,7 +74,7 @@ def read_json(path: Path) -> Any:
     except (json.JSONDecodeError, UnicodeDecodeError, _DuplicateKey, EOFError, zlib.error) as error:
         raise FileError(f"{path}: not valid JSON: {error}") from None
     except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise _unreadable(path, error) from None
 
 
 def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
@@ -98,7 +98,11 @@ def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
     except (ijson.JSONError, UnicodeDecodeError, _DuplicateKey, EOFError, zlib.error) as error:
         raise FileError(f"{path}: not valid JSON: {error}") from None
     except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> FileError:
+    return FileError(f"{path}: cannot be read: {error.strerror or error}")
 
 
 def open_json(path: Path) -> BufferedIOBase:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from rvos.errors import MaskError
+
 RLE = dict[str, Any]
 Mask = RLE | None
 Track = list[Mask]
@@ -22,10 +24,6 @@ Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels, x1 and y1 exclusive
 
 
 MISSING_FRAME = "missing"  # stands for the mask of a PNG tree's frame that has no file
-
-
-class MaskError(ValueError):
-    """A mask that is not a valid COCO compressed RLE; the message says what is wrong with it."""
 
 
 def encode(mask: NDArray[Any]) -> RLE:

@@ -10,7 +10,6 @@ several nouns, joined as Grounding DINO's prompts join them: "cat. dog".
 import argparse
 import csv
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -147,7 +146,7 @@ def _by_rules(expressions: Sequence[str]) -> list[str | None]:
 # ------------------------------------------------------------------------------- command
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Compare a parser's nouns with those of a table: print the misses, then `44/45 correct`."""
     parser = argparse.ArgumentParser(prog="python -m rvos noun", description=main.__doc__)
     parser.add_argument(
@@ -159,13 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--method", choices=get_args(Parser), default="rules")
     parser.add_argument("--model", help="model of benepar or spacy: name or folder")
     options = parser.parse_args(arguments)
-    try:
-        rows = _read_table(options.tsv)
-        finder = NounFinder(options.method, "video", options.model)
-        nouns = finder.find([row["expression"] for row in rows])
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
+    rows = _read_table(options.tsv)
+    finder = NounFinder(options.method, "video", options.model)
+    nouns = finder.find([row["expression"] for row in rows])
     correct = 0
     for row, noun in zip(rows, nouns, strict=True):
         expected, found = (row["noun"], row["lemma"]), (noun.text, noun.lemma) if noun else ("", "")

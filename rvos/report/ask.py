@@ -9,7 +9,6 @@ The answers are one file, as `refine=given` reads it. Ground truth is neither ne
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from rich.progress import track as progress
 from rvos.data.formats import open_split
 from rvos.data.split import Expression, Split, Video
 from rvos.errors import InputError, list_problems
-from rvos.masks import FileError, Track, TrackFiles, area, read_json, write_bytes
+from rvos.masks import Track, TrackFiles, area, read_json, write_bytes
 from rvos.masks.draw import draw_numbered, number_color
 from rvos.refine import decision_problems
 from rvos.report.strips import background, frame_size, spread
@@ -202,21 +201,17 @@ def check_answers(path: Path, questions: Path | None = None) -> int:
 # ------------------------------------------------------------------------------- command
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """`python -m rvos ask`: write the questions of a run, or check answers."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if given[:1] == ["check"]:
-            options = _check_parser().parse_args(given[1:])
-            count = check_answers(options.file, options.questions)
-            print(f"{count} expressions, all decided: refine=given refine.path={options.file}")
-        else:
-            options = _parser().parse_args(given)
-            path = write_questions(options.run, frames=options.frames, width=options.width)
-            print(f"questions: {path}")
-    except (InputError, FileError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    given = list(arguments)
+    if given[:1] == ["check"]:
+        options = _check_parser().parse_args(given[1:])
+        count = check_answers(options.file, options.questions)
+        print(f"{count} expressions, all decided: refine=given refine.path={options.file}")
+    else:
+        options = _parser().parse_args(given)
+        path = write_questions(options.run, frames=options.frames, width=options.width)
+        print(f"questions: {path}")
     return 0
 
 

@@ -6,12 +6,11 @@ Choose on one split, report on another.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rvos.errors import InputError
-from rvos.masks import FileError, read_json
+from rvos.masks import read_json
 from rvos.report.run import read_csv
 from rvos.report.tables import best_threshold
 
@@ -56,7 +55,7 @@ def best_overrides(folder: Path, window: int | None = None) -> list[str]:
     return overrides
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """`python -m rvos best`: print the overrides."""
     parser = argparse.ArgumentParser(
         prog="python -m rvos best",
@@ -66,10 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder of a run with an ablation")
     parser.add_argument("--window", type=int, help="the best tau of this window, in frames")
     given = parser.parse_args(arguments)
-    try:
-        overrides = best_overrides(given.run, given.window)
-    except (InputError, FileError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    overrides = best_overrides(given.run, given.window)
     print(*overrides)
     return 0

@@ -7,7 +7,6 @@ Differences are B - A per expression, averaged; the intervals come from resampli
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rvos.errors import InputError
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.run import SCORES, Run, changes
 from rvos.report.scores import answers_of
@@ -161,7 +159,7 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
     console.print(table)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """`python -m rvos compare`: print what changed between two runs."""
     defaults = preset("report", "none")
     parser = argparse.ArgumentParser(
@@ -182,27 +180,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--top", type=int, default=10, help="expressions to list")
     given = parser.parse_args(arguments)
-    try:
-        comparison = compare(
-            given.run_a,
-            given.run_b,
-            resamples=given.resamples,
-            confidence=given.confidence,
-            seed=given.seed,
-        )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    comparison = compare(
+        given.run_a,
+        given.run_b,
+        resamples=given.resamples,
+        confidence=given.confidence,
+        seed=given.seed,
+    )
     print_comparison(Console(), comparison, given.confidence, given.top)
     if given.page is not None:
         from rvos.report.compare_page import write_comparison
 
         path = Path(given.page or given.run_b / "report" / "compare.html")
         pictures = {key: preset("report", "html")[key] for key in PICTURES}
-        try:
-            write_comparison(path, comparison, confidence=given.confidence, **pictures)
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+        write_comparison(path, comparison, confidence=given.confidence, **pictures)
         print(f"page: {path}")
     return 0

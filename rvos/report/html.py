@@ -9,7 +9,6 @@ settings name, and drawn grey where they are not there.
 """
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -202,16 +201,12 @@ def _read_run(key: str, path: str | None) -> Run | None:
 # ------------------------------------------------------------------------------- command line
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """`python -m rvos report`: make the page of a run again."""
     given = vars(_parser().parse_args(arguments))
     folder = given.pop("run")
-    try:
-        given["compare_with"] = _pairs(given["compare_with"])
-        path = page_of(Run.read(folder), given).write(folder)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    given["compare_with"] = _pairs(given["compare_with"])
+    path = page_of(Run.read(folder), given).write(folder)
     print(f"page: {path}")
     return 0
 

@@ -159,7 +159,7 @@ class Run:
         try:
             named = data["format"], data["root"], data["split"]
             return open_split(*named, meta=data.get("meta")).frame_path
-        except (KeyError, InputError, FileError, OSError):
+        except (KeyError, InputError, OSError):
             return None
 
     def images(self, video: VideoResults) -> list[FilePath | None]:

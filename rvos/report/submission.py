@@ -10,7 +10,6 @@ image for every expression and frame of the split: single-channel, 8 bits, 0 or 
 
 import argparse
 import struct
-import sys
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -296,7 +295,7 @@ def _image_problem(data: bytes) -> tuple[str | None, Size]:
 # ------------------------------------------------------------------------------- command line
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """`python -m rvos submission`: pack masks, or check a zip."""
     parser = argparse.ArgumentParser(
         prog="python -m rvos submission",
@@ -313,14 +312,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("--format", default="mevis", help="as data.format")
         command.add_argument("--meta", help="as data.meta")
     given = parser.parse_args(arguments)
-    try:
-        split = open_split(given.format, given.root, given.split, meta=given.meta)
-        if given.command == "pack":
-            pack(given.masks, given.zip, split)
-        count = check(given.zip, split)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    split = open_split(given.format, given.root, given.split, meta=given.meta)
+    if given.command == "pack":
+        pack(given.masks, given.zip, split)
+    count = check(given.zip, split)
     expressions = sum(len(video.expressions) for video in split.videos)
     Console().print(
         f"{given.zip}: {count} images of {expressions} expressions in {len(split.videos)} videos",

@@ -18,7 +18,7 @@ from typing import Any
 
 from rvos.data import split as data
 from rvos.errors import InputError
-from rvos.masks import FileError, Track, write_json
+from rvos.masks import Track, write_json
 from rvos.refine import Candidates, Masklets, Refinement, Rule
 from rvos.score.ablation import (
     COARSE,
@@ -75,7 +75,7 @@ class Scorer:
             result = evaluate_video(
                 *(inputs, rules, self.extra, self.output_dir), self.protocol, self.explorer
             )
-        except (InputError, FileError) as error:
+        except InputError as error:
             return str(error)
         except MemoryError:
             return _TOO_LARGE

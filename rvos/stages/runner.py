@@ -20,7 +20,6 @@ from rich.console import Console
 from rvos.data.frames import FrameCache, FrameError, Frames
 from rvos.data.split import Split, Video
 from rvos.errors import InputError, list_problems
-from rvos.masks import FileError
 from rvos.stages.claims import Claims, Problems, Sharing, together
 from rvos.stages.devices import Devices, Place, raise_together
 from rvos.stages.progress import StageProgress
@@ -254,7 +253,7 @@ def _make(stage: Stage, opened: _Opened, progress: StageProgress) -> Problems:
     except (TooLarge, MemoryError) as error:
         log.error("video %s: %s", name, error)
         return {_TOO_LARGE: [f"video {name}: {error}"]}
-    except (InputError, FileError) as error:
+    except InputError as error:
         raise InputError(f"video {name}: {error}") from None
     finally:
         _close(opened.frames)

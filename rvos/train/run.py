@@ -152,7 +152,7 @@ def _explained_loading(num_workers: int) -> Iterator[None]:
     try:
         yield
     except InputError as error:  # a worker's comes with its traceback as text
-        raise InputError(str(error).rpartition("rvos.errors.InputError: ")[2].strip()) from None
+        raise InputError(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from None
     except Exception as error:
         if _ends_amid_a_batch(error):
             error = RuntimeError(f"DataLoader worker ended amid a batch ({_named(error)})")

@@ -155,7 +155,7 @@ from rvos.app.entry import entry_point
 
 @entry_point("eval")
 def main(cfg):
-    raise PermissionError(13, "Permission denied", "/somewhere/frame.jpg")
+    raise {error}
 
 
 main()
@@ -163,17 +163,23 @@ main()
 
 
 def test_an_error_of_the_task_is_not_blamed_on_the_run_folder(tmp_path):
-    """Only the making of the run folder is reported as such; anything else is no user's mistake."""
-    (tmp_path / "task.py").write_text(SCRIPT)
+    """Only the making of the run folder is reported as such; a bug keeps its traceback."""
     (tmp_path / "file").write_text("")
-    found = []
-    for folder in (tmp_path / "out", tmp_path / "file" / "out"):
+
+    def told(error, folder):
+        (tmp_path / "task.py").write_text(SCRIPT.format(error=error))
         command = [sys.executable, str(tmp_path / "task.py"), f"output_dir={folder}"]
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
         assert done.returncode == 1
-        found.append(done.stderr)
-    assert "Traceback" in found[0] and "output_dir:" not in found[0]
-    assert found[1].startswith("error: output_dir: cannot write to") and "Traceback" not in found[1]
+        return done.stderr
+
+    refused = 'PermissionError(13, "Permission denied", "/somewhere/frame.jpg")'
+    assert told(refused, tmp_path / "out") == "error: /somewhere/frame.jpg: Permission denied\n"
+    for error in ("ValueError(7)", "OSError(28, 'No space left')"):
+        text = told(error, tmp_path / "out")
+        assert "Traceback" in text and error.partition("(")[0] in text and "output_dir:" not in text
+    text = told(refused, tmp_path / "file" / "out")
+    assert text.startswith("error: output_dir: cannot write to") and "Traceback" not in text
 
 
 # --------------------------------------------------------------------------------------- help

@@ -11,7 +11,7 @@ from fork_server import forked_python
 from made_data import REPOSITORY
 from PIL import Image
 
-from rvos.masks import read_json
+from rvos.masks import read_json, write_json
 
 PAGE = REPOSITORY / "docs" / "extending.md"
 MODEL = ["model=convolutions", "model.num_queries=1", "coarse.short_side=64"]
@@ -136,3 +136,55 @@ def test_the_dataset_and_the_metric_by_hand(folder):
         metrics = read_json(folder / rule / "metrics.json")
         assert metrics["J"] == j
         assert metrics["extra"]["area_error"] == pytest.approx(error)
+
+
+SOURCE = """
+from pathlib import Path
+
+from rvos.masklets import MadeMasklets
+from rvos.masks import file_sha256
+
+
+class Table(MadeMasklets):
+    name = "table"
+
+    def __init__(self, table, early=False, **settings):
+        super().__init__(**settings)
+        self.table, self.early = table, early
+
+    def settings(self):
+        return {"sha256": file_sha256(Path(self.table))} if self.early else {}
+
+    def make(self, task, frames):
+        open(self.table)
+"""
+
+
+CHOICE = "defaults: [base, _self_]\n_target_: my_rvos.table.Table\nname: table\n"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["data.root=/no/where", "+masklets.early=true", "+masklets.early=false"]
+)
+def test_a_wrong_path_of_an_own_part_is_one_message(folder, tmp_path, wrong):
+    """The reader lists a folder; the source hashes a file before the run, or opens it in `make`."""
+    (folder / "my_rvos" / "table.py").write_text(SOURCE)
+    (folder / "my_conf" / "masklets" / "table.yaml").write_text(CHOICE)
+    write_json(tmp_path / "coarse.json", {"square": {"0": [None] * 4}})
+    done = subprocess.run(
+        [
+            forked_python(),
+            "eval.py",
+            *("--config-dir", str(folder / "my_conf"), "data=mine", f"data.root={folder / 'data'}"),
+            *("coarse=files", f"coarse.path={tmp_path / 'coarse.json'}"),
+            *("masklets=table", "+masklets.table=/no/where", wrong),
+            *(f"paths.stores={tmp_path / 'stores'}", f"output_dir={tmp_path / 'out'}"),
+        ],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "error: " in done.stderr and "/no/where" in done.stderr

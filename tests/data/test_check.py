@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from commands import command
 from made_mevis import (
     EXPRESSIONS,
     FRAMES,
@@ -19,10 +20,11 @@ from made_mevis import (
 from rich.console import Console
 
 from rvos import InputError
-from rvos.app.data import main
 from rvos.data import check, verify
 from rvos.data.formats import open_checked, open_split, open_truth
 from rvos.masks import encode
+
+main = command("data")
 
 # one kind of damage per video: the video's name, and what the message must say
 EXPECTED = {

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from commands import command
 from made_refcoco import (
     FIRST,
     SECOND,
@@ -19,10 +20,11 @@ from made_refcoco import (
 )
 
 from rvos import InputError
-from rvos.app.data import main
 from rvos.data.formats import open_checked, open_split, open_truth
 from rvos.data.verify import COUNTS, verify
 from rvos.masks import MaskError, decode, encode, from_coco
+
+main = command("data")
 
 
 @pytest.mark.parametrize("layout, ids", [("converted", "1234"), ("original", "1237")])

@@ -6,17 +6,19 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from commands import command
 from PIL import Image
 
 from demo.text_blind import predictions
 from rvos import InputError
-from rvos.app.data import main
 from rvos.data import sprites
 from rvos.data.mevis import Annotations, read_split
 from rvos.data.split import merge_tracks
 from rvos.data.synthetic import ALONE, MOTIONS, PAIRS, synthesize
 from rvos.masks import area, bounding_box, decode
 from rvos.score import score_track
+
+main = command("data")
 
 RECIPE = {
     "num_frames": 20,

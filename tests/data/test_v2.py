@@ -12,6 +12,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from commands import command
 from made_data import DAVIS
 from made_mevis import EXPRESSIONS, FRAMES, MASKS, SIZE, write_frame, write_split
 from PIL import Image
@@ -20,7 +21,6 @@ from test_mevis import write_palette
 from torch.utils.data import DataLoader
 
 from rvos import InputError
-from rvos.app import data as data_command
 from rvos.data import archive
 from rvos.data.archive import open_archive
 from rvos.data.check import find_problems, without
@@ -387,17 +387,17 @@ def test_verify_counts_what_an_archive_holds(tmp_path, capsys):
     shutil.move(tmp_path / "train", folder)
     rename_meta(folder, "meta_expressions_v2.json", "meta_expressions_v2_release.json")
     pack(folder)
-    command = ["verify", f"data.root={tmp_path}", "splits=[valid_u]"]
-    assert data_command.main(command) == 0
+    arguments = ["verify", f"data.root={tmp_path}", "splits=[valid_u]"]
+    assert command("data")(arguments) == 0
     assert "valid_u │      1 │           4 │" in capsys.readouterr().out.replace("┃", "│")
-    assert data_command.main([*command, "data.release=v2"]) == 1
+    assert command("data")([*arguments, "data.release=v2"]) == 1
     text = capsys.readouterr().out
     assert "expected 50 videos in MeViS v2, found 1" in text
     assert "expected 907 expressions in MeViS v2, found 4" in text
     (folder / "meta_expressions_v2.json").write_text('{"videos": {}}')
-    assert data_command.main(command) == 1
+    assert command("data")(arguments) == 1
     assert "files of expressions that differ" in capsys.readouterr().out
-    assert data_command.main([*command, "data.meta=meta_expressions_v2_release.json"]) == 0
+    assert command("data")([*arguments, "data.meta=meta_expressions_v2_release.json"]) == 0
 
 
 # --------------------------------------------------------------------- the index, and processes

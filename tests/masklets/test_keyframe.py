@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from commands import command
 from made_data import small_synthetic
 from small_models import package_model, transformers_model
 
 from rvos import InputError, SettingsError, preset
-from rvos.__main__ import main
 from rvos.app.entry import build
 from rvos.coarse.several import FusedTracks
 from rvos.data.mevis import read_split
@@ -20,6 +20,8 @@ from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
 from rvos.tracking import sam2
 from rvos.tracking.track import Step
+
+main = command()
 
 SIZE = (64, 96)
 

@@ -5,12 +5,15 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import command
 
 from rvos import InputError, SettingsError
 from rvos.data.split import Expression, Split, Video
-from rvos.nouns.finder import NounFinder, main, parts, read_nouns, write_nouns
+from rvos.nouns.finder import NounFinder, parts, read_nouns, write_nouns
 from rvos.nouns.parsers import head_of_doc, head_of_tree, words_of
 from rvos.nouns.rules import head_noun, lemma_of
+
+main = command("noun")
 
 TABLE = Path(__file__).with_name("expressions.tsv")  # 218 written for this test
 RULES = NounFinder("rules", "video")

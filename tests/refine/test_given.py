@@ -9,14 +9,16 @@ import json
 
 import numpy as np
 import pytest
+from commands import command
 from made_data import small_synthetic
 from PIL import Image
 
 from rvos import InputError
-from rvos.__main__ import main
 from rvos.masks import TrackFiles, canonical_track, encode, read_json, write_json
 from rvos.masks.draw import draw_numbered, number_color
 from rvos.refine import Candidates, Given, Masklets
+
+main = command()
 
 
 def decide(present, *masklets):

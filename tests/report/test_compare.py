@@ -4,11 +4,12 @@ import csv
 import shutil
 
 import pytest
+from commands import command
 
 from rvos import InputError
 from rvos.masks import read_json, write_json
 from rvos.report import best
-from rvos.report.compare import compare, main
+from rvos.report.compare import compare
 from rvos.report.run import Run
 
 SETTINGS = {"resamples": 2000, "confidence": 0.95, "seed": 0}
@@ -69,6 +70,7 @@ def test_runs_of_other_expressions_are_refused(tiny, tmp_path):
 
 
 def test_command_line(tiny, tmp_path, capsys):
+    main = command("compare")
     assert main([str(tiny.run), str(tiny.other)]) == 0
     out = capsys.readouterr().out
     assert "save_dir" not in out and "root_dir" not in out  # follow from the run folder
@@ -93,7 +95,7 @@ def test_the_best_cell_is_given_as_overrides(tiny, capsys):
     assert best.main([str(tiny.run)]) == 0
     expected = f"refine.window={first['window']} refine.tau={first['tau']}\n"
     assert capsys.readouterr().out == expected
-    assert best.main([str(tiny.other)]) == 1
+    assert command("best")([str(tiny.other)]) == 1
     assert "ablation.csv: no such file" in capsys.readouterr().err
 
 

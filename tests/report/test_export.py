@@ -6,12 +6,14 @@ import zipfile
 
 import numpy as np
 import pytest
+from commands import command
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from rvos.masks import TrackFiles, read_json
-from rvos.report.export import main
+
+main = command("export")
 
 
 @pytest.fixture

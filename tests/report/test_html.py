@@ -8,13 +8,15 @@ import shutil
 
 import numpy as np
 import pytest
+from commands import command
 from PIL import Image
 
 from rvos import InputError, SettingsError, preset
 from rvos.masks import encode
 from rvos.report import NoPage, Run
-from rvos.report.html import main
 from rvos.report.strips import COLORS, draw_strip, spread
+
+main = command("report")
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,15 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from commands import command
 from PIL import Image
 
 from rvos import InputError
 from rvos.data.mevis import read_split
 from rvos.masks import decode, encode, read_json, write_json
-from rvos.report.submission import check, main, pack
+from rvos.report.submission import check, pack
+
+main = command("submission")
 
 FRAMES = ("00000", "00003", "00007")  # names are not numbers
 SIZE = (4, 6)

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from commands import command
 
 from rvos import preset
 from rvos.report import best
@@ -41,5 +42,5 @@ def test_the_best_threshold_of_one_window(tiny, capsys):
     expected = max(cells, key=lambda row: row["J&F"])["tau"]
     assert best.main([str(tiny.run), "--window", "1"]) == 0
     assert capsys.readouterr().out == f"refine.window=1 refine.tau={expected}\n"
-    assert best.main([str(tiny.run), "--window", "7"]) == 1
+    assert command("best")([str(tiny.run), "--window", "7"]) == 1
     assert "expected window 7, found windows [1, 6]" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from commands import command
 from fork_server import forked_python
 from made_data import REPOSITORY, small_synthetic, square
 
@@ -233,7 +234,5 @@ def test_masks_that_changed_are_refined_anew(arguments, notes, made_data, run_ev
 
 
 def test_what_is_no_run_has_no_status(tmp_path, capsys):
-    from rvos.app.status import main
-
-    assert main([str(tmp_path)]) == 1
+    assert command("status")([str(tmp_path)]) == 1
     assert "expected a run folder of eval.py (config.yaml) or a store" in capsys.readouterr().err

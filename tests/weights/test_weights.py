@@ -78,10 +78,8 @@ class Machine:
 
     def patched(self, patch, *words, **more):
         """`python -m rvos weights` after lines of Python that change the machine."""
-        run = (
-            f"{patch}\nimport sys\nfrom rvos.app.weights import main\nsys.exit(main(sys.argv[1:]))"
-        )
-        return self.run("-c", run, *words, **more)
+        run = f"{patch}\nimport sys\nfrom rvos.__main__ import main\nsys.exit(main(sys.argv[1:]))"
+        return self.run("-c", run, "weights", *words, **more)
 
     def storage(self, repo=DINO):
         return self.folder / "hf" / "hub" / f"models--{repo.replace('/', '--')}"
