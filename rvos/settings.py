@@ -141,7 +141,10 @@ def _explained(call: Callable[P, T], described: Any) -> Callable[P, T]:
         try:
             return call(*args, **kwargs)
         except ValidationError as error:
-            names = [*["self"] * isinstance(described, type), *inspect.signature(described).parameters]
+            names = [
+                *["self"] * isinstance(described, type),
+                *inspect.signature(described).parameters,
+            ]
             given = dict(zip(names, args, strict=False)) | kwargs
             raise _wrong_values(error, described, given) from None
 
