@@ -9,10 +9,10 @@ iSEE-Laboratory/Long_RVOS, README and eval/eval_long_rvos.
 from pathlib import Path
 from typing import Any
 
-from rvos.data.png_truth import PngTruth
-from rvos.data.split import Ids, Problem, Split, as_ids, find_meta, is_name, parse_meta
+from rvos.data.meta import Ids, as_ids, find_meta, is_name, parse_meta
+from rvos.data.png_truth import MaskFolders
+from rvos.data.split import Problem, Split
 from rvos.errors import InputError
-from rvos.masks import Mask, encode, read_pixels
 
 # As the file has them -> as papers call them (eval_hybrid.py takes "static+dynamic").
 TYPES = {name: name for name in ("static", "dynamic", "hybrid")} | {"static+dynamic": "hybrid"}
@@ -39,24 +39,6 @@ def _ids(video: str, entry: dict[str, Any]) -> Ids:
     return Ids(tuple(f"{video}/{name}" for name in objects), objects, TYPES.get(type, ""))
 
 
-def read_truth(split: Split) -> "MaskFolders":
+def read_truth(split: Split) -> MaskFolders:
     """The ground truth of a split. Raises InputError if it has none."""
     return MaskFolders(split)
-
-
-class MaskFolders(PngTruth):
-    """The ground-truth tracks of a split: a folder of PNG masks for each object."""
-
-    def __contains__(self, annotation_id: str) -> bool:
-        return annotation_id in self.ids and (self.path / annotation_id).is_dir()
-
-    def file(self, annotation_id: str, frame: str) -> Path | None:
-        """The mask of an object in a frame; None where it does not show."""
-        path = self.path / annotation_id / f"{frame}.png"
-        return path if path.is_file() else None
-
-    def mask(self, annotation_id: str, frame_idx: int) -> Mask:
-        """One object's mask in one frame; None where it does not show."""
-        path = self.file(annotation_id, self.frames[annotation_id.rpartition("/")[0]][frame_idx])
-        pixels = None if path is None else read_pixels(path)
-        return encode(pixels) if pixels is not None and pixels.any() else None

@@ -10,18 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rvos.data.mask_index import open_index
-from rvos.data.split import (
-    Ids,
-    NoTruth,
-    Problem,
-    Split,
-    Truth,
-    Video,
-    as_ids,
-    check_labelled,
-    find_meta,
-    parse_meta,
-)
+from rvos.data.meta import Ids, as_ids, find_meta, parse_meta
+from rvos.data.split import NoTruth, Problem, Split, Truth, Video, check_labelled
 from rvos.errors import InputError
 from rvos.masks import Mask, find_json
 

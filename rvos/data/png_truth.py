@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rvos.data.frames import FrameError, image_size
 from rvos.data.split import NoTruth, Split, Truth, Video, check_labelled
-from rvos.masks import Mask, Track
+from rvos.masks import Mask, Track, encode, read_pixels
 
 
 class PngTruth(Truth):
@@ -63,3 +63,21 @@ class PngTruth(Truth):
         files = sorted(path for name in self.frames for path in (self.path / name).rglob("*.png"))
         lines = [f"{path.relative_to(self.path)} {path.stat().st_size}" for path in files]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+class MaskFolders(PngTruth):
+    """A folder of PNG masks for each annotation, `Annotations/<annotation id>/<frame>.png`."""
+
+    def __contains__(self, annotation_id: str) -> bool:
+        return annotation_id in self.ids and (self.path / annotation_id).is_dir()
+
+    def file(self, annotation_id: str, frame: str) -> Path | None:
+        """The mask of an object in a frame; None where it does not show."""
+        path = self.path / annotation_id / f"{frame}.png"
+        return path if path.is_file() else None
+
+    def mask(self, annotation_id: str, frame_idx: int) -> Mask:
+        """One object's mask in one frame; None where it does not show."""
+        path = self.file(annotation_id, self.frames[annotation_id.rpartition("/")[0]][frame_idx])
+        pixels = None if path is None else read_pixels(path)
+        return encode(pixels) if pixels is not None and pixels.any() else None

@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 
 from rvos.data.archive import FilePath
 from rvos.data.frames import FrameFolder, Frames
-from rvos.data.split import Ids, Problem, Split, Truth, Video, check_found, find_meta, parse_videos
+from rvos.data.meta import Ids, check_found, find_meta, parse_videos
+from rvos.data.split import Problem, Split, Truth, Video
 from rvos.errors import InputError
 from rvos.masks import Mask, Track, file_sha256, from_coco, read_json
 

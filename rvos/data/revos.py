@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rvos.data.meta import Ids, as_ids, find_meta, parse_meta
 from rvos.data.mevis import Annotations
-from rvos.data.split import Ids, NoTruth, Problem, Split, Video, as_ids, find_meta, parse_meta
+from rvos.data.split import NoTruth, Problem, Split, Video
 from rvos.errors import InputError
 from rvos.masks import FileError, MaskError, area, canonical, find_json, stream_json
 

@@ -1,44 +1,29 @@
 """A split: its videos with their frames and expressions. The types that every dataset is read to.
 
-A dataset gives `parse_meta` its file of expressions and how ids are written there; one's own video
-with its sentences is a split too (`own_split`).
+`meta.py` reads a dataset's file of expressions to them; one's own video with its sentences is a
+split too (`own_split`).
 """
 
 import hashlib
 import json
-import zlib
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rvos.data.archive import FilePath, find_frames
 from rvos.data.frames import FrameFolder, Frames, Thinned, fingerprint, open_frames
 from rvos.errors import InputError, list_problems
 from rvos.masks import (
-    FileError,
     Mask,
     MaskError,
     Track,
     canonical,
     canonical_track,
-    file_sha256,
-    find_json,
-    open_json,
-    read_json,
     union,
 )
-
-
-class Ids(NamedTuple):
-    """What an expression's entry says of its objects; see `Expression`."""
-
-    annotation_ids: tuple[str, ...]
-    object_ids: tuple[str, ...]
-    type: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,11 +56,18 @@ class Split:
     name: str
     videos: tuple[Video, ...]
     meta_sha256: str
+    submission_folder: str = field(default="", kw_only=True)  # on top of a zip for its server
+    left_out: int = field(default=0, kw_only=True)  # videos that are another split's
 
     @property
     def expression_ids(self) -> dict[str, dict[str, None]]:
         """The ids of all expressions, by video and in order."""
         return {v.name: dict.fromkeys(e.expression_id for e in v.expressions) for v in self.videos}
+
+    @property
+    def said_of_left_out(self) -> str:
+        """What to tell of the videos that are not used."""
+        return f"{self.left_out} videos are left out, which another split lists"
 
     @cached_property
     def images(self) -> FilePath:
@@ -199,158 +191,6 @@ class Problem:
         if self.expression_id is not None:
             where += f", expression {self.expression_id}"
         return f"{where}: {self.text}"
-
-
-def find_meta(folder: Path, names: Sequence[str], chosen: str | None) -> Path:
-    """The file of expressions in a folder: `chosen` (the setting data.meta), or one of `names`.
-
-    Each may be .gz. Several are fine if their content is the same. Raises InputError.
-    """
-    if chosen is not None:
-        if not isinstance(chosen, str) or not is_name(chosen):
-            raise InputError(f"data.meta: expected the name of a file, or null; got {chosen!r}")
-        if (path := find_json(folder / chosen)) is None:
-            raise InputError(f"data.meta: {folder / chosen}: no such file (nor .gz)")
-        return path
-    candidates = [folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
-    there = [path for path in candidates if path.is_file()]
-    if not there:
-        others = f", or one of {', '.join(names[1:])}" if names[1:] else ""
-        raise InputError(f"{folder / names[0]}: no such file (nor .json.gz{others})")
-    if len(there) > 1 and len({_unpacked(path) for path in there}) > 1:
-        found = ", ".join(path.name for path in there)
-        raise InputError(
-            f"{folder}: files of expressions that differ: {found}; "
-            f"choose one by its name, e.g. data.meta={there[0].name}"
-        )
-    return there[0]
-
-
-def _unpacked(path: Path) -> str:
-    """Hex SHA-256 of a .json[.gz] file's content."""
-    try:
-        with open_json(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-
-
-def parse_meta(
-    folder: Path,
-    path: Path,
-    split: str,
-    key: str,
-    ids_of: Callable[[str, dict[str, Any]], Ids],
-    bad: list[Problem] | None,
-) -> Split:
-    """A split from its file of expressions.
-
-    `ids_of` (video, expression entry) gives an entry's ids and type, or raises ValueError with what
-    is wrong with them; `key` is where the entry has them. Raises as `read_split`.
-    """
-    try:
-        content = read_json(path)
-    except FileError as error:
-        raise InputError(str(error)) from None
-    if not isinstance(content, dict) or not isinstance(content.get("videos"), dict):
-        raise InputError(f'{path}: expected {{"videos": {{video: ...}}}}')
-    videos, found = parse_videos(content["videos"], key, ids_of)
-    check_found(path, videos, found, bad)
-    opened = Split(folder, split, videos, file_sha256(path))
-    _ = opened.images  # an archive that is damaged is named now, not amid the work
-    return opened
-
-
-def parse_videos(
-    entries: dict[str, Any], key: str, ids_of: Callable[[str, dict[str, Any]], Ids]
-) -> tuple[tuple[Video, ...], list[Problem]]:
-    """`{video: {"frames", "expressions"}}` -> videos, and what is wrong with the others."""
-    found: list[Problem] = []
-    parsed = [_video(name, entry, key, ids_of, found) for name, entry in entries.items()]
-    return tuple(video for video in parsed if video is not None), found
-
-
-def check_found(
-    path: Path, videos: Sequence[Video], found: list[Problem], bad: list[Problem] | None
-) -> None:
-    """Raises InputError for malformed entries, which `bad` takes if given, and for no videos."""
-    if found and bad is None:
-        problems = [str(problem) for problem in found]
-        raise InputError(list_problems(f"{path}: malformed entries", problems, shown=len(problems)))
-    if bad is not None:
-        bad.extend(found)
-    if not any(video.expressions for video in videos):
-        raise InputError(f"{path}: the split is empty; expected at least one expression")
-
-
-_NO_NAME = "expected a name that can be a file's: not empty, not .., without / or \\"
-
-
-def is_name(text: str) -> bool:
-    """Whether a name in data stays in its folder as the name of a file."""
-    return text not in ("", ".", "..") and not any(c in "/\\" or ord(c) < 32 for c in text)
-
-
-def _video(
-    name: str,
-    entry: Any,
-    key: str,
-    ids_of: Callable[[str, dict[str, Any]], Ids],
-    problems: list[Problem],
-) -> Video | None:
-    """The video without its malformed expressions; None if the video itself is malformed."""
-
-    def wrong(text: str, expression_id: str | None = None) -> None:
-        problems.append(Problem(name, expression_id, text))
-
-    if not all(map(is_name, name.split("/"))):  # ReVOS has videos in folders
-        wrong(_NO_NAME)
-        return None
-    if not isinstance(entry, dict) or not {"expressions", "frames"} <= entry.keys():
-        wrong('expected "expressions" and "frames"')
-        return None
-    frames, expressions = entry["frames"], entry["expressions"]
-    if not isinstance(frames, list) or not frames or not all(isinstance(f, str) for f in frames):
-        wrong('"frames": expected a non-empty list of frame names')
-        return None
-    if bad_names := [frame for frame in frames if not is_name(frame)]:
-        wrong(f'"frames": {bad_names[0]!r}: {_NO_NAME}')
-        return None
-    if len(set(frames)) < len(frames):
-        twice = [frame for frame, count in Counter(frames).items() if count > 1]
-        wrong(f'"frames": listed twice: {", ".join(twice)}')
-        return None
-    if not isinstance(expressions, dict):
-        wrong('"expressions": expected {expression_id: ...}')
-        return None
-    parsed = []
-    for expression_id, item in expressions.items():
-        if not is_name(expression_id):
-            wrong(_NO_NAME, expression_id)
-            continue
-        if not isinstance(item, dict) or not isinstance(item.get("exp"), str):
-            wrong('expected a text "exp"', expression_id)
-            continue
-        try:
-            ids = ids_of(name, item)
-        except ValueError as error:
-            wrong(str(error), expression_id)
-            continue
-        parsed.append(Expression(name, expression_id, item["exp"], *ids, labelled=key in item))
-    return Video(name, tuple(frames), tuple(parsed))
-
-
-def as_ids(entry: dict[str, Any], key: str) -> tuple[str, ...]:
-    """The id or list of ids, whole numbers or strings, under a key of an expression's entry.
-
-    There are none where the key is missing. Raises ValueError for anything else.
-    """
-    value = entry.get(key, [])
-    ids = value if isinstance(value, list) else [value]
-    for i in ids:
-        if isinstance(i, bool) or not isinstance(i, int | str) or i == "":
-            raise ValueError(f'"{key}": expected an id or a list of ids, got {value!r}')
-    return tuple(str(i) for i in ids)
 
 
 def check_track(

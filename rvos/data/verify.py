@@ -78,6 +78,7 @@ class Report:
     mask_dict_sha256: str | None
     problems: tuple[str, ...]
     differences: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # what is not wrong
 
 
 def verify(
@@ -152,6 +153,7 @@ def _report(
         mask_dict_sha256=digest,
         problems=tuple(str(problem) for problem in problems),
         differences=tuple(_differences(release, name, counts, digest)),
+        notes=(split.said_of_left_out,) if split.left_out else (),
     )
 
 
@@ -196,6 +198,6 @@ def show(reports: Sequence[Report], console: Console) -> bool:
                 f"{report.split}/mask_dict.json SHA-256 {report.mask_dict_sha256}", soft_wrap=True
             )
     for report in reports:
-        for text in (*report.differences, *report.problems):
+        for text in (*report.notes, *report.differences, *report.problems):
             console.print(f"{report.split}: {text}", markup=False, soft_wrap=True)
     return not any(report.problems or report.differences for report in reports)

@@ -5,8 +5,15 @@
 expression is about one object (several expressions may be about the same one). This is how the
 Ref-YouTube-VOS archives unpack, and how ReferFormer's and MUTR's converter lays out Ref-DAVIS17
 (tools/data/convert_davis_to_ytvos.py); validation splits without `obj_id` have no ground truth.
+
+Ref-YouTube-VOS' `valid` lists 507 videos, 305 of which are those of `test`: what `test` lists is
+left out, as in inference_ytvos.py of ReferFormer and MUTR. The ground truth of the others
+(skynbe/Refer-Youtube-VOS, issue 7) is `<root>/valid/Annotations/<video>/<expression_id>/
+<frame>.png` in black and white, and has its file of expressions in `<root>/valid/`.
 """
 
+import logging
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,24 +21,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos.data.png_truth import PngTruth
-from rvos.data.split import Ids, Problem, Split, Video, as_ids, find_meta, parse_meta
+from rvos.data.meta import Ids, as_ids, find_meta, listed_videos, parse_meta
+from rvos.data.png_truth import MaskFolders, PngTruth
+from rvos.data.split import Expression, Problem, Split, Video
 from rvos.errors import InputError
-from rvos.masks import IMAGE_ERRORS, FileError, Mask, Track, encode, sound_image
+from rvos.masks import IMAGE_ERRORS, FileError, Mask, Track, encode, find_json, sound_image
 
+META = "meta_expressions.json"
+METAS_OF_TRUTH = ("meta_expressions_challenge.json", META)  # in <root>/<split>/; the first has more
 VOID = 255  # the label of pixels that DAVIS does not score
+BOTH_SPLITS = 507  # videos that Ref-YouTube-VOS' valid lists, 305 of them test's
+
+log = logging.getLogger(__name__)
 
 
 def read_split(
     root: Path | str, split: str, bad: list[Problem] | None = None, meta: str | None = None
 ) -> Split:
-    """Read a split; annotation ids are `<video>/<object number>`. Raises as `mevis.read_split`."""
+    """Read a split; annotation ids are `<video>/<object number>`. Raises as `mevis.read_split`.
+
+    Where the masks lie by expression, annotation ids are `<video>/<expression_id>`.
+    """
     folder = Path(root) / split
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected data.root/data.split with JPEGImages")
-    names = ("meta_expressions.json",)
-    path = find_meta(Path(root) / "meta_expressions" / split, names, meta)
-    return parse_meta(folder, path, split, "obj_id", _ids, bad)
+    metas, names = Path(root) / "meta_expressions", (META,)
+    beside = [name for name in METAS_OF_TRUTH if find_json(folder / name)]
+    if beside and not (metas / split).is_dir():
+        path = find_meta(folder, beside[:1], meta)
+    else:
+        path = find_meta(metas / split, names, meta)
+    of_test = find_json(metas / "test" / META) if split == "valid" else None
+    left_out = listed_videos(of_test) if of_test else frozenset()
+    opened = parse_meta(folder, path, split, "obj_id", _ids, bad, left_out=left_out)
+    if split == "valid" and not of_test and len(opened.videos) == BOTH_SPLITS:
+        log.warning(
+            "%s lists %d videos, those of the split test too. To leave these out as the official "
+            "scripts do, put %s there",
+            *(path, BOTH_SPLITS, metas / "test" / META),
+        )
+    opened = replace(opened, submission_folder="Annotations")
+    return _by_expression(opened) if _lie_by_expression(opened) else opened
 
 
 def _ids(video: str, entry: dict[str, Any]) -> Ids:
@@ -41,9 +71,27 @@ def _ids(video: str, entry: dict[str, Any]) -> Ids:
     return Ids(tuple(f"{video}/{number}" for number in objects), objects)
 
 
-def read_truth(split: Split) -> "PaletteAnnotations":
+def _lie_by_expression(split: Split) -> bool:
+    """Whether the masks lie in a folder per expression, which an object's picture does not."""
+    folders = (split.folder / "Annotations" / video.name for video in split.videos)
+    first = next((folder for folder in folders if folder.is_dir()), None)
+    return first is not None and any(path.is_dir() for path in first.iterdir())
+
+
+def _by_expression(split: Split) -> Split:
+    """The split with each expression's own folder of masks as its one annotation."""
+
+    def own(expression: Expression) -> Expression:
+        name = f"{expression.video}/{expression.expression_id}"
+        return replace(expression, annotation_ids=(name,), labelled=True)
+
+    videos = (replace(v, expressions=tuple(map(own, v.expressions))) for v in split.videos)
+    return replace(split, videos=tuple(videos))
+
+
+def read_truth(split: Split) -> PngTruth:
     """The ground truth of a split. Raises InputError if it has none."""
-    return PaletteAnnotations(split)
+    return (MaskFolders if _lie_by_expression(split) else PaletteAnnotations)(split)
 
 
 class PaletteAnnotations(PngTruth):

@@ -5,7 +5,8 @@
 
 The zip holds `<video>/<expression_id>/<frame>.png` with the video folders at its top level, one
 image for every expression and frame of the split: single-channel, 8 bits, 0 or 255 (MeViS README,
-"CodaLab Evaluation Submission Guideline").
+"CodaLab Evaluation Submission Guideline"). For Ref-YouTube-VOS the folder `Annotations` is on top
+(ReferFormer, docs/Ref-Youtube-VOS.md; MUTR, inference_ytvos.py).
 """
 
 import argparse
@@ -58,7 +59,7 @@ def pack(masks: Path | str, path: Path | str, split: Split) -> int:
                 tracks = _tracks(files, video, split, problems)
                 for expression_id, (track, size) in ({} if problems else tracks).items():
                     for frame, png in zip(video.frames, _images(track, size), strict=True):
-                        name = f"{video.name}/{expression_id}/{frame}.png"
+                        name = f"{folder_of(split, video, expression_id)}/{frame}.png"
                         archive.writestr(zipfile.ZipInfo(name, _DATE), png)
                         count += 1
         if problems:
@@ -67,6 +68,11 @@ def pack(masks: Path | str, path: Path | str, split: Split) -> int:
     finally:
         partial.unlink(missing_ok=True)
     return count
+
+
+def folder_of(split: Split, video: Video, expression_id: str) -> str:
+    """Where a submission of the split has the images of an expression."""
+    return "/".join(filter(None, (split.submission_folder, video.name, expression_id)))
 
 
 def _tracks(
@@ -155,7 +161,7 @@ def check(path: Path | str, split: Split) -> int:
         wrong: list[str] = []
         by_name = dict(zip(names, files, strict=True))
         for video in progress(split.videos, "Checking images", transient=True):
-            wrong += _image_problems(archive, by_name, video, frame_size(split, video))
+            wrong += _image_problems(archive, by_name, split, video)
     if wrong:
         raise InputError(list_problems(f"{path}: wrong images", wrong))
     return len(names)
@@ -164,7 +170,7 @@ def check(path: Path | str, split: Split) -> int:
 def _layout_problems(names: Sequence[str], split: Split) -> dict[str, list[str]]:
     """What is missing or too much, by kind. The root of the matter alone where there is one."""
     expected = {
-        f"{video.name}/{expression.expression_id}/{frame}.png"
+        f"{folder_of(split, video, expression.expression_id)}/{frame}.png"
         for video in split.videos
         for expression in video.expressions
         for frame in video.frames
@@ -177,11 +183,18 @@ def _layout_problems(names: Sequence[str], split: Split) -> dict[str, list[str]]
             "names with backslashes, which only Windows reads as folders; zip again with a tool "
             "that writes / (the Explorer, 7-Zip, Python's zipfile)": backslashes
         }
+    if (top := split.submission_folder) and {f"{top}/{name}" for name in found} & expected:
+        return {
+            f"the folder {top} is missing": [
+                f"expected the video folders below {top}/; zip again from above that folder: "
+                f"zip -r submission.zip {top}"
+            ]
+        }
     if parent := _parent_folder(found, expected):
         return {
             "the parent folder was zipped": [
-                f"video folders are below {parent}/, expected them at the top level; zip again "
-                f"from inside that folder: cd {parent} && zip -r ../submission.zip *"
+                f"{top or 'video folders'} lie below {parent}/, expected at the top level; zip "
+                f"again from inside that folder: cd {parent} && zip -r ../submission.zip *"
             ]
         }
     problems: dict[str, list[str]] = defaultdict(list)
@@ -189,11 +202,11 @@ def _layout_problems(names: Sequence[str], split: Split) -> dict[str, list[str]]
         counts = Counter(names)
         problems["files that are there twice"] = sorted(n for n in counts if counts[n] > 1)
     for video in split.videos:
-        if not any(name.startswith(f"{video.name}/") for name in found):
+        if not any(name.startswith(f"{folder_of(split, video, '')}/") for name in found):
             problems["missing videos"].append(video.name)
             continue
         for expression in video.expressions:
-            folder = f"{video.name}/{expression.expression_id}"
+            folder = folder_of(split, video, expression.expression_id)
             missing = [f for f in video.frames if f"{folder}/{f}.png" not in found]
             if len(missing) == len(video.frames):
                 hint = _hint(folder, found)
@@ -236,17 +249,17 @@ def _parent_folder(found: set[str], expected: set[str]) -> str | None:
 
 
 def _image_problems(
-    archive: zipfile.ZipFile, files: Mapping[str, zipfile.ZipInfo], video: Video, size: Size | None
+    archive: zipfile.ZipFile, files: Mapping[str, zipfile.ZipInfo], split: Split, video: Video
 ) -> list[str]:
     """What is wrong with a video's images.
 
     If the frame size is not known, all are to have the size that most of them have.
     """
-    problems = []
+    problems, size = [], frame_size(split, video)
     sound: dict[str, Size] = {}
     for expression in video.expressions:
         for frame in video.frames:
-            name = f"{video.name}/{expression.expression_id}/{frame}.png"
+            name = f"{folder_of(split, video, expression.expression_id)}/{frame}.png"
             info = files[name]
             if info.flag_bits & _ENCRYPTED or info.compress_type not in _COMPRESSIONS:
                 problems.append(f"{name}: encrypted, or neither stored nor deflated: zip it again")

@@ -74,7 +74,8 @@ def test_a_split_without_labels_is_refused_but_can_be_submitted(tmp_path, run_ev
     assert re.search(told, told_user), told_user
     assert run_eval([*arguments, "submission=true"])[0] == 0
     with zipfile.ZipFile(tmp_path / "out" / "submission.zip") as archive:
-        assert sorted(archive.namelist()) == [f"v/0/{name}.png" for name in FRAMES]
+        top = "" if format == "mevis" else "Annotations/"
+        assert sorted(archive.namelist()) == [f"{top}v/0/{name}.png" for name in FRAMES]
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
