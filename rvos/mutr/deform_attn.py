@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from rvos.errors import InputError
 
 Sizes = Sequence[tuple[int, int]]  # (h, w) of each level
+MMCV_STEP = 64  # the largest im2col_step: mmcv's default
 Kernel = Callable[[Tensor, Sizes, Tensor, Tensor], Tensor]
 
 
@@ -59,10 +60,9 @@ def deform_attn_mmcv(value: Tensor, sizes: Sizes, locations: Tensor, weights: Te
 
     shapes = torch.tensor(sizes, dtype=torch.long, device=value.device)
     start = F.pad(shapes.prod(1).cumsum(0)[:-1], (1, 0))
-    im2col_step = 64  # images per launch
-    return MultiScaleDeformableAttnFunction.apply(
-        value, shapes, start, locations, weights, im2col_step
-    )
+    # The kernel asserts that batch % min(batch, step) == 0. A step is the images per launch.
+    step = next(step for step in range(MMCV_STEP, 0, -1) if len(value) % step == 0)
+    return MultiScaleDeformableAttnFunction.apply(value, shapes, start, locations, weights, step)
 
 
 def choose_kernel(name: str) -> Kernel:

@@ -60,7 +60,8 @@ def test_mmcv_gets_its_arguments_in_order(monkeypatch):
         ):
             assert value_spatial_shapes.tolist() == [[3, 4], [2, 2]]
             assert value_level_start_index.tolist() == [0, 12]
-            assert im2col_step > 0
+            batch = len(value)  # as ms_deform_attn_cuda.cu checks it
+            assert 0 < im2col_step <= 64 and batch % min(batch, im2col_step) == 0
             sizes = [tuple(row) for row in value_spatial_shapes.tolist()]
             return deform_attn(value, sizes, sampling_locations, attention_weights)
 
@@ -74,10 +75,12 @@ def test_mmcv_gets_its_arguments_in_order(monkeypatch):
     attention = DeformableAttention(8, 2, 2, 4, "mmcv")
     torch.manual_seed(0)
     plain = DeformableAttention(8, 2, 2, 4, "torch")
-    query, memory, reference = frames(1, 5, 8), frames(1, 16, 8, seed=2), torch.rand(1, 5, 2, 2)
-    with torch.no_grad():
-        ours = attention(query, reference, memory, SIZES, None)
-        assert close(ours, plain(query, reference, memory, SIZES, None))
+    for batch in (1, 30, 64, 67, 70, 128):  # 67 is a prime
+        query, memory = frames(batch, 5, 8), frames(batch, 16, 8, seed=2)
+        reference = torch.rand(batch, 5, 2, 2)
+        with torch.no_grad():
+            ours = attention(query, reference, memory, SIZES, None)
+            assert close(ours, plain(query, reference, memory, SIZES, None))
 
 
 def test_mmcv_missing_is_named():
