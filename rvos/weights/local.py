@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from rvos.errors import InputError, list_problems
-from rvos.settings import CONFIG_DIR
 from rvos.masks import FileError, file_sha256, read_json, write_bytes, write_json
+from rvos.settings import CONFIG_DIR
 from rvos.weights import hub
 from rvos.weights.table import WEIGHTS, Weight
 

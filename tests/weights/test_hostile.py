@@ -58,8 +58,8 @@ def test_the_checkpoints_would_run_code(tmp_path):
 
 
 def test_weights_run_no_code(tmp_path, mark):
-    from rvos.tracking.sam2_weights import read_meta_file
     from rvos.mutr.checkpoint import read_state
+    from rvos.tracking.sam2_weights import read_meta_file
 
     for path in evil_checkpoints(tmp_path, mark):
         for read in (read_state, read_meta_file):
