@@ -32,7 +32,7 @@ from rich.progress import track as progress  # noqa: E402
 
 from rvos.data.mevis import Annotations, read_split  # noqa: E402
 from rvos.masks import TrackFiles, decode, encode  # noqa: E402
-from rvos.refine import Candidates, Masklets  # noqa: E402
+from rvos.refine import Candidates, Masklets, Vote  # noqa: E402
 from rvos.score import FrameScores  # noqa: E402
 from rvos.score.ablation import Expression, grid, score_rules  # noqa: E402
 from rvos.score.inputs import Inputs  # noqa: E402
@@ -183,7 +183,7 @@ def our_task(job):
         candidates = Candidates(job.coarse[e.expression_id], masklets[noun])
         truth = job.truths[e.expression_id]
         expressions.append(Expression(e.expression_id, noun, truth, candidates))
-    return expressions, grid(WINDOWS, TAUS)
+    return expressions, grid(WINDOWS, TAUS, Vote(WINDOWS[0], TAUS[0]))
 
 
 def official_cells(job, expression, cells, picked, official):

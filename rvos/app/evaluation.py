@@ -16,6 +16,7 @@ from rvos.errors import InputError
 from rvos.masklets.source import MaskletFiles
 from rvos.masks import TrackFiles, file_sha256
 from rvos.refine import (
+    ConfidenceRule,
     KeepCoarse,
     NoPresence,
     PresenceRule,
@@ -25,6 +26,7 @@ from rvos.refine import (
     make_rule,
 )
 from rvos.score.ablation import grid, labelled, thresholds
+from rvos.score.confidence import WRITERS
 from rvos.score.explorer import Explorer
 from rvos.score.inputs import InputProblems, Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric, make_metrics
@@ -97,7 +99,7 @@ class Evaluation:
     thresholds: Sequence[str]  # labels of `ablation.thresholds`
     presence: PresenceRule | NoPresence
     explorer: Explorer | None  # what the page shows of other windows and thresholds
-    optional: dict[str, str]  # label of `ablation.presence` -> the rule, if it reads scores
+    optional: dict[str, ConfidenceRule]  # by label of `ablation.presence`; may be left out
     metrics: dict[str, Metric]
     protocol: Expressions
     score: ScoreSettings
@@ -129,7 +131,7 @@ class Evaluation:
         with Checks() as check:
             rule = check(make_rule, **refine)
             presence = check(build, cfg.presence)
-            cells = check(grid, ablation["windows"], ablation["taus"])
+            cells = check(grid, ablation["windows"], ablation["taus"], rule, name=refine["name"])
             named = check(named_rules, ablation["rules"], refine)
             also = check(named_presence, ablation["presence"], settings["presence"])
             values = check(thresholds, ablation["thresholds"], settings["presence"]["name"])
@@ -165,7 +167,7 @@ class Evaluation:
             list(swept),
             presence,
             explorer,
-            {label: p.name for label, p in on_top.items() if p.reads_scores},
+            {label: p for label, p in on_top.items() if isinstance(p, ConfidenceRule)},
             extra,
             protocol,
             checked,
@@ -177,8 +179,8 @@ class Evaluation:
 
     @property
     def scores(self) -> dict[str, Any]:
-        """The arguments of `Inputs` that say which scores of models and which files rules read."""
-        needs = [self.presence.name] if self.presence.reads_scores else []
+        """The arguments of `Inputs` that say whose confidence and which files rules read."""
+        needs = [self.presence] if isinstance(self.presence, ConfidenceRule) else []
         given = [file_sha256(Path(rule.path)) for rule in given_of(self.rules.values())]
         stamped = str(given) + ("" if self.explorer is None else repr(self.explorer))
         return {"needs": needs, "wants": list(self.optional.values()), "stamped": stamped}
@@ -223,10 +225,10 @@ class Evaluation:
                 raise InputProblems(problems)
 
     def where_scored(self, lacking: Mapping[str, str]) -> "Evaluation":
-        """Without the rules of `ablation.presence` whose scores are lacking, by name: why."""
-        left_out = [label for label, name in self.optional.items() if name in lacking]
+        """Without the rules of `ablation.presence` whose confidence is lacking, by name: why."""
+        left_out = [label for label, rule in self.optional.items() if rule.name in lacking]
         for label in left_out:
-            log.info("rules.csv: left out: %s: %s", label, lacking[self.optional[label]])
+            log.info("rules.csv: left out: %s: %s", label, lacking[self.optional[label].name])
         rules = {label: rule for label, rule in self.rules.items() if label not in left_out}
         named = [label for label in self.named if label not in left_out]
         return replace(self, rules=rules, named=named)
@@ -234,14 +236,14 @@ class Evaluation:
 
 def check_scores(presence: PresenceRule | NoPresence, coarse: Any, masklets: Any) -> None:
     """Raises InputError for a source that never writes the scores that the presence rule reads."""
-    if not presence.reads_scores:
+    if not isinstance(presence, ConfidenceRule):
         return
-    group, source = ("masklets", masklets) if presence.needs_masklets else ("coarse", coarse)
+    group = presence.source
+    source = masklets if group == "masklets" else coarse
     if not getattr(source, "may_have_scores", False):
-        writer = {"masklets": "masklets=sam2", "coarse": "coarse=mutr"}[group]
         raise InputError(
             f"presence={presence.name} reads scores beside the masks of {group}, which this source "
-            f"does not write; {writer} does, and {group}=files reads them beside its store"
+            f"does not write; {WRITERS[group]} does, and {group}=files reads them beside its store"
         )
 
 

@@ -17,7 +17,7 @@ from rvos.data.split import Split
 from rvos.errors import InputError
 from rvos.masklets.source import MaskletFiles
 from rvos.masks import TrackFiles, comment_of, read_json, write_overlays
-from rvos.refine import KeepCoarse, NoPresence, PresenceRule, Rule, check_given
+from rvos.refine import ConfidenceRule, KeepCoarse, NoPresence, PresenceRule, Rule, check_given
 from rvos.report.export import FORMATS
 from rvos.report.prediction import write_masks, write_page
 from rvos.score.ablation import REFINED
@@ -75,7 +75,7 @@ def refine(
 
     Raises InputError for masks that do not fit the video, and given decisions without masklets.
     """
-    needs = [presence.name] if presence.reads_scores else []
+    needs = [presence] if isinstance(presence, ConfidenceRule) else []
     files = (coarse, masklets.tracks, masklets.nouns)
     inputs = Inputs(split, None, *files, by_expression=masklets.by_expression, needs=needs)
     (video,) = inputs.read()

@@ -21,6 +21,7 @@ from rvos.refine.candidates import (
 from rvos.refine.given import Given, check_given, decision_problems, given_of
 from rvos.refine.presence import (
     CoarseScore,
+    ConfidenceRule,
     DetectorScore,
     NoPresence,
     PresenceRule,
@@ -35,6 +36,7 @@ __all__ = [
     "CoarseScore",
     "Combination",
     "ConditionalFusion",
+    "ConfidenceRule",
     "DetectorScore",
     "Given",
     "InstanceVote",

@@ -69,7 +69,7 @@ class Masklets:
 class Candidates:
     """What a rule chooses from for one expression: its coarse track, the masklets of its noun.
 
-    `scores`, by the name of the presence rule that reads them, are those of the models, in 0..1.
+    `confidence` is that of the models, in 0..1, by the name of the presence rule that reads it.
     `video` and `expression_id` are for rules that know something of the expression from elsewhere.
     """
 
@@ -77,14 +77,14 @@ class Candidates:
         self,
         coarse: Track,
         masklets: Masklets,
-        scores: Mapping[str, float] | None = None,
+        confidence: Mapping[str, float] | None = None,
         *,
         video: str = "",
         expression_id: str = "",
     ):
         self.coarse = coarse
         self.masklets = masklets
-        self.scores = scores or {}
+        self.confidence = confidence or {}
         self.video, self.expression_id = video, expression_id
         self._combinations: dict[float, tuple[Combination, ...]] = {}
 

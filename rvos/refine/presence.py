@@ -1,9 +1,11 @@
 """Is the target there at all? Rules on top of any refinement rule, which may empty every mask."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
+from rvos.errors import SettingsError
 from rvos.refine.candidates import Candidates, Presence, Refinement, Rule
 from rvos.settings import real, require
 
@@ -18,11 +20,17 @@ class PresenceRule(ABC):
     threshold: float  # 0..1
 
     name: ClassVar[str]  # the choice of `presence`
-    reads_scores: ClassVar[bool] = False  # of models, kept beside the masks: `Candidates.scores`
-    needs_masklets: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require(self, "presence", threshold=real(least=0, most=1))
+        if hasattr(self, "reads_scores"):
+            expected = "expected `ConfidenceRule` as its base, with `source` (docs/extending.md)"
+            raise SettingsError([f"presence={self.name}: {expected}, got reads_scores"])
+
+    @property
+    def needs_masklets(self) -> bool:
+        """Whether it asks for masklets where the refinement rule needs none."""
+        return False
 
     @abstractmethod
     def value(self, candidates: Candidates, refinement: Refinement) -> float:
@@ -45,7 +53,39 @@ class PresenceRule(ABC):
         return WithPresence(rule, self)
 
 
-class CoarseScore(PresenceRule):
+class ConfidenceRule(PresenceRule):
+    """Compares how sure a model was, which it wrote beside its masks. Raises SettingsError.
+
+    `source` is the group of conf/ whose model it was: `coarse` or `masklets`.
+    """
+
+    source: ClassVar[Literal["coarse", "masklets"]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        source = getattr(self, "source", None)
+        if source not in ("coarse", "masklets"):
+            problem = f"source: expected coarse or masklets, got {source!r}"
+            raise SettingsError([f"presence={self.name}: {problem}"])
+
+    @property
+    def needs_masklets(self) -> bool:
+        return self.source == "masklets"
+
+    @abstractmethod
+    def confidence(self, entry: Mapping[str, Any]) -> float:
+        """A number in 0..1, of what the model wrote for one expression.
+
+        Of `coarse` that is `{"clips": [...]}`, one clip with its queries' `scores`, the chosen
+        `query` and its number of `frames` each, and `long_term`, where one query was chosen for the
+        video; of `masklets`, for its noun, `{"detector": [score per instance], ...}`.
+        """
+
+    def value(self, candidates: Candidates, refinement: Refinement) -> float:
+        return candidates.confidence[self.name]
+
+
+class CoarseScore(ConfidenceRule):
     """The referring model's probability of its chosen query, mean over frames.
 
     It is low for what is not there if the model was trained on clips without their target
@@ -53,21 +93,23 @@ class CoarseScore(PresenceRule):
     """
 
     name = "coarse_score"
-    reads_scores = True
+    source = "coarse"
 
-    def value(self, candidates: Candidates, refinement: Refinement) -> float:
-        return candidates.scores[self.name]
+    def confidence(self, entry: Mapping[str, Any]) -> float:
+        """Rounded to 12 digits, so that equal probabilities have themselves as mean."""
+        choices = [entry["long_term"]] if "long_term" in entry else entry["clips"]
+        total = sum(c["frames"] * c["scores"][c["query"]] for c in choices)
+        return round(total / sum(c["frames"] for c in choices), 12)
 
 
-class DetectorScore(PresenceRule):
+class DetectorScore(ConfidenceRule):
     """The detector's highest score of the noun's instances; 0 without instances."""
 
     name = "detector_score"
-    reads_scores = True
-    needs_masklets = True
+    source = "masklets"
 
-    def value(self, candidates: Candidates, refinement: Refinement) -> float:
-        return candidates.scores[self.name]
+    def confidence(self, entry: Mapping[str, Any]) -> float:
+        return max(map(float, entry["detector"]), default=0.0)
 
 
 class ShareOfFrames(PresenceRule):
@@ -84,7 +126,6 @@ class NoPresence:
     """`presence=none`: the masks stay as the refinement rule leaves them."""
 
     name: ClassVar[str] = "none"
-    reads_scores: ClassVar[bool] = False
     needs_masklets: ClassVar[bool] = False
 
     def on(self, rule: Rule) -> Rule:

@@ -1,4 +1,7 @@
-"""explorer/ of a run folder -> the data of the page's explorer, in the order of its table."""
+"""explorer/ of a run folder -> the data of the page's explorer, in the order of its table.
+
+The browser knows some rules. For a run of another one its section says so, and shows the vote.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,12 +24,13 @@ def explorer_of(run: Run, identities: Sequence[tuple[str, str]]) -> dict[str, An
         videos[name] = found
     first = videos[run.videos[0]]
     refine = run.metrics["refine"]
-    rule = refine["name"] if refine["name"] in RULES else RULES[0]
+    known = refine["name"] in RULES
     windows, taus = first["windows"], first["taus"]
     return {
         **{key: first[key] for key in ("unit", "windows", "taus", "presence")},
         "run": {
-            "rule": rule,
+            "rule": refine["name"] if known else RULES[0],
+            "known": known,
             "window": refine["window"] if refine["window"] in windows else windows[0],
             "k": taus.index(refine["tau"]) if refine["tau"] in taus else 0,
         },

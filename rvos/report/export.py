@@ -8,6 +8,7 @@
 | `rle` | `{video: {expression_id: [mask per frame]}}`, as `coarse.path` reads it |
 | `coco` | COCO's instances: an image per frame, an annotation per mask, a category per expression |
 | `ytvis` | YouTube-VIS: an annotation per expression with a segmentation per frame |
+| `a.b` | what the function `b` of the module `a` makes of the refined masks |
 
 COCO's annotation: https://cocodataset.org/#format-data; YouTube-VIS has `segmentations`, `bboxes`
 and `areas` per frame in its place (https://youtube-vos.org/dataset/vis/).
@@ -40,6 +41,7 @@ from rvos.masks import (
     write_json,
 )
 from rvos.score.inputs import first_videos
+from rvos.settings import named
 from rvos.stages.run_folder import read_settings
 
 
@@ -147,7 +149,9 @@ def ytvis(videos: Sequence[Refined]) -> dict[str, Any]:
     return {"videos": entries, "annotations": annotations, "categories": _names(videos)}
 
 
-FORMATS: dict[str, tuple[str, Callable[[Sequence[Refined]], Any]]] = {
+# (name of the file, what makes its content: bytes, or what becomes JSON)
+Format = tuple[str, Callable[[Sequence[Refined]], Any]]
+FORMATS: dict[str, Format] = {
     "png": ("masks.zip", png_zip),
     "rle": ("masks_rle.json", rle),
     "coco": ("masks_coco.json", coco),
@@ -155,9 +159,22 @@ FORMATS: dict[str, tuple[str, Callable[[Sequence[Refined]], Any]]] = {
 }
 
 
+def format_of(kind: str) -> Format:
+    """One of FORMATS, or the function of a dotted name; its file is called as the function is.
+
+    Raises InputError.
+    """
+    if kind in FORMATS:
+        return FORMATS[kind]
+    if "." not in kind:
+        known = f"expected {', '.join(FORMATS)}, or the dotted name of a function"
+        raise InputError(f"--format: {known}, got {kind!r}")
+    return kind.rpartition(".")[2], named("--format", kind)
+
+
 def export(videos: Sequence[Refined], kind: str, path: Path) -> Path:
-    """Write one of FORMATS to `path`, whole or not at all, and return it."""
-    content = FORMATS[kind][1](videos)
+    """Write a format of `format_of` to `path`, whole or not at all, and return it."""
+    content = format_of(kind)[1](videos)
     if isinstance(content, bytes):
         write_bytes(path, content)
     else:
@@ -216,9 +233,10 @@ def main(arguments: Sequence[str]) -> int:
         description="The refined masks of a run as files that other tools read.",
     )
     parser.add_argument("run", type=Path, help="folder of a run of eval.py or predict.py")
-    parser.add_argument("--format", choices=FORMATS, required=True)
+    known = f"{', '.join(FORMATS)}, or the dotted name of a function (docs/extending.md)"
+    parser.add_argument("--format", metavar="FORMAT", required=True, help=known)
     parser.add_argument("--out", type=Path, help="by default in RUN, such as RUN/masks_coco.json")
     given = parser.parse_args(arguments)
-    path = given.out or given.run / FORMATS[given.format][0]
+    path = given.out or given.run / format_of(given.format)[0]
     print(export(refined_of(given.run), given.format, path))
     return 0

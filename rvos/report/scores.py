@@ -52,15 +52,14 @@ def heat_map(run: Run, setting: Mapping[str, Any]) -> dict[str, Any] | None:
     if not cells:
         return None
     coarse = next(row["J&F"] for row in run.ablation if row["window"] is None)
+    same_rule = setting["name"] == run.metrics["refine"]["name"]
     reach = max(abs(cell["J&F"] - coarse) for cell in cells) or 1.0
     best = max(cells, key=lambda cell: cell["J&F"])
     for cell in cells:
         cell["shade"] = (cell["J&F"] - coarse) / reach
         cell["best"] = cell is best
         cell["paper"] = all(cell[key] == value for key, value in PAPER.items())
-        cell["chosen"] = setting["name"] == "vote" and all(
-            setting[key] == cell[key] for key in ("window", "tau")
-        )
+        cell["chosen"] = same_rule and all(setting[key] == cell[key] for key in ("window", "tau"))
     taus = list(dict.fromkeys(cell["tau"] for cell in cells))
     windows = list(dict.fromkeys(cell["window"] for cell in cells))
     by_setting = {(cell["window"], cell["tau"]): cell for cell in cells}

@@ -4,7 +4,7 @@ from rvos.score.ablation import COARSE, REFINED, Hashes, grid, labelled, score_r
 from rvos.score.evaluate import Scorer, evaluate, evaluate_video
 from rvos.score.inputs import Inputs, VideoInputs
 from rvos.score.measures import FrameScores, Metric, Summary, make_metrics, score_track
-from rvos.score.protocols import make_protocol
+from rvos.score.protocols import Expressions, Unit, make_protocol
 from rvos.score.results import (
     ExpressionResult,
     Results,
@@ -18,6 +18,7 @@ __all__ = [
     "COARSE",
     "REFINED",
     "ExpressionResult",
+    "Expressions",
     "FrameScores",
     "Hashes",
     "Inputs",
@@ -26,6 +27,7 @@ __all__ = [
     "RuleScores",
     "Scorer",
     "Summary",
+    "Unit",
     "VideoFiles",
     "VideoInputs",
     "VideoResult",

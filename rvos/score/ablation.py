@@ -1,4 +1,4 @@
-"""Many refinement rules over one video in one pass: the whole W x tau grid, or a single run.
+"""Many refinement rules over one video in one pass: the W x tau grid of a rule, or a single run.
 
 Overlap fractions are computed once per expression, unions once per (noun, frame, combination),
 J and F once per distinct pair of masks of a frame. Rule by rule the numbers are those of running
@@ -8,7 +8,7 @@ each rule alone. Rules have labels; what is said of a rule is found under its la
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from rvos.errors import InputError, SettingsError
 from rvos.masks import Track
-from rvos.refine import Candidates, KeepCoarse, Refinement, Rule, Vote
+from rvos.refine import Candidates, KeepCoarse, Refinement, Rule
 from rvos.score.measures import FrameScores, Scores
 from rvos.settings import Expected, real, whole
 
@@ -24,10 +24,14 @@ COARSE = "coarse"  # the label of the coarse masks as they are
 REFINED = "refined"  # the label of the run's own rule
 
 
-def grid(windows: Sequence[int], taus: Sequence[float]) -> dict[str, Vote]:
-    """The cells of an ablation by label ("window=15 tau=0.8"), window by window.
+def grid(
+    windows: Sequence[int], taus: Sequence[float], rule: Rule | None, *, name: str = ""
+) -> dict[str, Rule]:
+    """The run's rule with other windows and thresholds, by label ("window=15 tau=0.8").
 
-    Raises SettingsError that names every wrong value of `ablation.windows` and `ablation.taus`.
+    `name` is that of the rule; `rule` None has wrong settings itself and gets no cells. Raises
+    SettingsError that names every wrong value of `ablation.windows` and `ablation.taus`, and for a
+    rule without window and tau.
     """
     problems = _problems("ablation.windows", windows, whole(1))
     problems += _problems("ablation.taus", taus, real(least=0, below=1))
@@ -36,10 +40,19 @@ def grid(windows: Sequence[int], taus: Sequence[float]) -> dict[str, Vote]:
             "ablation: expected both ablation.windows and ablation.taus, or neither; got "
             f"windows={windows}, taus={taus}"
         )
+    if windows and rule is not None and not (hasattr(rule, "window") and hasattr(rule, "tau")):
+        problems.append(
+            "ablation: the grid is over refine.window and refine.tau; expected a rule that has "
+            f"both, such as refine=vote, got refine={name or type(rule).__name__}"
+        )
     if problems:
         raise SettingsError(problems)
+    if rule is None:
+        return {}
+    # replace() takes any dataclass, a user's too, which `Rule` does not say
+    changed: Callable[..., Rule] = replace
     return {
-        f"window={window} tau={tau}": Vote(window=window, tau=tau)
+        f"window={window} tau={tau}": changed(rule, window=window, tau=tau)
         for window, tau in product(windows, taus)
     }
 

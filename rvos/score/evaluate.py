@@ -19,7 +19,7 @@ from typing import Any
 from rvos.data import split as data
 from rvos.errors import InputError
 from rvos.masks import Track, write_json
-from rvos.refine import Candidates, Masklets, Refinement, Rule
+from rvos.refine import Candidates, ConfidenceRule, Masklets, Refinement, Rule
 from rvos.score.ablation import (
     COARSE,
     REFINED,
@@ -60,17 +60,17 @@ class Scorer:
     extra: Mapping[str, Metric]  # of the refined masks
     output_dir: Path
     protocol: Expressions | None = None  # None is the plain mean over expressions
-    optional: Mapping[str, str] | None = None  # label -> whose scores it reads; may be lacking
+    optional: Mapping[str, ConfidenceRule] | None = (
+        None  # label -> presence rule whose confidence may be lacking
+    )
     explorer: Explorer | None = None  # the grid that the page shows, if any
 
     def __call__(self, inputs: VideoInputs) -> str:
         """Refine and score a video and write its files. Returns what went wrong, or nothing."""
-        optional = self.optional or {}
-        rules = {
-            label: rule
-            for label, rule in self.rules.items()
-            if optional.get(label) not in inputs.lacking
+        lacking = {
+            label for label, rule in (self.optional or {}).items() if rule.name in inputs.lacking
         }
+        rules = {label: rule for label, rule in self.rules.items() if label not in lacking}
         try:
             result = evaluate_video(
                 *(inputs, rules, self.extra, self.output_dir), self.protocol, self.explorer
@@ -184,7 +184,7 @@ def evaluate_video(
         key: Candidates(
             track,
             masklets.get(inputs.key(key)) or Masklets([]),
-            inputs.scores.get(key),
+            inputs.confidence.get(key),
             video=inputs.video.name,
             expression_id=key,
         )

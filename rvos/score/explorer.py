@@ -119,7 +119,7 @@ class VideoExplorer:
             expressions[expression.expression_id] = {
                 "targets": num_targets[expression.expression_id],
                 "ranks": above.sum(-1).T.tolist(),  # (O, T)
-                "presence": candidates.scores.get(presence.name) if presence else None,
+                "presence": candidates.confidence.get(presence.name) if presence else None,
                 "combinations": [
                     {"members": name, **scores}
                     for name, scores in found.items()

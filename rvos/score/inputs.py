@@ -28,6 +28,7 @@ from rvos.masks import (
     canonical_track,
     size_of,
 )
+from rvos.refine import ConfidenceRule
 from rvos.score.confidence import Confidence
 from rvos.score.protocols import Expressions
 from rvos.settings import one_of, optional, require, whole
@@ -58,9 +59,9 @@ class VideoInputs:
     nouns: dict[str, str]  # by expression_id
     objects: tuple[Track, ...] = ()  # true tracks of all objects that the expressions are about
     of_protocol: Any = None  # what its protocol needs of the ground truth beside `truths`
-    # by expression_id and presence rule, in 0..1: what `Candidates.scores` takes
-    scores: dict[str, dict[str, float]] = field(default_factory=dict)
-    lacking: dict[str, str] = field(default_factory=dict)  # of `wants`, those without scores: why
+    # by expression_id and presence rule, in 0..1: what `Candidates.confidence` takes
+    confidence: dict[str, dict[str, float]] = field(default_factory=dict)
+    lacking: dict[str, str] = field(default_factory=dict)  # of `wants`, those without it: why
     scored_as_empty: int = 0  # expression-frames without a usable coarse mask
     stamp: str = ""  # changes with the files that all this was read from
     by_expression: bool = False  # whether `masklets` is by expression_id
@@ -89,12 +90,12 @@ class Inputs:
         missing: Literal["error", "empty"] = "error",
         protocol: Expressions | None = None,
         by_expression: bool = False,
-        needs: Collection[str] = (),
-        wants: Collection[str] = (),
+        needs: Collection[ConfidenceRule] = (),
+        wants: Collection[ConfidenceRule] = (),
         stamped: str = "",
         failed: Mapping[str, Problems] | None = None,
     ):
-        """`needs`, `wants`: presence rules whose scores must, or may, lie beside the masks.
+        """`needs`, `wants`: presence rules whose confidence must, or may, lie beside the masks.
 
         `stamped` goes into every video's stamp: what else the refined masks depend on. `failed` are
         videos without masks by name: why. `check` leaves them out, reading one raises that.
@@ -110,10 +111,11 @@ class Inputs:
         self.protocol = protocol or Expressions()
         if annotations is not None:
             self.protocol.check(split, annotations)
-        self.needs, self.stamped, self.failed = needs, stamped, failed or {}
+        self.needs = {rule.name for rule in needs}
+        self.stamped, self.failed = stamped, failed or {}
         self._confidence = {
-            name: Confidence(name, coarse if name == "coarse_score" else masklets)
-            for name in dict.fromkeys((*needs, *wants))
+            rule.name: Confidence(rule, coarse if rule.source == "coarse" else masklets)
+            for rule in (*wants, *needs)
         }
         self._problems: dict[str, list[str]] = defaultdict(list)
         self._lacking: dict[str, str] = {}
@@ -125,7 +127,7 @@ class Inputs:
         `videos` None are all of the split. Raises InputProblems.
         """
         with self._collecting():
-            for name in self._confidence.keys() & self.needs:
+            for name in self.needs:
                 try:
                     self._confidence[name].check()
                 except InputError as error:
@@ -174,8 +176,8 @@ class Inputs:
             files = [f.stamp(video.name) for f in (self.coarse, self.masklets) if f is not None]
         except FileError as error:  # reading says so
             files = [str(error)]
-        scores = [confidence.stamp(video) for confidence in self._confidence.values()]
-        made_from = [__version__, self.missing, self.stamped, self._truth, of_video, files, scores]
+        beside = [confidence.stamp(video) for confidence in self._confidence.values()]
+        made_from = [__version__, self.missing, self.stamped, self._truth, of_video, files, beside]
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
 
     @cached_property
@@ -206,7 +208,7 @@ class Inputs:
             for key in (nouns if self.by_expression else dict.fromkeys(nouns.values()))
             if key
         }
-        scores = self._scores(video, nouns, masklets)
+        confidence = self._confidence_of(video, nouns, masklets)
         if self.annotations is None:
             return VideoInputs(
                 video,
@@ -214,23 +216,32 @@ class Inputs:
                 coarse,
                 masklets,
                 nouns,
-                scores=scores,
+                confidence=confidence,
                 by_expression=self.by_expression,
             )
         truths, of_protocol = _merged(video, by_annotation), None
         if not self._problems:  # else the files may be unreadable, and the run ends anyway
             of_protocol = self.protocol.read(self.annotations, video)
         objects = tuple(by_annotation.values())
-        found = (truths, coarse, masklets, nouns, objects, of_protocol, scores)
-        return VideoInputs(video, *found, by_expression=self.by_expression)
+        return VideoInputs(
+            video,
+            truths,
+            coarse,
+            masklets,
+            nouns,
+            objects=objects,
+            of_protocol=of_protocol,
+            confidence=confidence,
+            by_expression=self.by_expression,
+        )
 
-    def _scores(
+    def _confidence_of(
         self, video: Video, nouns: dict[str, str], masklets: dict[str, list[Track]]
     ) -> dict[str, dict[str, float]]:
         """By expression_id and presence rule."""
-        scores: dict[str, dict[str, float]] = {e.expression_id: {} for e in video.expressions}
+        found: dict[str, dict[str, float]] = {e.expression_id: {} for e in video.expressions}
         if self._problems:  # else masklets may be missing, and the run ends anyway
-            return scores
+            return found
         for name, confidence in self._confidence.items():
             try:
                 values = confidence.of_video(video, nouns, masklets)
@@ -241,8 +252,8 @@ class Inputs:
                     self._lacking[name] = str(error)
                 continue
             for key, value in values.items():
-                scores[key][name] = value
-        return scores
+                found[key][name] = value
+        return found
 
     def _annotations_of(self, video: Video) -> tuple[dict[str, Track], Size | None]:
         """The video's ground-truth tracks, and the size of their masks if there are any."""

@@ -240,8 +240,18 @@ PROTOCOLS = {protocol.name: protocol for protocol in (Expressions, Davis17, Long
 
 
 def make_protocol(name: str) -> Expressions:
-    """The protocol of `score.protocol`. Raises InputError."""
-    if name not in PROTOCOLS:
-        known = ", ".join(PROTOCOLS)
-        raise InputError(f"score.protocol: expected one of {known}, got {name!r}")
-    return PROTOCOLS[name]()
+    """The protocol of `score.protocol`: one of ours, or the dotted name of a class.
+
+    Raises InputError.
+    """
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]()
+    expected = f"score.protocol: expected one of {', '.join(PROTOCOLS)}, or the dotted name of a"
+    if not isinstance(name, str) or "." not in name:
+        raise InputError(f"{expected} class, got {name!r}")
+    from rvos.settings import named
+
+    protocol = named("score.protocol", name)
+    if not isinstance(protocol, type) or not issubclass(protocol, Expressions):
+        raise InputError(f"{expected} class over rvos.score.Expressions, got {name!r}")
+    return protocol()

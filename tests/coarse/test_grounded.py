@@ -25,7 +25,7 @@ from rvos.coarse.grounded import Grounded, choices, subjects_of
 from rvos.data.frames import VideoFile
 from rvos.data.mevis import read_split
 from rvos.masks import read_json, union
-from rvos.score.confidence import mean_probability
+from rvos.refine import CoarseScore
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
 from rvos.tracking.detect import Detector, names
@@ -123,8 +123,8 @@ def test_scores_per_frame_are_those_of_the_surest_object(run):
         assert clip["scores"] == pytest.approx([0.9 * a, 0.8 * b], abs=1e-4)
         assert clip["query"] == 0
     mean = sum(0.9 * score for score in seen) / NUM_FRAMES
-    assert mean_probability(scores["expressions"]["0"]) == pytest.approx(mean, abs=1e-4)
-    assert mean_probability(scores["expressions"]["2"]) == 0
+    assert CoarseScore(0.5).confidence(scores["expressions"]["0"]) == pytest.approx(mean, abs=1e-4)
+    assert CoarseScore(0.5).confidence(scores["expressions"]["2"]) == 0
 
 
 def test_a_second_start_makes_nothing_and_other_settings_are_another_store(run):

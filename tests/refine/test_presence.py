@@ -23,7 +23,6 @@ from rvos.refine import (
 from rvos.report.best import main as best
 from rvos.report.tables import best_threshold
 from rvos.score.ablation import thresholds
-from rvos.score.confidence import mean_probability
 
 MASK = {"size": [1, 2], "counts": "02"}
 
@@ -90,6 +89,20 @@ def test_bad_thresholds(threshold):
         CoarseScore(threshold)
 
 
+def test_a_rule_says_whose_confidence_it_reads():
+    class Unnamed(CoarseScore):
+        source = "detector"
+
+    class Old(ShareOfFrames):
+        name = "old"
+        reads_scores = True
+
+    with pytest.raises(SettingsError, match="presence=coarse_score: source: expected coarse or"):
+        Unnamed(0.5)
+    with pytest.raises(SettingsError, match="presence=old: expected `ConfidenceRule` as its base"):
+        Old(0.5)
+
+
 # ----------------------------------------------------------------------------------- the scores
 
 
@@ -100,17 +113,19 @@ def clip(frames, scores, query):
 def test_the_mean_goes_over_frames_not_over_clips():
     """3 frames at 0.9 and 2 at 0.4: (2.7 + 0.8) / 5 = 0.7."""
     clips = [clip(3, [0.9, 0.1], 0), clip(2, [0.3, 0.4], 1)]
-    assert mean_probability({"clips": clips}) == 0.7
+    assert CoarseScore(0.5).confidence({"clips": clips}) == 0.7
 
 
 def test_one_choice_for_the_video_has_one_probability():
     clips = [clip(3, [0.9, 0.1], 0), clip(2, [0.3, 0.4], 1)]
-    assert mean_probability({"clips": clips, "long_term": clip(5, [0.8, 0.25], 1)}) == 0.25
+    assert (
+        CoarseScore(0.5).confidence({"clips": clips, "long_term": clip(5, [0.8, 0.25], 1)}) == 0.25
+    )
 
 
 def test_equal_probabilities_are_their_mean():
     """3 x 0.7 + 4 x 0.7 is 4.8999... in floats; the mean still is no less than 0.7."""
-    assert mean_probability({"clips": [clip(3, [0.7], 0), clip(4, [0.7], 0)]}) == 0.7
+    assert CoarseScore(0.5).confidence({"clips": [clip(3, [0.7], 0), clip(4, [0.7], 0)]}) == 0.7
 
 
 # ------------------------------------------------------------------------------------- settings
@@ -146,7 +161,7 @@ def test_every_rule_of_a_run_but_coarse_gets_its_presence():
     assert todo.rules["vote + share_of_frames"] == share.on(Vote(15, 0.8))
     assert todo.rules["vote + coarse_score"] == CoarseScore(0.5).on(Vote(15, 0.8))
     assert todo.scores["needs"] == []
-    assert todo.scores["wants"] == ["coarse_score", "detector_score"]
+    assert todo.scores["wants"] == [CoarseScore(0.5), DetectorScore(0.5)]
 
 
 def test_masklets_are_made_only_for_who_reads_them():

@@ -28,7 +28,7 @@ def scored(tiny, tmp_path_factory):
         "sliding_vote": SlidingVote(window=3, tau=0.5),
         "own": Own(window=6, tau=0.5, mode="strict", least=2),
     }
-    cells = grid([1, 6], [0.5])
+    cells = grid([1, 6], [0.5], rules["vote"])
     every = labelled(Vote(6, 0.5), cells, rules)
     folder = tmp_path_factory.mktemp("scored") / "run"
     assert not any(

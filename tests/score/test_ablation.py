@@ -7,7 +7,14 @@ import pytest
 
 from rvos import InputError, SettingsError
 from rvos.masks import canonical_track
-from rvos.refine import Candidates, KeepCoarse, Masklets, Vote
+from rvos.refine import (
+    Candidates,
+    ConditionalFusion,
+    KeepCoarse,
+    Masklets,
+    Vote,
+    WholeVideo,
+)
 from rvos.score import score_track
 from rvos.score.ablation import (
     COARSE,
@@ -20,6 +27,8 @@ from rvos.score.ablation import (
     score_rules,
 )
 
+VOTE = Vote(window=15, tau=0.8)
+
 
 def expressions(made_data, video="long"):
     masklets = Masklets([canonical_track(t) for t in made_data.masklets[video]["square"]])
@@ -31,7 +40,7 @@ def expressions(made_data, video="long"):
 
 
 def test_every_cell_equals_the_cell_alone(made_data):
-    rules = {COARSE: KeepCoarse(), **grid([1, 3, 7, 20], [0.0, 0.3, 0.99])}
+    rules = {COARSE: KeepCoarse(), **grid([1, 3, 7, 20], [0.0, 0.3, 0.99], VOTE)}
     assert len(rules) == 13
     together = score_rules(expressions(made_data), rules)
     for label, rule in rules.items():
@@ -51,21 +60,21 @@ def test_the_vote_repairs_the_jump(made_data):
 
 
 def test_cells_have_labels_in_the_order_of_the_grid():
-    assert list(grid([1, 2], [0.1, 0.25]).items()) == [
+    assert list(grid([1, 2], [0.1, 0.25], VOTE).items()) == [
         ("window=1 tau=0.1", Vote(1, 0.1)),
         ("window=1 tau=0.25", Vote(1, 0.25)),
         ("window=2 tau=0.1", Vote(2, 0.1)),
         ("window=2 tau=0.25", Vote(2, 0.25)),
     ]
-    assert grid([], []) == {}
+    assert grid([], [], VOTE) == {} == grid([], [], KeepCoarse())
 
 
 def test_all_wrong_values_of_a_grid_are_named_at_once():
     for windows, taus in (([1], []), ([], [0.5])):
         with pytest.raises(InputError, match="both ablation.windows and ablation.taus"):
-            grid(windows, taus)
+            grid(windows, taus, VOTE)
     with pytest.raises(SettingsError) as error:
-        grid([1, 0, 2.5, True, 1], [0.1, 1.0, float("nan")])
+        grid([1, 0, 2.5, True, 1], [0.1, 1.0, float("nan")], VOTE)
     windows = [p for p in error.value.problems if p.startswith("ablation.windows: ")]
     taus = [p for p in error.value.problems if p.startswith("ablation.taus: ")]
     assert len(windows) + len(taus) == len(error.value.problems)
@@ -74,14 +83,26 @@ def test_all_wrong_values_of_a_grid_are_named_at_once():
     assert "listed more than once" in windows[3]
     assert [p.rpartition(" ")[2] for p in taus] == ["1.0", "nan"]
     with pytest.raises(SettingsError) as error:
-        grid([0], [])
+        grid([0], [], VOTE)
     assert len(error.value.problems) == 2
     with pytest.raises(SettingsError, match="ablation.windows: expected a list, got 5"):
-        grid(5, [0.5])
+        grid(5, [0.5], VOTE)
+
+
+def test_the_grid_is_that_of_the_rule():
+    """Its class and its other settings stay; a rule without window or tau has no grid."""
+    fusion = ConditionalFusion(window=15, tau=0.8, box_ratio=0.25)
+    assert list(grid([1, 5], [0.5], fusion).values()) == [
+        ConditionalFusion(window=1, tau=0.5, box_ratio=0.25),
+        ConditionalFusion(window=5, tau=0.5, box_ratio=0.25),
+    ]
+    for rule, name in ((KeepCoarse(), "none"), (WholeVideo(0.8), "whole_video")):
+        with pytest.raises(SettingsError, match=f"window and refine.tau.*got refine={name}"):
+            grid([1], [0.5], rule, name=name)
 
 
 def test_labels_do_not_clash():
-    rule, cells = Vote(3, 0.5), grid([1], [0.5])
+    rule, cells = Vote(3, 0.5), grid([1], [0.5], VOTE)
     assert list(labelled(rule, cells, {"vote": rule})) == [COARSE, REFINED, *cells, "vote"]
     with pytest.raises(InputError, match="ablation.rules: another rule has this name: refined"):
         labelled(rule, cells, {"refined": rule})

@@ -16,6 +16,7 @@ function startExplorer(data, section, labels, reveal) {
     });
   }
   const run = results(data.run.rule, data.run.window, data.run.k);
+  const first = data.run.known ? "the setting of this run" : `the ${data.run.rule} with this run’s window and threshold`;
   const JF = (result) => (result.meanJ + result.meanF) / 2 / unit;
 
   // ---- the map: J&F by window and threshold, filled in between other work
@@ -142,7 +143,7 @@ function startExplorer(data, section, labels, reveal) {
       overview(found);
       const better = found.filter((result, i) => JF(result) > JF(run[i]) + 5e-6).length;
       const worse = found.filter((result, i) => JF(result) < JF(run[i]) - 5e-6).length;
-      $("versus").textContent = missing ? "" : `J&F against the setting of this run: higher for ${better} expressions, lower for ${worse}.`;
+      $("versus").textContent = missing ? "" : `J&F against ${first}: higher for ${better} expressions, lower for ${worse}.`;
     } else drawOne(found[0]);
     markMap();
     clearTimeout(waiting);
@@ -155,7 +156,7 @@ function startExplorer(data, section, labels, reveal) {
     const box = $("timeline");
     box.replaceChildren(drawTimeline(detail, Math.max(340, box.clientWidth || 900)));
     const jf = JF(result), before = JF(run[state.one]);
-    $("versus-one").textContent = result.missing ? "" : `J&F ${percent(jf)}, ${signed(jf - before)} against the setting of this run.${result.present ? "" : " The presence rule empties every mask."}`;
+    $("versus-one").textContent = result.missing ? "" : `J&F ${percent(jf)}, ${signed(jf - before)} against ${first}.${result.present ? "" : " The presence rule empties every mask."}`;
   }
 
   // The address has the setting, so that it can be kept and sent.
