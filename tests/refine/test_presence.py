@@ -4,6 +4,7 @@ import csv
 import re
 
 import pytest
+from commands import command
 from hydra import compose, initialize_config_dir
 
 from rvos import CONFIG_DIR, SettingsError
@@ -20,10 +21,10 @@ from rvos.refine import (
     ShareOfFrames,
     Vote,
 )
-from rvos.report.best import main as best
 from rvos.report.tables import best_threshold
 from rvos.score.ablation import thresholds
 
+best = command("best")
 MASK = {"size": [1, 2], "counts": "02"}
 
 
