@@ -7,6 +7,7 @@ at its place by a file descriptor of its own, so threads and processes read at t
 
 import logging
 import os
+import re
 import tarfile
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from rvos.masks.files import whole_or_not_at_all
 
 FORMAT = 1  # of the index; another number is built anew
 FRAMES = "JPEGImages"  # the folder of a split's frames, and the name of its archive
+PACKED = re.compile(r"\.(zip|tar|tgz|tar\.\w+)$")
 _BLOCK = 512  # bytes; a header, and what contents are padded to
 _PADDING = 2**20  # bytes: no tar pads its end by more (GNU tar: 10 kB)
 _LONGEST = 512  # bytes of a member's name; a longer one is no frame
@@ -91,6 +93,28 @@ def find_frames(folder: Path) -> FilePath:
     if (folder / FRAMES).is_dir() or not archive.is_file():
         return folder / FRAMES
     return TarPath(open_archive(archive))
+
+
+def instead_of(folder: FilePath) -> str:
+    """What to add to "no such folder": what lies there packed, or in another place; else nothing.
+
+    Only an uncompressed tar of frames is read in place: the others allow no random access, or are
+    not worth their code.
+    """
+    if isinstance(folder, TarPath):
+        return ""
+    for parent in (folder, folder.parent):  # the folder itself, or that of a video's frames in it
+        packed = sorted(parent.parent.glob(f"{parent.name}.*")) if not parent.is_dir() else []
+        if path := next((p for p in packed if PACKED.search(p.name) and p.is_file()), None):
+            unpack = "unzip -q" if ".zip" in path.name else "tar -xf"
+            target = "-d" if ".zip" in path.name else "-C"
+            return (
+                f"; {path} is there: unpack it, so that {parent.name}/ lies beside it: "
+                f"{unpack} {path} {target} {path.parent}"
+            )
+        if (parent / parent.name).is_dir():
+            return f"; {parent / parent.name} is there: move what it holds one folder up"
+    return ""
 
 
 class Archive:

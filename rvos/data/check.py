@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 from rich.progress import track as progress
 
-from rvos.data.archive import FilePath, TarPath
+from rvos.data.archive import FilePath, TarPath, instead_of
 from rvos.data.mask_index import index_folders, writable_index_folder
 from rvos.data.split import Problem, Split, Truth, Video
 from rvos.masks import IMAGE_ERRORS, read_json, write_json
@@ -128,6 +128,9 @@ def _key(split: Split, video: Video) -> str:
 def _check_video(split: Split, video: Video, decode: bool) -> Frames:
     size: list[int] | None = None
     problems = []
+    folder = split.frame_path(video.name, video.frames[0]).parent
+    if not folder.is_dir():
+        return {"size": None, "problems": [f"{folder}: no such folder{instead_of(folder)}"]}
     for frame in video.frames:
         path = split.frame_path(video.name, frame)
         try:

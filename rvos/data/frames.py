@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from PIL import Image
 
-from rvos.data.archive import FilePath
+from rvos.data.archive import FilePath, instead_of
 from rvos.data.decoding import (
     Frame,
     FrameError,
@@ -84,7 +84,8 @@ class FrameFolder:
         self.folder = Path(folder) if isinstance(folder, str) else folder
         self.source = str(self.folder)
         if not self.folder.is_dir():
-            raise FrameError(f"{self.folder}: no such folder of frames")
+            hint = instead_of(self.folder)
+            raise FrameError(f"{self.folder}: no such folder of frames{hint}")
         self._files: Sequence[FilePath]
         if names is None:
             assert isinstance(self.folder, Path), "the frames of an archive are known by name"

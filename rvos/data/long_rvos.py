@@ -9,10 +9,9 @@ iSEE-Laboratory/Long_RVOS, README and eval/eval_long_rvos.
 from pathlib import Path
 from typing import Any
 
-from rvos.data.meta import Ids, as_ids, find_meta, is_name, parse_meta
+from rvos.data.meta import Ids, as_ids, find_meta, is_name, parse_meta, split_folder
 from rvos.data.png_truth import MaskFolders
 from rvos.data.split import Problem, Split
-from rvos.errors import InputError
 
 # As the file has them -> as papers call them (eval_hybrid.py takes "static+dynamic").
 TYPES = {name: name for name in ("static", "dynamic", "hybrid")} | {"static+dynamic": "hybrid"}
@@ -22,9 +21,7 @@ def read_split(
     root: Path | str, split: str, bad: list[Problem] | None = None, meta: str | None = None
 ) -> Split:
     """Read a split; annotation ids are `<video>/<object>`. Raises as `mevis.read_split`."""
-    folder = Path(root) / split
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected data.root/data.split with JPEGImages")
+    folder = split_folder(root, split)
     path = find_meta(folder, ("meta_expressions.json",), meta)
     return parse_meta(folder, path, split, "obj_id", _ids, bad)
 

@@ -26,6 +26,19 @@ class Ids(NamedTuple):
     type: str = ""
 
 
+def split_folder(root: Path | str, split: str) -> Path:
+    """`<root>/<split>`. Raises InputError that names what lies in `root` instead."""
+    root = Path(root)
+    if (root / split).is_dir():
+        return root / split
+    names = sorted(path.name for path in root.iterdir())[:8] if root.is_dir() else []
+    holds = f"; {root} holds {', '.join(names) or 'nothing'}" if root.is_dir() else ""
+    raise InputError(
+        f"{root / split}: no such folder; expected data.root/data.split with the split's files"
+        f"{holds}"
+    )
+
+
 def find_meta(folder: Path, names: Sequence[str], chosen: str | None) -> Path:
     """The file of expressions in a folder: `chosen` (the setting data.meta), or one of `names`.
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rvos.data.mask_index import open_index
-from rvos.data.meta import Ids, as_ids, find_meta, parse_meta
+from rvos.data.meta import Ids, as_ids, find_meta, parse_meta, split_folder
 from rvos.data.split import NoTruth, Problem, Split, Truth, Video, check_labelled
-from rvos.errors import InputError
 from rvos.masks import Mask, find_json
 
 # Names of the file of expressions: v1's, then those that v2 was released with.
@@ -35,12 +34,7 @@ def read_split(
     names that differ. With `bad`, malformed videos and expressions are left out and appended there
     instead.
     """
-    folder = Path(root) / split
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder}: no such folder; expected data.root/data.split with "
-            "meta_expressions.json in it"
-        )
+    folder = split_folder(root, split)
     path = find_meta(folder, METAS, meta)
     return parse_meta(folder, path, split, "anno_id", _mevis_ids, bad)
 

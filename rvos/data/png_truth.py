@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rvos.data.archive import instead_of
 from rvos.data.frames import FrameError, image_size
 from rvos.data.split import NoTruth, Split, Truth, Video, check_labelled
 from rvos.masks import Mask, Track, encode, read_pixels
@@ -19,7 +20,10 @@ class PngTruth(Truth):
     def __init__(self, split: Split):
         self.path = split.folder / "Annotations"
         if not self.path.is_dir():
-            raise NoTruth(f"{self.path}: no such folder; split {split.name} has no ground truth")
+            raise NoTruth(
+                f"{self.path}: no such folder{instead_of(self.path)}; split {split.name} has no "
+                "ground truth"
+            )
         check_labelled(split, "obj_id")
         self.frames = {video.name: video.frames for video in split.videos}
         self.ids = {i for v in split.videos for e in v.expressions for i in e.annotation_ids}

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rvos.data.archive import FilePath
+from rvos.data.archive import FilePath, instead_of
 from rvos.data.frames import FrameFolder, Frames
 from rvos.data.meta import Ids, check_found, find_meta, parse_videos
 from rvos.data.split import Problem, Split, Truth, Video
@@ -209,7 +209,10 @@ def _find_pictures(folder: Path) -> Path:
     places = [folder.parent / place for place in PICTURES]
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
-        raise InputError(f"{places[0]}: no such folder; expected COCO's train2014 beside {folder}")
+        raise InputError(
+            f"{places[0]}: no such folder{instead_of(places[0])}; expected COCO's train2014 beside "
+            f"{folder}"
+        )
     return found
 
 

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos.data.meta import Ids, as_ids, find_meta, listed_videos, parse_meta
+from rvos.data.meta import Ids, as_ids, find_meta, listed_videos, parse_meta, split_folder
 from rvos.data.png_truth import MaskFolders, PngTruth
 from rvos.data.split import Expression, Problem, Split, Video
-from rvos.errors import InputError
 from rvos.masks import IMAGE_ERRORS, FileError, Mask, Track, encode, find_json, sound_image
 
 META = "meta_expressions.json"
@@ -42,9 +41,7 @@ def read_split(
 
     Where the masks lie by expression, annotation ids are `<video>/<expression_id>`.
     """
-    folder = Path(root) / split
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected data.root/data.split with JPEGImages")
+    folder = split_folder(root, split)
     metas, names = Path(root) / "meta_expressions", (META,)
     beside = [name for name in METAS_OF_TRUTH if find_json(folder / name)]
     if beside and not (metas / split).is_dir():

@@ -33,6 +33,7 @@ ZIP_ERRORS = (
     *(zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error),
     RuntimeError,  # encrypted, or packed in a way that Python does not know
 )
+INNER = ("Annotations", "refined")  # official scripts' folder of results; that of a run
 _told_of_alpha: set[Path] = set()  # trees of images: one warning each
 log = logging.getLogger(__name__)
 
@@ -173,8 +174,9 @@ class TrackFiles:
 
     `path` is one JSON file `{video: value}` (.json or .json.gz, read as a stream), a folder with
     one `<video>.json[.gz]` each, or (coarse only) a PNG tree `<video>/<expression_id>/<frame>.png`
-    (`read_pixels` says what is foreground). Instead of a track there may be `{"prediction_masks":
-    track}`, as in Sa2VA's results.json. Folders are read video by video when asked.
+    (`read_pixels` says what is foreground). The folder above one of INNER is read as that one.
+    Instead of a track there may be `{"prediction_masks": track}`, as in Sa2VA's results.json.
+    Folders are read video by video when asked.
     Raises FileError naming the file; the masks themselves are not checked here.
     """
 
@@ -182,12 +184,16 @@ class TrackFiles:
         self.path = Path(path)
         self._one_file: _Unpacked | None = None
         if self.path.is_dir():
+            inner = (self.path / name for name in INNER)
+            self.path = next((folder for folder in inner if folder.is_dir()), self.path)
             names = [p for p in self.path.iterdir() if not p.name.startswith(".")]
             if not any(p.is_dir() or _is_video(p) for p in names):
                 raise FileError(
                     f"{self.path}: expected <video>.json[.gz] files or <video> folders "
                     "of PNG masks, found none"
                 )
+        elif zipfile.is_zipfile(self.path):
+            raise FileError(f"{self.path}: a zip file; unpack it and give the folder")
         elif self.path.is_file():
             self._one_file = _Unpacked(self.path)
         else:
