@@ -50,6 +50,8 @@ def shipped(path: str) -> str:
 
 
 OmegaConf.register_new_resolver("shipped", shipped, replace=True)  # ${shipped:FILE} in conf/
+# ${text:null} in conf/ is null, and says that the key takes a text: `2024` is then no number.
+OmegaConf.register_new_resolver("text", lambda value: value, replace=True)
 
 
 # ---------------------------------------------------------------------------------- kinds of values

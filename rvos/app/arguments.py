@@ -1,35 +1,35 @@
 """Arguments of the command line as people type them -> as Hydra's grammar reads them."""
 
+import argparse
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rvos.errors import InputError
+from rvos.settings import CONFIG_DIR
 
-SENTENCES = {"expression"}  # keys whose value is a text, whatever it holds
-# Last parts of the keys that hold a path or a name; null stays null, ${...} is filled in.
-PATHS = {
-    *("root", "split", "train_split", "val_split", "meta", "out", "format"),  # data
-    *("path", "nouns", "checkpoint", "ckpt_path", "weights", "backbone_weights", "model"),  # stages
-    *("video", "expressions", "output_dir", "oracle", "ablation"),
-    *("dir", "dirpath", "save_dir", "default_root_dir", "filename"),  # of Hydra, of Lightning
-    *("name", "project", "group", "id"),  # of a run, of W&B
-}
-
-
+SENTENCES = {"expression"}  # keys whose value is a text, whatever it holds: `null` and `${` too
 MAY_GO = ("callbacks.", "logger.", "score.extra.")  # keys of these may be deleted: ~callbacks.ema
 
 
-def as_typed(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with values of sentences and paths quoted where Hydra would read them wrongly.
+def as_typed(arguments: Sequence[str], config_name: str) -> list[str]:
+    """The arguments of conf/<config_name>.yaml, with those values in quotes that are texts.
 
-    In a multirun `path=a,b` remains a sweep over two paths. `~/` is the home folder. Raises
-    InputError for the deletion of a key that the programs need.
+    A value is a text where Hydra cannot read it, or where Hydra reads no text although the config
+    holds one (`data.root=2024`). `null` stays null, `${...}` is filled in, `~/` is the home folder,
+    and in a multirun `path=a,b` remains a sweep over two paths. Raises InputError for the deletion
+    of a key that the programs need.
     """
     for argument in arguments:
         if argument.startswith("~") and not argument[1:].startswith(MAY_GO):
@@ -37,38 +37,77 @@ def as_typed(arguments: Sequence[str]) -> list[str]:
                 f"argument {argument!r}: expected key=value; what may be deleted are keys of "
                 f"{', '.join(MAY_GO)}"
             )
+
+    @cache  # composed at most once, and only where what Hydra reads is no text
+    def config() -> Any:
+        return _composed(arguments, config_name)
+
     multirun = not {"-m", "--multirun"}.isdisjoint(arguments)
-    return [_as_typed(argument, multirun) for argument in arguments]
+    return [_as_typed(argument, multirun, config) for argument in arguments]
 
 
-def _as_typed(argument: str, multirun: bool) -> str:
+def _as_typed(argument: str, multirun: bool, config: Callable[[], Any]) -> str:
     key, equals, text = argument.partition("=")
     name = key.lstrip("+")
-    if not equals or name.startswith("-"):
+    if not equals or name.startswith(("-", "~")):
         return argument
     if name in SENTENCES:
         text = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text)  # no interpolation
-    elif name.startswith("paths.") or name.rpartition(".")[2] in PATHS:
-        if _is_read_right(argument, text, multirun):
-            return argument
-        text = os.path.expanduser(text) if text.startswith("~/") else text
-    else:
+    elif not _is_text(argument, multirun, config):
         return argument
+    elif text.startswith("~/"):
+        text = os.path.expanduser(text)
     # Backslashes are literal except before a quote and at the end, where they are doubled.
     text = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text)
     return f"{key}='{text}'"
 
 
-def _is_read_right(argument: str, text: str, multirun: bool) -> bool:
-    """Whether Hydra reads the value of a path's key as a text or as null, and reads all of it."""
-    try:
-        override = OverridesParser.create().parse_override(argument)
-    except HydraException:
-        return False
+def _is_text(argument: str, multirun: bool, config: Callable[[], Any]) -> bool:
+    """Whether a value is to be put in quotes, lest Hydra reads less or something else."""
+    key, _, typed = argument.partition("=")
+    if (override := _read(argument)) is None:
+        return _read(f"{key}=x") is not None  # else it is the key that Hydra cannot read
     if override.is_sweep_override():
-        return multirun
-    value = override.value()
-    return value is None or (isinstance(value, str) and text == text.strip())
+        right = multirun
+    else:
+        value = override.value()
+        right = value is None or (isinstance(value, str) and typed == typed.strip())
+    return not right and _holds_text(config(), key.lstrip("+"))
+
+
+def _read(argument: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return None
+
+
+def _holds_text(config: Any, key: str) -> bool:
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return isinstance(config, str)
+
+
+def _composed(arguments: Sequence[str], config_name: str) -> Any:
+    """What the config holds before keys are set: the chosen groups, with nothing resolved."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--config-dir", "-cd", type=Path)
+    own = options.parse_known_args(arguments)[0].config_dir
+    folders = [CONFIG_DIR, *([own.absolute()] if own else [])]
+    choices = [
+        argument
+        for argument in arguments
+        if any((folder / re.split("[=@]", argument.lstrip("+"))[0]).is_dir() for folder in folders)
+        and (override := _read(argument)) is not None
+        and not override.is_sweep_override()
+    ]
+    search = [f"hydra.searchpath=[file://{folder}]" for folder in folders[1:]]
+    try:
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            chosen = compose(config_name, choices + search, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException):
+        return None  # composing with all arguments says what is wrong
+    return OmegaConf.to_container(chosen)
 
 
 @contextmanager
@@ -77,18 +116,8 @@ def explained() -> Iterator[None]:
     try:
         yield
     except OverrideParseException as error:
-        raise InputError(_explain(error)) from None
+        raise InputError(
+            f"argument {error.override!r}: expected key=value, or an option as --help lists them"
+        ) from None
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(str(error)) from None
-
-
-def _explain(error: OverrideParseException) -> str:
-    """What is wrong with an argument that Hydra cannot read, and how it can be written."""
-    key, equals, value = error.override.partition("=")
-    if not equals:
-        return f"argument {error.override!r}: expected key=value, or an option as --help lists them"
-    quoted = value.replace("\\", "\\\\").replace('"', r"\"")
-    return (
-        f"argument {error.override!r}: Hydra cannot read the value ({error.message}); if it is "
-        f"meant as a text, put it in quotes, and those in the shell's: '{key}=\"{quoted}\"'"
-    )

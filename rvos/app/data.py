@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
             one.add_argument("name", choices=list(DATASETS))
         one.add_argument("settings", nargs="*", metavar="key=value")
     given = parser.parse_args(arguments)
+    overrides = [f"+name={given.name}"] if given.command == "get" else []
+    overrides += as_typed(given.settings, given.command)
     with explained(), initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        more = [f"+name={given.name}"] if given.command == "get" else []
-        config = compose(given.command, overrides=more + as_typed(given.settings))
-        return COMMANDS[given.command](config)
+        return COMMANDS[given.command](compose(given.command, overrides=overrides))

@@ -63,7 +63,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
             # beside another job on the same cores, a forward pass takes twenty times as long.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             with one_message(), explained():
-                sys.argv[1:] = arguments = as_typed(sys.argv[1:])
+                sys.argv[1:] = arguments = as_typed(sys.argv[1:], config_name)
                 overrides = [word for word in arguments if not word.startswith("-")]
                 if {*arguments} - {*overrides} in ({"--help"}, {"-h"}):
                     print(_help(sys.modules[task.__module__].__doc__, config_name, overrides))

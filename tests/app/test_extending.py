@@ -148,7 +148,7 @@ from rvos.masks import file_sha256
 class Table(MadeMasklets):
     name = "table"
 
-    def __init__(self, table, early=False, **settings):
+    def __init__(self, table, early, **settings):
         super().__init__(**settings)
         self.table, self.early = table, early
 
@@ -160,13 +160,27 @@ class Table(MadeMasklets):
 """
 
 
-CHOICE = "defaults: [base, _self_]\n_target_: my_rvos.table.Table\nname: table\n"
+CHOICE = """
+defaults: [base, _self_]
+_target_: my_rvos.table.Table
+name: table
+table: ${text:null}
+early: true
+"""
 
 
 @pytest.mark.parametrize(
-    "wrong", ["data.root=/no/where", "+masklets.early=true", "+masklets.early=false"]
+    "wrong, told",
+    [
+        ("data.root=/no/where", "/no/where/test: No such file or directory"),
+        (
+            "masklets.table=/a,b/x=1.json",
+            "/a,b/x=1.json: cannot be read: No such file or directory",
+        ),
+        ("masklets.table=2024 masklets.early=false", "2024: No such file or directory"),
+    ],
 )
-def test_a_wrong_path_of_an_own_part_is_one_message(folder, tmp_path, wrong):
+def test_a_wrong_path_of_an_own_part_is_one_message(folder, tmp_path, wrong, told):
     """The reader lists a folder; the source hashes a file before the run, or opens it in `make`."""
     (folder / "my_rvos" / "table.py").write_text(SOURCE)
     (folder / "my_conf" / "masklets" / "table.yaml").write_text(CHOICE)
@@ -177,7 +191,7 @@ def test_a_wrong_path_of_an_own_part_is_one_message(folder, tmp_path, wrong):
             "eval.py",
             *("--config-dir", str(folder / "my_conf"), "data=mine", f"data.root={folder / 'data'}"),
             *("coarse=files", f"coarse.path={tmp_path / 'coarse.json'}"),
-            *("masklets=table", "+masklets.table=/no/where", wrong),
+            *("masklets=table", *wrong.split()),
             *(f"paths.stores={tmp_path / 'stores'}", f"output_dir={tmp_path / 'out'}"),
         ],
         cwd=REPOSITORY,
@@ -187,4 +201,4 @@ def test_a_wrong_path_of_an_own_part_is_one_message(folder, tmp_path, wrong):
         timeout=300,
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    assert "error: " in done.stderr and "/no/where" in done.stderr
+    assert done.stderr.endswith(f"error: {told}\n")
