@@ -19,7 +19,6 @@ import numpy as np
 
 from rvos.errors import InputError
 from rvos.masks import (
-    FileError,
     Mask,
     canonical_track,
     open_json,
@@ -59,7 +58,7 @@ def _whole_index(folder: Path, key: dict[str, Any]) -> "MaskIndex | None":
         index = MaskIndex(folder)  # np.load runs no code from a file
         whole = int(index._offsets[-1]) == (folder / "counts.bin").stat().st_size
         return index if whole else None
-    except (FileError, OSError, ValueError, TypeError, LookupError):
+    except (OSError, ValueError, TypeError, LookupError):
         return None
 
 
@@ -172,18 +171,15 @@ def _build(source: Path, key: dict[str, Any], folder: Path) -> None:
     order: list[str] = []
     lengths: list[int] = []
     with open(folder / "counts.bin", "wb") as file:
-        try:
-            for annotation_id, value in stream_json(source):
-                order.append(annotation_id)
-                counts, size = _regular(value)
-                if counts is None:
-                    irregular[annotation_id] = value
-                    continue
-                tracks.append((annotation_id, len(lengths), len(counts), size))
-                lengths.extend(len(text) for text in counts)
-                file.write("".join(counts).encode("ascii"))
-        except FileError as error:
-            raise InputError(str(error)) from None
+        for annotation_id, value in stream_json(source):
+            order.append(annotation_id)
+            counts, size = _regular(value)
+            if counts is None:
+                irregular[annotation_id] = value
+                continue
+            tracks.append((annotation_id, len(lengths), len(counts), size))
+            lengths.extend(len(text) for text in counts)
+            file.write("".join(counts).encode("ascii"))
     with open_json(source) as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     np.save(folder / "offsets.npy", np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from rvos.data.split import Expression, Problem, Split, Video
 from rvos.errors import InputError, list_problems
-from rvos.masks import FileError, file_sha256, find_json, open_json, read_json
+from rvos.masks import file_sha256, find_json, open_json, read_json
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +101,7 @@ def parse_meta(
 
 def listed_videos(path: Path) -> dict[str, Any]:
     """{video: entry} of a file of expressions. Raises InputError for any other file."""
-    try:
-        content = read_json(path)
-    except FileError as error:
-        raise InputError(str(error)) from None
+    content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("videos"), dict):
         raise InputError(f'{path}: expected {{"videos": {{video: ...}}}}')
     return content["videos"]

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 from rvos.data.split import Split
 from rvos.errors import InputError, list_problems
-from rvos.masks import FileError, read_json, write_bytes
+from rvos.masks import read_json, write_bytes
 from rvos.nouns import parsers as noun_parsers
 from rvos.nouns import rules as noun_rules
 from rvos.settings import one_of, optional, require, words
@@ -95,10 +95,7 @@ def read_nouns(path: Path, split: Split) -> Nouns:
 
     Raises InputError for a file that cannot be read, and listing the expressions without a noun.
     """
-    try:
-        content = read_json(path)
-    except FileError as error:
-        raise InputError(str(error)) from None
+    content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected {{video: {{expression_id: noun}}}}")
     problems: list[str] = []

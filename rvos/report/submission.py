@@ -45,10 +45,7 @@ def pack(masks: Path | str, path: Path | str, split: Split) -> int:
     that lacks masks and every mask that is malformed or of the wrong size.
     """
     path = Path(path)
-    try:
-        files = TrackFiles(masks)
-    except FileError as error:
-        raise InputError(str(error)) from None
+    files = TrackFiles(masks)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     problems: list[str] = []
