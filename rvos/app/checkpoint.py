@@ -12,7 +12,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m rvos checkpoint", description=main.__doc__)
     parser.add_argument("files", nargs="+", metavar="FILE")
     files = parser.parse_args(arguments).files
-    from rvos.mutr.checkpoint import misfits, read_state, summary  # needs torch: not for --help
+    from rvos.mutr.checkpoint import misfits, summary  # needs torch: not for --help
+    from rvos.weights.tensors import read_state
 
     status = 0
     for path in files:

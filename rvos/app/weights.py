@@ -163,8 +163,9 @@ def fits(path: Path) -> str:
         takes = "; ".join(settings) or "no setting of rvos"
         return f"model_type {kind}, for {takes}"
     from rvos.mutr.backbone_weights import fitting
-    from rvos.mutr.checkpoint import read_state, summary
+    from rvos.mutr.checkpoint import summary
     from rvos.tracking.sam2_weights import size_of, version_of
+    from rvos.weights.tensors import read_state
 
     state = read_state(path)
     if "image_encoder.trunk.patch_embed.proj.weight" in state:

@@ -14,8 +14,9 @@ from torch import Tensor
 from rvos.errors import InputError, list_problems
 from rvos.mutr.backbones import RESNETS, SWINS, VIDEO_SWINS, build_backbone
 from rvos.mutr.backbones.base import Backbone
-from rvos.mutr.checkpoint import official_name, read_state
+from rvos.mutr.checkpoint import official_name
 from rvos.mutr.model import MUTR
+from rvos.weights.tensors import read_state
 
 BODY = "backbone.0.body."  # where official MUTR files keep the names of these files
 # What the files hold beside the backbone: heads, the norm before them, what follows from shapes.

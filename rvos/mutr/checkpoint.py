@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from rvos.errors import InputError, list_problems
-from rvos.masks import damaged_part
 from rvos.mutr.backbones import NAMES as BACKBONES
 from rvos.mutr.backbones import build_backbone
 from rvos.mutr.model import MUTR
+from rvos.weights.tensors import read_state
 
 State = dict[str, Tensor]
 
@@ -158,49 +158,6 @@ def _differences(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) 
         if name in state and state[name].shape != shape
     ]
     return [*other, *missing, *surplus]
-
-
-def read_state(path: str | Path) -> State:
-    """State dict in a file: plain, in `{"model": ...}`, or Lightning's `{"state_dict": ...}`.
-
-    Prefixes `module.` and `model.` and the `position_ids` buffer of old transformers are dropped.
-    Raises InputError for a file that does not exist, cannot be read or holds no tensors.
-    """
-    return state_of(read_content(path), path)
-
-
-def read_content(path: str | Path) -> Any:
-    """Whatever a checkpoint file holds. Raises InputError where it is none, or is damaged."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint")
-    if damaged := damaged_part(path):
-        raise InputError(f"{path}: damaged: the checksum of {damaged} is wrong; fetch it again")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is not its own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{path}: not a readable checkpoint of {path.stat().st_size} bytes (truncated, or it"
-            f" holds more than tensors, numbers and strings): {reason}"
-        ) from error
-
-
-def state_of(content: Any, path: str | Path) -> State:
-    """The state dict in the content of the file `path`; see `read_state`."""
-    for key in ("model", "state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path}: holds a {type(content).__name__}, expected a state dict")
-    state = {
-        re.sub(r"^((module|model)\.)+", "", name): value
-        for name, value in content.items()
-        if isinstance(value, Tensor)
-    }
-    if not state:
-        raise InputError(f"{path}: holds no tensors")
-    return {n: v for n, v in state.items() if not n.endswith("embeddings.position_ids")}
 
 
 def is_official(state: Mapping[str, Tensor]) -> bool:

@@ -22,7 +22,7 @@ from torchvision.ops import nms
 from rvos.data.frames import Frame
 from rvos.errors import InputError
 from rvos.stages.runner import TooLarge
-from rvos.tracking.sam2_weights import missing
+from rvos.tracking.pretrained import load_strictly, missing
 from rvos.weights.local import local_folder
 
 DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base"
@@ -193,10 +193,14 @@ def load_detector(
         )
     from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-    folder = local_folder(weights, key=key)
+    model = load_strictly(
+        *(AutoModelForZeroShotObjectDetection, weights),
+        kind="Grounding DINO",
+        download=DOWNLOAD,
+        key=key,
+    )
     try:
-        processor = AutoProcessor.from_pretrained(folder)
-        model = AutoModelForZeroShotObjectDetection.from_pretrained(folder)
+        processor = AutoProcessor.from_pretrained(local_folder(weights, key=key))
     except (OSError, ValueError) as error:
         raise missing(weights, error, key=key, download=DOWNLOAD) from None
     return Detector(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rvos.errors import InputError
-from rvos.tracking.sam2_weights import load_strictly
+from rvos.tracking.pretrained import load_strictly
 
 DOWNLOAD = "https://huggingface.co/yonigozlan/EdgeTAM-hf"
 
@@ -26,4 +26,4 @@ def load_edgetam(weights: str) -> Any:
         )
     from transformers import EdgeTamVideoModel
 
-    return load_strictly(EdgeTamVideoModel, weights, kind="EdgeTAM", download=DOWNLOAD)
+    return load_strictly(EdgeTamVideoModel, weights, kind="EdgeTAM video", download=DOWNLOAD)

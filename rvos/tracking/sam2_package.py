@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from rvos.errors import InputError
+from rvos.tracking.pretrained import missing
 from rvos.tracking.sam2_frames import ModelFrames
-from rvos.tracking.sam2_weights import DOWNLOAD, missing, read_meta_file, size_of, version_of
+from rvos.tracking.sam2_weights import DOWNLOAD, read_meta_file, size_of, version_of
 from rvos.tracking.track import Step, autocast, drop_unread
 
 
@@ -96,18 +97,22 @@ def load_package(weights: str) -> Any:
     wheel lacks the extension for this. Raises InputError for missing or unreadable weights.
     """
     path = Path(weights)
-    if path.suffix != ".pt":
+    if path.suffix not in (".pt", ".pth"):
         raise InputError(
             f"masklets.weights={weights}: masklets.tracker=sam2_package reads Meta's "
-            f".pt files only; get one from {DOWNLOAD}"
+            f".pt or .pth files only; get one from {DOWNLOAD}"
         )
     if not path.is_file():
-        raise missing(weights)
+        raise missing(weights, download=DOWNLOAD)
     state = read_meta_file(path)
     size, version = size_of(state), version_of(state)
     name = "sam2.1" if version == "2.1" else "sam2"
     model = build_package(f"{name}/{name}_hiera_{size.name}.yaml")
-    model.load_state_dict(state, strict=True)
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"masklets.weights: {path}: {reason:.1000}") from None
     return model
 
 

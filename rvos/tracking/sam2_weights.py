@@ -1,4 +1,4 @@
-"""SAM 2 weights -> a loaded model: Hugging Face folder or name, or one of Meta's .pt files.
+"""SAM 2 weights -> a loaded model: Hugging Face folder or name, or one of Meta's files.
 
 Renaming turns Meta's state dicts into those of transformers' `Sam2VideoModel`, which load strictly;
 only the four point embeddings become one tensor, and the shared positional matrix is stored twice.
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from rvos.errors import InputError
-from rvos.masks import damaged_part
-from rvos.weights.local import local_folder
+from rvos.tracking.pretrained import load_strictly, missing
+from rvos.weights.tensors import read_state
 
 DOWNLOAD = (
     "https://github.com/facebookresearch/sam2#download-checkpoints (.pt) or "
@@ -192,19 +192,11 @@ def version_of(state: Mapping[str, Tensor]) -> str:
 
 
 def read_meta_file(path: Path) -> dict[str, Tensor]:
-    """The state dict in one of Meta's .pt files. Raises InputError when it is not one."""
-    if damaged := damaged_part(path):
-        raise InputError(f"masklets.weights: {path}: damaged: wrong checksum of {damaged}")
+    """The state dict in one of Meta's files. Raises InputError when it is not one."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is not its own
-        raise InputError(
-            f"masklets.weights: {path}: cannot be read as a .pt file: {error}"
-        ) from None
-    state = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(state, dict):
-        raise InputError(f'masklets.weights: {path}: expected Meta\'s {{"model": state dict}}')
-    return state
+        return read_state(path)
+    except InputError as error:
+        raise InputError(f"masklets.weights: {error}") from None
 
 
 def load_transformers(weights: str) -> Any:
@@ -217,58 +209,13 @@ def load_transformers(weights: str) -> Any:
     path = Path(weights)
     if path.suffix in (".pt", ".pth"):
         if not path.is_file():
-            raise missing(weights)
+            raise missing(weights, download=DOWNLOAD)
         state = read_meta_file(path)
         model = Sam2VideoModel(config_for(size_of(state), version=version_of(state)))
         try:
             model.load_state_dict(convert(state), strict=True)
         except RuntimeError as error:
-            raise InputError(f"masklets.weights: {path}: {error}") from None
+            reason = " ".join(str(error).split())
+            raise InputError(f"masklets.weights: {path}: {reason:.1000}") from None
         return model.eval()
-    return load_strictly(Sam2VideoModel, weights, kind="SAM 2")
-
-
-def load_strictly(model_class: Any, weights: str, *, kind: str, download: str = DOWNLOAD) -> Any:
-    """A video model of transformers from a Hugging Face folder or name: eval mode, CPU, float32.
-
-    Raises InputError for missing weights, and where a tensor is missing, of another shape or one
-    too many: those of another model. `kind` and `download` are for the message.
-    """
-    folder = local_folder(weights, key="masklets.weights")
-    try:
-        model, report = model_class.from_pretrained(folder, output_loading_info=True)
-    except (OSError, ValueError) as error:
-        raise missing(weights, error, download=download) from None
-    except Exception as error:  # of many kinds, where the folder holds another model
-        raise InputError(
-            f"masklets.weights: {weights}: not the weights of a {kind} video model ({download}): "
-            f"{error!r:.200}"
-        ) from None
-    wrong = sorted(report["missing_keys"]) + sorted(report["unexpected_keys"])
-    wrong += sorted(str(key[0]) for key in report["mismatched_keys"])
-    if wrong:
-        raise InputError(
-            f"masklets.weights: {weights}: not the weights of a {kind} video model ({download}); "
-            f"missing, unexpected or of another shape: {wrong[:10]}"
-        )
-    return model.float().eval()
-
-
-def missing(
-    weights: str,
-    error: BaseException | None = None,
-    *,
-    key: str = "masklets.weights",
-    download: str = DOWNLOAD,
-) -> InputError:
-    """The error for weights that are not found: where they were searched and where you get them.
-
-    `key` is the config key that names the weights.
-    """
-    searched = f"{Path(weights).absolute()}"
-    if not Path(weights).suffix:
-        searched += ", the Hugging Face cache and hub"
-    reason = f": {' '.join(str(error).split())[:200]}" if error else ""
-    return InputError(
-        f"{key}={weights}: no such weights (searched {searched}){reason}. Get them from {download}"
-    )
+    return load_strictly(Sam2VideoModel, weights, kind="SAM 2 video", download=DOWNLOAD)

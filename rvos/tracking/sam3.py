@@ -20,8 +20,8 @@ from torch import Tensor
 
 from rvos.errors import InputError
 from rvos.masks import MaskletScores, MaskletTracks, Track, encode
+from rvos.tracking.pretrained import load_strictly, missing
 from rvos.tracking.sam2_frames import FrameSource, ModelFrames, processor_pixels
-from rvos.tracking.sam2_weights import load_strictly, missing
 from rvos.tracking.track import autocast
 from rvos.weights.local import local_folder
 
@@ -44,7 +44,7 @@ def load_sam3(weights: str) -> tuple[Any, Any]:
     from transformers.models.sam3_video import modeling_sam3_video
 
     modeling_sam3_video.cv_utils_kernel = MaskKernels()
-    model = load_strictly(Sam3VideoModel, weights, kind="SAM 3", download=DOWNLOAD)
+    model = load_strictly(Sam3VideoModel, weights, kind="SAM 3 video", download=DOWNLOAD)
     try:
         return model, Sam3VideoProcessor.from_pretrained(local_folder(weights))
     except (OSError, ValueError) as error:

@@ -20,7 +20,7 @@ from rvos.coarse.settings import CoarseSettings
 from rvos.errors import InputError, list_problems
 from rvos.masks import read_json, write_json
 from rvos.mutr import MUTR
-from rvos.mutr.checkpoint import load_weights, read_content, save_official, state_of
+from rvos.mutr.checkpoint import load_weights, save_official
 from rvos.mutr.losses import MutrLoss
 from rvos.settings import real, require
 from rvos.stages.run_folder import check_folder, keep_wandb_id, read_settings
@@ -29,6 +29,7 @@ from rvos.train.joint import JointClips
 from rvos.train.optim import Optim
 from rvos.train.segmenter import Segmenter
 from rvos.train.validation import Validation, VideoScores
+from rvos.weights.tensors import read_content, state_of
 
 log = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"  # in the run folder
@@ -269,6 +270,12 @@ def check_fits(path: Path, segmenter: Segmenter, trainer: pl.Trainer) -> None:
     except InputError as error:
         raise InputError(f"ckpt_path: {error}") from None
     if not {"optimizer_states", "loops"} <= content.keys():
+        if "optimizer" in content:
+            raise InputError(
+                f"ckpt_path {path}: its optimizer's state is of another program, whose parameters "
+                "have another order: no run that rvos can resume. Start a new one from its weights "
+                f"with model.weights={path}"
+            )
         raise InputError(
             f"ckpt_path {path}: weights alone, without the optimizer's state: no run to resume. "
             f"Start a new one from them with model.weights={path}"

@@ -70,7 +70,7 @@ class Command:
 
 def test_nothing_in_a_file_is_executed(tmp_path, model, capsys):
     torch.save({"model": Command()}, tmp_path / "code.pth")
-    with pytest.raises(InputError, match="more than tensors"):
+    with pytest.raises(InputError, match="holds no tensors|expected a state dict"):
         load_weights(model, tmp_path / "code.pth")
     assert "executed" not in capsys.readouterr().out
 

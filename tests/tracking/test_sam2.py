@@ -266,7 +266,7 @@ def test_missing_weights_say_what_was_searched_and_where_to_get_them(tracker, we
 def test_a_file_that_is_no_checkpoint(tmp_path):
     path = tmp_path / "x.pt"
     path.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="x.pt: cannot be read"):
+    with pytest.raises(InputError, match="x.pt: not a readable checkpoint"):
         load_transformers(str(path))
     torch.save({"model": {"a": torch.zeros(1)}}, path)
     with pytest.raises(InputError, match="expected Hiera tiny, small"):
