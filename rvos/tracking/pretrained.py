@@ -77,7 +77,7 @@ def _few(names: set[str]) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the library's own report of a file that does not fit: an error says it in one line."""
+    """Without the library's own report of a file that does not fit: our error says it."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()

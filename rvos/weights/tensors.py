@@ -67,7 +67,7 @@ def state_of(content: Any, path: str | Path) -> dict[str, Tensor]:
         kind = content.name if isinstance(content, StandIn) else type(content).__name__
         raise InputError(f"{path}: holds a {kind}, expected a state dict")
     state = {
-        re.sub(r"^((module|model)\.)+", "", name): value
+        re.sub(r"^((module|model)\.)+", "", name): value.detach()
         for name, value in content.items()
         if isinstance(name, str) and isinstance(value, Tensor) and not name.endswith(LEFTOVERS)
     }
@@ -250,7 +250,7 @@ def _check_memo(file: Any) -> None:
     size = file.seek(0, 2) - start
     file.seek(start)
     for opcode, value, _ in pickletools.genops(file):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= value <= size:
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(value or 0) <= size:
             raise Hostile("its memo has numbers beyond its length")
     file.seek(start)
 
