@@ -18,6 +18,7 @@ from hydra import compose, initialize_config_dir
 from made_data import DAVIS, REPOSITORY, small_synthetic
 
 from rvos import CONFIG_DIR
+from rvos.__main__ import COMMANDS as RVOS_COMMANDS
 from rvos.data.frames import FrameFolder
 from rvos.masks import write_video
 
@@ -50,6 +51,12 @@ INLINE = [
 
 
 # ------------------------------------------------------------------- what can be read at once
+
+
+def test_readme_has_every_command():
+    rows = re.findall(r"(?m)^\| ((?:`[a-z ]+`,? ?)+)\|", (REPOSITORY / "README.md").read_text())
+    names = [name.split()[0] for row in rows for name in re.findall("`([^`]+)`", row)]
+    assert set(names) == set(RVOS_COMMANDS)
 
 
 def overrides_of(words: list[str]) -> list[str]:
