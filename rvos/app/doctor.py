@@ -22,7 +22,6 @@ from rich.console import Console
 
 from rvos import __version__
 from rvos.data.mevis import METAS
-from rvos.errors import InputError
 from rvos.masks import find_json
 from rvos.settings import CONFIG_DIR
 
@@ -60,44 +59,22 @@ def findings() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """The packages that pyproject.toml names, in the order of its groups."""
+    """Packages of pyproject.toml's groups; `pip check` says whether their versions fit together."""
     try:
         requirements = importlib.metadata.requires("rvos") or []
     except importlib.metadata.PackageNotFoundError:
-        requirements = _requirements_of_the_checkout()
-    seen = set()
-    for text in requirements:
-        requirement = Requirement(text)
-        if requirement.name in seen:  # in two groups
-            continue
-        seen.add(requirement.name)
+        yield Finding("needed", "packages", "rvos is not installed: make setup")
+        return
+    extras: dict[str, str | None] = {}  # of each package; the first group counts
+    for requirement in map(Requirement, requirements):
         match = re.search(r"extra == ['\"](\w+)", str(requirement.marker))
-        extra = match[1] if match else None
-        todo = _EXTRAS.get(extra, f"pip install -e '.[{extra}]'") if extra else "make setup"
-        missing: Literal["absent", "needed"] = "absent" if extra else "needed"
+        extras.setdefault(requirement.name, match[1] if match else None)
+    for name, extra in extras.items():
         try:
-            version = importlib.metadata.version(requirement.name)
+            yield Finding("ok", name, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(missing, requirement.name, f"not installed; for {todo}")
-            continue
-        if requirement.specifier.contains(version, prereleases=True):
-            yield Finding("ok", requirement.name, version)
-        else:
-            detail = f"{version}, but {requirement.specifier} is needed; for {todo}"
-            yield Finding(missing, requirement.name, detail)
-
-
-def _requirements_of_the_checkout() -> list[str]:
-    """The requirements in pyproject.toml, for a checkout that is not installed as a package."""
-    import tomllib
-
-    project = tomllib.loads((CONFIG_DIR.parent / "pyproject.toml").read_text())["project"]
-    optional = [
-        f'{requirement}; extra == "{extra}"'
-        for extra, requirements in project["optional-dependencies"].items()
-        for requirement in requirements
-    ]
-    return [*project["dependencies"], *optional]
+            todo = _EXTRAS.get(extra, f"pip install -e '.[{extra}]'") if extra else "make setup"
+            yield Finding("absent" if extra else "needed", name, f"not installed; for {todo}")
 
 
 def _devices() -> Iterator[Finding]:
@@ -164,20 +141,6 @@ def _programs() -> Iterator[Finding]:
         except ModuleNotFoundError:  # of the parent package
             found = False
         yield Finding("ok", what, "installed") if found else Finding("absent", what, todo)
-    if shutil.which("chromium") and shutil.which("chromedriver"):
-        yield Finding("ok", "Chromium", "the tests of the report's page can run")
-    else:
-        yield Finding(
-            "absent",
-            "Chromium",
-            "only for the tests of the report's page: Debian's chromium and chromium-driver",
-        )
-    mode = os.environ.get("WANDB_MODE")
-    yield Finding(
-        "ok",
-        "W&B",
-        f"WANDB_MODE={mode}" if mode else "logger=wandb needs `wandb login`, or WANDB_MODE=offline",
-    )
 
 
 def _data(folder: Path) -> Iterator[Finding]:
@@ -206,7 +169,7 @@ def _data(folder: Path) -> Iterator[Finding]:
 
 
 def _weights(folder: Path) -> Iterator[Finding]:
-    """Files in paths.weights, the demo's weights, those of the table, the noun parser's model.
+    """Files in paths.weights, the demo's weights, the noun parser's model.
 
     The parser's model is where NLTK looks.
     """
@@ -231,7 +194,7 @@ def _weights(folder: Path) -> Iterator[Finding]:
         yield Finding("ok", "demo's weights", "predict.py and make demo; synthetic shapes only")
     else:
         yield Finding("absent", "demo's weights", f"{demo} is part of the repository")
-    yield from _hub_weights()
+    yield Finding("ok", "weights of the hub", "`python -m rvos weights` lists which are here")
     if importlib.util.find_spec("nltk") is not None:
         import nltk.data
 
@@ -242,28 +205,6 @@ def _weights(folder: Path) -> Iterator[Finding]:
             todo = "python -c 'import benepar; benepar.download(\"benepar_en3\")'"
             detail = f"only for masklets.noun.method=benepar: {todo}"
             yield Finding("absent", "benepar_en3", detail)
-
-
-def _hub_weights() -> Iterator[Finding]:
-    """Which weights of the table are here; of those that the hub has, also which are not."""
-    if importlib.util.find_spec("huggingface_hub") is None:
-        return
-    from rvos.weights.local import WEIGHTS, here
-
-    for weight in WEIGHTS.values():
-        if not weight.repo and not weight.url:
-            continue
-        try:
-            found = here(weight)
-        except InputError as error:
-            yield Finding("absent", weight.name, str(error))
-            continue
-        if found:
-            yield Finding("ok", weight.name, f"{weight.purpose}; {weight.licence}")
-        elif weight.repo:
-            todo = "accept its licence, then " if weight.gated else ""
-            detail = f"{weight.purpose}; {todo}python -m rvos weights get {weight.name}"
-            yield Finding("absent", weight.name, detail)
 
 
 def main(arguments: Sequence[str]) -> int:

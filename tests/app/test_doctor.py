@@ -32,12 +32,8 @@ def test_packages_data_and_weights(machine):
     assert by_name["numpy"].detail == importlib.metadata.version("numpy")
     assert by_name["data mevis/valid_u"].detail.startswith("expressions, ground truth; no JPEG")
     assert by_name["weights mutr.pth"].detail == "1 MiB"
-    assert "CPU" in by_name and "W&B" in by_name
+    assert "CPU" in by_name and "H.264" in by_name
     assert by_name["demo's weights"].state == "ok"
-    for name in ("sam2.1-hiera-large", "grounding-dino-base"):
-        finding = by_name[name]
-        assert finding.state == "ok" or f"python -m rvos weights get {name}" in finding.detail
-    assert by_name["mutr_mevis_swin_l"].state == "ok"  # the file of that name, put there by hand
 
 
 def test_every_package_once(machine):
@@ -53,20 +49,19 @@ def test_nothing_there_says_what_to_do(machine, monkeypatch):
     assert by_name["weights"].state == "absent" and "RVOS_WEIGHTS" in by_name["weights"].detail
 
 
-def test_missing_and_outdated_packages(machine, monkeypatch, capsys):
+def test_missing_packages(machine, monkeypatch, capsys):
     """A missing package of the core is an error, one of an extra is not."""
     version = importlib.metadata.version
 
     def pretended(name):
         if name in ("ijson", "timm"):
             raise importlib.metadata.PackageNotFoundError(name)
-        return "0.1" if name == "numpy" else version(name)
+        return version(name)
 
     monkeypatch.setattr(importlib.metadata, "version", pretended)
     by_name = found()
     assert by_name["ijson"].state == "needed" and "make setup" in by_name["ijson"].detail
     assert by_name["timm"].state == "absent" and "training" in by_name["timm"].detail
-    assert by_name["numpy"].state == "needed" and "0.1, but >=" in by_name["numpy"].detail
     assert main([]) == 1
     assert "MISSING  ijson" in capsys.readouterr().out
 
