@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python >= 3.11 is needed"'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  setuptools wheel --editable '.[models,nouns,dev]'
+	  setuptools wheel --editable '.[models,nouns,drive,dev]'
 	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt --no-build-isolation --editable '.[sam2]'
 	@touch $(READY)

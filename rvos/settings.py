@@ -14,6 +14,7 @@ raises one SettingsError that has all problems, those of nested objects too.
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -49,9 +50,15 @@ def shipped(path: str) -> str:
     return path if Path(path).exists() else str(CONFIG_DIR.parent / path)
 
 
+def env_or(name: str, default: str) -> str:
+    """An environment variable; the default where it is unset or empty (oc.env would take "")."""
+    return os.environ.get(name) or default
+
+
 OmegaConf.register_new_resolver("shipped", shipped, replace=True)  # ${shipped:FILE} in conf/
 # ${text:null} in conf/ is null, and says that the key takes a text: `2024` is then no number.
 OmegaConf.register_new_resolver("text", lambda value: value, replace=True)
+OmegaConf.register_new_resolver("env_or", env_or, replace=True)  # ${env_or:NAME,DEFAULT}
 
 
 # ---------------------------------------------------------------------------------- kinds of values

@@ -18,10 +18,12 @@ from rvos.weights.local import (
     find,
     folder_of,
     here,
+    how_to_get,
     read_record,
     recorded_files,
     use_revisions,
 )
+from rvos.weights.programs import is_installed, run_command
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -98,6 +100,10 @@ def get(names: Sequence[str], revision: str | None, console: Console) -> int:
         use_revisions(dict.fromkeys(names, revision))
     for _, weight in wanted:
         assert weight is not None
+        if weight.command:
+            run_command(weight)
+            console.print(f"{weight.name}: installed", highlight=False)
+            continue
         fetch(weight)
         for name, file in recorded_files(weight).items():
             console.print(f"  {file['sha256']}  {name}", highlight=False, soft_wrap=True)
@@ -118,6 +124,11 @@ def check(names: Sequence[str], console: Console) -> int:
         console.print("nothing is here; `python -m rvos weights get NAME` fetches weights")
     problems = 0
     for name, weight in every.items():
+        if weight and weight.command:
+            told = "ok: installed" if is_installed(weight) else f"not here. {how_to_get(weight)}"
+            problems += told.startswith("not")
+            console.print(f"{name}: {told}", highlight=False, markup=False, soft_wrap=True)
+            continue
         wrong = list(_damaged(weight)) if weight else []
         if not wrong:
             path = here(weight) if weight else Path(name)

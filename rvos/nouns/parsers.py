@@ -33,7 +33,8 @@ class Benepar:
         except LookupError as error:
             raise InputError(
                 f"masklets.noun.model={model}: no such benepar model; get it with "
-                f"python -c \"import benepar; benepar.download('{model}')\" "
+                f"python -c \"import benepar; benepar.download('{model}')\" (behind a proxy it "
+                f"only prints an error: `python -m rvos weights get benepar_en3` checks what came) "
                 f"or give the folder of one. {_searched(error)}"
             ) from None
 

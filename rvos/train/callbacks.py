@@ -1,5 +1,6 @@
 """Checkpoints that survive every kind of end, and how fast training goes."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from rvos.settings import require, whole
 from rvos.train.clips import Clip
 from rvos.train.datamodule import ClipSampler
 from rvos.train.segmenter import NotFinite
+
+log = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -172,6 +175,43 @@ class Speed(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._restart()
+
+
+class TimeLeft(Callback):
+    """Says once, after so many optimizer steps, how many hours the others take at that speed.
+
+    The first step, which is slower, does not count; nor do validations, which come on top.
+    """
+
+    def __init__(self, *, after_steps: int):
+        self.after_steps = after_steps
+        require(self, "callbacks.time_left", after_steps=whole(2))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._first = trainer.global_step + 1
+        self._started: float | None = None
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Clip,
+        batch_idx: int,
+    ) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        done = trainer.global_step - self._first
+        if done == 0:
+            self._started = time.perf_counter()
+        elif done + 1 == self.after_steps and self._started is not None:
+            each = (time.perf_counter() - self._started) / done
+            steps = trainer.estimated_stepping_batches - trainer.global_step
+            if trainer.is_global_zero and steps < float("inf"):
+                log.info(
+                    "%.3g s a step: about %.3g hours left for %d steps, without validations",
+                    *(each, each * steps / 3600, steps),
+                )
 
 
 class Shares(Callback):

@@ -112,7 +112,18 @@ def plan(parts: Parts) -> str:
     return (
         f"rvos {__version__}: {len(clips)} clips{sources}, {trainer.world_size} device(s) x "
         f"{data.batch_size} clip(s) x {trainer.accumulate_grad_batches} passes a step"
+        f"{_in_steps(trainer, len(clips) // data.global_batch_size)}"
     )
+
+
+def _in_steps(trainer: pl.Trainer, per_epoch: int) -> str:
+    """How many optimizer steps the trainer's limits allow; empty where there are none."""
+    if isinstance(trainer.limit_train_batches, int):
+        per_epoch = min(per_epoch, trainer.limit_train_batches // trainer.accumulate_grad_batches)
+    limits = [trainer.max_steps] if trainer.max_steps >= 0 else []
+    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+        limits.append(trainer.max_epochs * per_epoch)
+    return f", {min(limits)} steps, {per_epoch} an epoch" if limits else ""
 
 
 def fit(parts: Parts, segmenter: Segmenter, folder: Path, *, resume: Path | None) -> float | None:

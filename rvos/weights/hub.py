@@ -129,6 +129,7 @@ def fetch_url(url: str, target: Path, *, sha256: str | None = None) -> None:
         size = int(answer.headers.get("Content-Length", 0)) or None
         check_space(target.parent, size or 0)
         part = download(url, target, size=size, headers={}, name=target.name)
+        refuse_page(part, url, target)
     found = file_sha256(part)
     if sha256 and not found.startswith(sha256):
         part.unlink()
@@ -158,6 +159,7 @@ def fetch_drive(url: str, target: Path) -> None:
         raise Unreachable(f"{url}: {' '.join(str(error).split())[:300]}") from None
     if not target.is_file():
         raise Unreachable(f"{url}: gdown brought no file")
+    refuse_page(target, url, target)
 
 
 def download(
@@ -181,6 +183,18 @@ def download(
             displayed_filename=name,
         )
     return part
+
+
+def refuse_page(path: Path, url: str, target: Path) -> None:
+    """Delete a web page that came as the file: a quota, a login, a proxy's. Raises Unreachable."""
+    with path.open("rb") as file:
+        is_page = file.read(512).lstrip()[:1] == b"<"
+    if is_page:
+        path.unlink()
+        raise Unreachable(
+            f"{url}: a web page came instead of the file (a quota, a login or a proxy). Open the "
+            f"address with a browser, and put the file there as {target}"
+        )
 
 
 def already(target: Path) -> int:

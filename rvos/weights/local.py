@@ -180,7 +180,7 @@ def digests(used: Mapping[str, str]) -> str | None:
 def how_to_get(weight: Weight) -> str:
     """What a user does to get weights that no run fetches by itself."""
     if weight.command:
-        return f"Get them with {weight.command}"
+        return f"`python -m rvos weights get {weight.name}` runs {weight.command} and checks it"
     if weight.url:
         return (
             f"`python -m rvos weights get {weight.name}` fetches them to {path_of(weight)} "

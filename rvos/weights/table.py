@@ -28,6 +28,8 @@ class Weight:
     repo: str | None = None  # on Hugging Face's hub
     url: str | None = None  # of the one file
     command: str | None = None  # another program that fetches it
+    check: str | None = None  # fails where `command` has brought nothing
+    by_hand: str | None = None  # where a browser finds what `command` fetches
     model_type: str | None = None  # in the config.json of what the setting takes
     sha256: str | None = None  # the first digits, where they are published
 
@@ -192,6 +194,8 @@ _ROWS = (
         "Apache-2.0 (code)",
         (),
         command="python -c \"import benepar; benepar.download('benepar_en3')\"",
+        check="python -c \"import nltk; nltk.data.find('models/benepar_en3')\"",
+        by_hand="https://kitaev.com/benepar/index.xml has its address",
     ),
     Weight(
         "en_core_web_sm",
@@ -200,6 +204,8 @@ _ROWS = (
         "MIT",
         (),
         command="python -m spacy download en_core_web_sm",
+        check='python -c "import en_core_web_sm"',
+        by_hand="https://github.com/explosion/spacy-models/releases",
     ),
 )
 WEIGHTS: Mapping[str, Weight] = {row.name: row for row in _ROWS}

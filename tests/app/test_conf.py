@@ -88,3 +88,14 @@ def test_the_papers_numbers():
     cfg = composed("eval", "ablation=paper", "output_dir=x")
     assert (cfg.refine.window, cfg.refine.tau) == (15, 0.8)
     assert (cfg.ablation.windows, cfg.ablation.taus) == ([5, 10, 15, 20], [0.8])
+
+
+@pytest.mark.parametrize("value, expected", [(None, "weights"), ("", "weights"), ("/w", "/w")])
+def test_an_empty_variable_is_no_folder_at_the_root(monkeypatch, value, expected):
+    """`$RVOS_WEIGHTS/mutr.pth` of an unset variable would be /mutr.pth."""
+    monkeypatch.delenv("RVOS_WEIGHTS", raising=False)
+    if value is not None:
+        monkeypatch.setenv("RVOS_WEIGHTS", value)
+    assert (
+        composed("train", "experiment=paper").model.weights == f"{expected}/mutr_joint_swin_l.pth"
+    )

@@ -102,6 +102,8 @@ def check_readable(command: str) -> None:
         page = help_of("-m", module)
         if after and re.search(rf"\b{re.escape(after[0])}\b", page.split("options:")[0]):
             page += help_of("-m", module, after[0])
+            if len(after) > 1 and re.search(rf"[{{,]{re.escape(after[1])}[,}}]", page):
+                page += help_of("-m", module, *after[:2])
     else:
         page = (REPOSITORY / program).read_text()
     for option in (word for word in after if word.startswith("--")):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -102,6 +103,18 @@ def curve(folder: Path) -> dict[int, float]:
             if row["train/loss"]:
                 values[int(row["step"])] = float(row["train/loss"])
     return values
+
+
+def test_the_plan_is_said_before_the_first_step_and_the_hours_after_some(train, tmp_path):
+    """12 passes of one clip an epoch, two a step, two epochs: 12 steps, 4 of which are done."""
+    status, told = train(f"output_dir={tmp_path / 'run'}", "callbacks.time_left.after_steps=4")
+    assert status == 0, told
+    told = (tmp_path / "run" / "train.log").read_text()
+    plan = re.search(r"\d+ clips, 1 device\(s\) x 1 clip\(s\) x 2 passes a step, (.*), seed", told)
+    assert plan[1] == "12 steps, 6 an epoch"
+    left = re.search(r"([\d.e+-]+) s a step: about ([\d.e+-]+) hours left for (\d+) steps", told)
+    assert int(left[3]) == 12 - 4 and told.index(plan[0]) < told.index(left[0])
+    assert float(left[2]) == pytest.approx(float(left[1]) * 8 / 3600, rel=0.02)
 
 
 def column(folder: Path, key: str) -> list[float]:
