@@ -95,7 +95,9 @@ def main() -> None:
 
 
 def model_of(preset: str, **changes: Any) -> MUTR:
-    settings = OmegaConf.to_container(OmegaConf.load(CONF / "model" / f"{preset}.yaml"))
+    settings = OmegaConf.to_container(
+        OmegaConf.load(CONF / "model" / f"{preset}.yaml"), resolve=True
+    )
     assert isinstance(settings, dict)
     del settings["_target_"], settings["_partial_"]
     torch.manual_seed(0)

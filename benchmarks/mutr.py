@@ -68,7 +68,9 @@ def main() -> None:
 
 def ours(backbone: str, *, preset: str = "mutr", **changes: Any) -> MUTR:
     """A choice of conf/model with another backbone and random weights."""
-    settings = OmegaConf.to_container(OmegaConf.load(REPOSITORY / f"conf/model/{preset}.yaml"))
+    settings = OmegaConf.to_container(
+        OmegaConf.load(REPOSITORY / f"conf/model/{preset}.yaml"), resolve=True
+    )
     assert isinstance(settings, dict)
     del settings["_target_"], settings["_partial_"]
     torch.manual_seed(0)

@@ -189,7 +189,7 @@ def _kept(file: Path, stamp: Stamp) -> Index | None:
 
 def _read_headers(path: Path, size: int) -> Index:
     """The frames among the members. Of several with one name the last counts, as in unpacking."""
-    found: dict[bytes, tuple[int, int]] = {}
+    places: dict[bytes, tuple[int, int]] = {}
     first = ""
     advice = "download it again, or unpack it yourself into a folder beside it"
     try:
@@ -201,7 +201,7 @@ def _read_headers(path: Path, size: int) -> Index:
                 first = first or member.name
                 name = _key(_frame_name(member.name))
                 if name and len(name) <= _LONGEST and member.isreg() and not member.issparse():
-                    found[name] = member.offset_data, member.size
+                    places[name] = member.offset_data, member.size
             end = tar.offset
         with open(path, "rb") as file:
             closed = os.pread(file.fileno(), _BLOCK, end) == bytes(_BLOCK)
@@ -212,11 +212,11 @@ def _read_headers(path: Path, size: int) -> Index:
             f"{path}: not a whole tar archive, its members break off at byte {end} of {size}; "
             f"{advice}"
         )
-    if not found:
+    if not places:
         holds = f"the first member is {first!r}" if first else "it is empty"
         raise InputError(f"{path}: expected [{FRAMES}/]<video>/<frame>.jpg in it; {holds}")
-    names = sorted(found)
-    return np.array(names), np.array([found[name] for name in names], np.int64)
+    names = sorted(places)
+    return np.array(names), np.array([places[name] for name in names], np.int64)
 
 
 def _frame_name(name: str) -> str:

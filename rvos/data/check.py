@@ -134,15 +134,15 @@ def _check_video(split: Split, video: Video, decode: bool) -> Frames:
     for frame in video.frames:
         path = split.frame_path(video.name, frame)
         try:
-            found = list(_look_at(path, decode))
+            frame_size = list(_look_at(path, decode))
         except IMAGE_ERRORS as error:
             problems.append(f"frame {frame}: {path}: {error}")
             continue
-        size = size or found
-        if found != size:
+        size = size or frame_size
+        if frame_size != size:
             problems.append(
                 f"frame {frame}: {path}: expected {size[0]} x {size[1]} pixels (height "
-                f"x width) as the frames before, got {found[0]} x {found[1]}"
+                f"x width) as the frames before, got {frame_size[0]} x {frame_size[1]}"
             )
     return {"size": size, "problems": problems}
 

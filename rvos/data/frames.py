@@ -115,8 +115,8 @@ def _images(folder: Path) -> list[Path]:
 
     Raises FrameError where two of them have one name: masks could not be told apart.
     """
-    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
-    files = sorted((p for p in found if not p.name.startswith(".")), key=_by_numbers)
+    images = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+    files = sorted((p for p in images if not p.name.startswith(".")), key=_by_numbers)
     by_name: dict[str, list[str]] = {}
     for file in files:
         by_name.setdefault(file.stem, []).append(file.name)

@@ -141,13 +141,13 @@ class MaskIndex:
 
     def size(self, annotation_id: str) -> tuple[int, int] | None:
         """(height, width) of a track's masks; None if it has none or is malformed."""
-        found = self._starts.get(annotation_id)
-        return (found[2][0], found[2][1]) if found and found[2] else None
+        entry = self._starts.get(annotation_id)
+        return (entry[2][0], entry[2][1]) if entry and entry[2] else None
 
     def length(self, annotation_id: str) -> int | None:
         """Number of masks of a track; None if it is malformed."""
-        found = self._starts.get(annotation_id)
-        return found[1] if found else None
+        entry = self._starts.get(annotation_id)
+        return entry[1] if entry else None
 
     def _read(self, start: int, stop: int) -> str:
         if self._file is None:

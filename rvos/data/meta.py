@@ -51,17 +51,17 @@ def find_meta(folder: Path, names: Sequence[str], chosen: str | None) -> Path:
             raise InputError(f"data.meta: {folder / chosen}: no such file (nor .gz)")
         return path
     candidates = [folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
-    there = [path for path in candidates if path.is_file()]
-    if not there:
+    existing = [path for path in candidates if path.is_file()]
+    if not existing:
         others = f", or one of {', '.join(names[1:])}" if names[1:] else ""
         raise InputError(f"{folder / names[0]}: no such file (nor .json.gz{others})")
-    if len(there) > 1 and len({_unpacked(path) for path in there}) > 1:
-        found = ", ".join(path.name for path in there)
+    if len(existing) > 1 and len({_unpacked(path) for path in existing}) > 1:
+        differing = ", ".join(path.name for path in existing)
         raise InputError(
-            f"{folder}: files of expressions that differ: {found}; "
-            f"choose one by its name, e.g. data.meta={there[0].name}"
+            f"{folder}: files of expressions that differ: {differing}; "
+            f"choose one by its name, e.g. data.meta={existing[0].name}"
         )
-    return there[0]
+    return existing[0]
 
 
 def _unpacked(path: Path) -> str:
@@ -90,8 +90,8 @@ def parse_meta(
     """
     entries = listed_videos(path)
     kept = {name: entry for name, entry in entries.items() if name not in left_out}
-    videos, found = parse_videos(kept, key, ids_of)
-    check_found(path, videos, found, bad)
+    videos, problems = parse_videos(kept, key, ids_of)
+    check_found(path, videos, problems, bad)
     opened = Split(folder, split, videos, file_sha256(path), left_out=len(entries) - len(kept))
     if opened.left_out:
         log.info("%s: %s", path, opened.said_of_left_out)
@@ -111,20 +111,20 @@ def parse_videos(
     entries: dict[str, Any], key: str, ids_of: Callable[[str, dict[str, Any]], Ids]
 ) -> tuple[tuple[Video, ...], list[Problem]]:
     """`{video: {"frames", "expressions"}}` -> videos, and what is wrong with the others."""
-    found: list[Problem] = []
-    parsed = [_video(name, entry, key, ids_of, found) for name, entry in entries.items()]
-    return tuple(video for video in parsed if video is not None), found
+    problems: list[Problem] = []
+    parsed = [_video(name, entry, key, ids_of, problems) for name, entry in entries.items()]
+    return tuple(video for video in parsed if video is not None), problems
 
 
 def check_found(
-    path: Path, videos: Sequence[Video], found: list[Problem], bad: list[Problem] | None
+    path: Path, videos: Sequence[Video], malformed: list[Problem], bad: list[Problem] | None
 ) -> None:
     """Raises InputError for malformed entries, which `bad` takes if given, and for no videos."""
-    if found and bad is None:
-        problems = [str(problem) for problem in found]
+    if malformed and bad is None:
+        problems = [str(problem) for problem in malformed]
         raise InputError(list_problems(f"{path}: malformed entries", problems, shown=len(problems)))
     if bad is not None:
-        bad.extend(found)
+        bad.extend(malformed)
     if not any(video.expressions for video in videos):
         raise InputError(f"{path}: the split is empty; expected at least one expression")
 

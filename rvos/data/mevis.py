@@ -87,8 +87,8 @@ class Annotations(Truth):
         self, annotation_id: str, video: Video, size: Sequence[int] | None
     ) -> Iterator[str]:
         """As `Truth.problems`; the index has checked the masks themselves."""
-        length, of_index = self.length(annotation_id), self.index.size(annotation_id)
-        if length != len(video.frames) or of_index not in (None, tuple(size or ())):
+        length, mask_size = self.length(annotation_id), self.index.size(annotation_id)
+        if length != len(video.frames) or mask_size not in (None, tuple(size or ())):
             yield from super().problems(annotation_id, video, size)
 
     def fingerprint(self) -> str:

@@ -52,14 +52,14 @@ class PngTruth(Truth):
         """As `Truth.problems`, from the headers of the files."""
         for path in filter(None, (self.file(annotation_id, frame) for frame in video.frames)):
             try:
-                found = image_size(path)
+                mask_size = image_size(path)
             except FrameError as error:
                 yield str(error)
                 continue
-            if size is not None and found != tuple(size):
+            if size is not None and mask_size != tuple(size):
                 yield (
                     f"{path}: expected {size[0]} x {size[1]} pixels (height x width), got "
-                    f"{found[0]} x {found[1]}"
+                    f"{mask_size[0]} x {mask_size[1]}"
                 )
 
     def fingerprint(self) -> str:

@@ -57,16 +57,16 @@ def read_split(
     folder = Path(root)
     pictures = _find_pictures(folder)
     path = _find_sentences(folder, split, meta)
-    found: list[Problem] = []
+    unreadable: list[Problem] = []
     reading = _Reading({}, {}, {})
     for sentence in _original(path, split) if path.suffix == ".p" else _converted(path):
         try:
             reading.add(sentence)
         except ValueError as error:
             video = str(sentence.get("file_name"))
-            found.append(Problem(video, str(sentence.get("id")), str(error)))
+            unreadable.append(Problem(video, str(sentence.get("id")), str(error)))
     videos, malformed = parse_videos(reading.videos, "anno_id", _ids)
-    check_found(path, videos, found + malformed, bad)
+    check_found(path, videos, unreadable + malformed, bad)
     # One file of refs has all splits.
     identity = hashlib.sha256(f"{file_sha256(path)} {split}".encode()).hexdigest()
     return Pictures(folder, split, videos, identity, pictures, reading.masks)
@@ -207,13 +207,13 @@ def _find_pictures(folder: Path) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected data.root to be one of RefCOCO")
     places = [folder.parent / place for place in PICTURES]
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None:
+    pictures = next((place for place in places if place.is_dir()), None)
+    if pictures is None:
         raise InputError(
             f"{places[0]}: no such folder{instead_of(places[0])}; expected COCO's train2014 beside "
             f"{folder}"
         )
-    return found
+    return pictures
 
 
 def _find_sentences(folder: Path, split: str, meta: str | None) -> Path:

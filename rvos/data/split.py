@@ -172,10 +172,10 @@ class Truth(ABC):
         self, annotation_id: str, video: Video, size: Sequence[int] | None
     ) -> Iterator[str]:
         """What is wrong with one annotation; `size` (h, w) is that of the video's frames."""
-        found: list[str] = []
+        problems: list[str] = []
         where = f"annotation {annotation_id}"
-        check_track(self.track(annotation_id), len(video.frames), size, where, found)
-        yield from found
+        check_track(self.track(annotation_id), len(video.frames), size, where, problems)
+        yield from problems
 
 
 @dataclass(frozen=True)

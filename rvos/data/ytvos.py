@@ -48,10 +48,10 @@ def read_split(
         path = find_meta(folder, beside[:1], meta)
     else:
         path = find_meta(metas / split, names, meta)
-    of_test = find_json(metas / "test" / META) if split == "valid" else None
-    left_out = listed_videos(of_test) if of_test else frozenset()
+    test_list = find_json(metas / "test" / META) if split == "valid" else None
+    left_out = listed_videos(test_list) if test_list else frozenset()
     opened = parse_meta(folder, path, split, "obj_id", _ids, bad, left_out=left_out)
-    if split == "valid" and not of_test and len(opened.videos) == BOTH_SPLITS:
+    if split == "valid" and not test_list and len(opened.videos) == BOTH_SPLITS:
         log.warning(
             "%s lists %d videos, those of the split test too. To leave these out as the official "
             "scripts do, put %s there",
@@ -122,8 +122,8 @@ class PaletteAnnotations(PngTruth):
     def unscorable(self) -> str:
         """Public splits without masks have annotations of some frames, as a start for tracking."""
         listed = [self.path / v / f"{frame}.png" for v, f in self.frames.items() for frame in f]
-        there = {path for name in self.frames for path in (self.path / name).glob("*.png")}
-        missing = [path for path in listed if path not in there]
+        existing = {path for name in self.frames for path in (self.path / name).glob("*.png")}
+        missing = [path for path in listed if path not in existing]
         if not missing:
             return ""
         return (

@@ -249,11 +249,11 @@ class TrackFiles:
             return None
         path = self.path / video
         files = [path.with_name(f"{path.name}.json{suffix}") for suffix in ("", ".gz")]
-        found = [p for p in files if p.is_file()] + ([path] if path.is_dir() else [])
-        if len(found) > 1:
-            names = " and ".join(p.name for p in found)
+        existing = [p for p in files if p.is_file()] + ([path] if path.is_dir() else [])
+        if len(existing) > 1:
+            names = " and ".join(p.name for p in existing)
             raise FileError(f"{self.path}: video {video} is there more than once: {names}")
-        return found[0] if found else None
+        return existing[0] if existing else None
 
     def read(self, video: str, frames: Sequence[str] | None = None) -> Any:
         """The value of one video; `frames` are the frame names, needed for a PNG tree."""

@@ -185,13 +185,15 @@ def _check_form(rle: Any, size: Sequence[int] | None) -> None:
     if not isinstance(rle, dict) or "size" not in rle or "counts" not in rle:
         text = "the frame's file is missing" if rle == MISSING_FRAME else f"got {_short(rle)}"
         raise MaskError(f'expected {{"size": [h, w], "counts": str}} or null, {text}')
-    found = rle["size"]
+    mask_size = rle["size"]
     if size_of(rle) is None:
-        raise MaskError(f"size: expected [height, width] of positive integers, got {_short(found)}")
-    if size is not None and list(found) != list(size):
+        raise MaskError(
+            f"size: expected [height, width] of positive integers, got {_short(mask_size)}"
+        )
+    if size is not None and list(mask_size) != list(size):
         raise MaskError(
             f"expected a mask of {size[0]} x {size[1]} pixels (height x width), "
-            f"got {found[0]} x {found[1]}"
+            f"got {mask_size[0]} x {mask_size[1]}"
         )
     if not isinstance(rle["counts"], str | bytes):
         raise MaskError(f"counts: expected a compressed RLE string, got {_short(rle['counts'])}")
@@ -230,8 +232,8 @@ def minus(mask: Mask, other: Mask) -> Mask:
     """Pixels of `mask` that are not in `other`, which has the same size; None if there are none."""
     if mask is None or other is None or not coco.area(coco.merge([mask, other], intersect=True)):
         return mask
-    left = decode(mask) & ~decode(other).astype(bool)  # (H, W)
-    return encode(left) if left.any() else None
+    rest = decode(mask) & ~decode(other).astype(bool)  # (H, W)
+    return encode(rest) if rest.any() else None
 
 
 def overlap_fractions(masklets: Sequence[Mask], coarse: Mask) -> NDArray[np.float64]:

@@ -96,13 +96,13 @@ def _patterns() -> list[tuple[re.Pattern, str]]:
 def official_name(own: str) -> str:
     """`decoder.queries.weight` -> `query_embed.weight`."""
     for pattern, official in _patterns():
-        if found := pattern.match(own):
-            for number in found.groups():
+        if match := pattern.match(own):
+            for number in match.groups():
                 step = re.search(r"#([+-]1)?", official)
                 assert step is not None
                 index = str(int(number) + int(step[1] or 0))
                 official = official[: step.start()] + index + official[step.end() :]
-            return official + own[found.end() :]
+            return official + own[match.end() :]
     return own
 
 
@@ -191,9 +191,9 @@ def save_official(model: MUTR, path: str | Path) -> None:
 
 def guess_backbone(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:
     """Name of the backbone that fits a state dict best, and the keys that do not fit it."""
-    found = {n: v for n, v in state.items() if n.startswith("backbone.")}
+    tensors = {n: v for n, v in state.items() if n.startswith("backbone.")}
     official = is_official(state)
-    differences = {n: _differences(found, _backbone_shapes(n, official)) for n in BACKBONES}
+    differences = {n: _differences(tensors, _backbone_shapes(n, official)) for n in BACKBONES}
     return min(differences.items(), key=lambda row: len(row[1]))
 
 

@@ -71,12 +71,14 @@ class NounFinder:
     def for_split(self, split: Split) -> Nouns:
         """The noun lemma of every expression of a split; `fallback` where it has no noun."""
         expressions = [e for video in split.videos for e in video.expressions]
-        found = iter(self.find([e.text for e in expressions]))
+        parsed = iter(self.find([e.text for e in expressions]))
         nouns: Nouns = {}
         for video in split.videos:
-            own = {e.expression_id: next(found) for e in video.expressions}
-            fallback = self._fallback([noun.lemma for noun in own.values() if noun])
-            nouns[video.name] = {id_: noun.lemma if noun else fallback for id_, noun in own.items()}
+            by_expression = {e.expression_id: next(parsed) for e in video.expressions}
+            fallback = self._fallback([noun.lemma for noun in by_expression.values() if noun])
+            nouns[video.name] = {
+                id_: noun.lemma if noun else fallback for id_, noun in by_expression.items()
+            }
         return nouns
 
     def _fallback(self, lemmas: Sequence[str]) -> str:
@@ -160,10 +162,11 @@ def main(arguments: Sequence[str]) -> int:
     nouns = finder.find([row["expression"] for row in rows])
     correct = 0
     for row, noun in zip(rows, nouns, strict=True):
-        expected, found = (row["noun"], row["lemma"]), (noun.text, noun.lemma) if noun else ("", "")
-        correct += found == expected
-        if found != expected:
-            print(f"{row['expression']}: expected {_show(expected)}, found {_show(found)}")
+        expected = row["noun"], row["lemma"]
+        answer = (noun.text, noun.lemma) if noun else ("", "")
+        correct += answer == expected
+        if answer != expected:
+            print(f"{row['expression']}: expected {_show(expected)}, found {_show(answer)}")
     print(f"{correct}/{len(rows)} correct")
     return 0
 

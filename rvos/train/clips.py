@@ -325,8 +325,8 @@ class ClipDataset(Dataset[Sample]):
         copies = recipe.copies(rng, length, original)
         whole = self._masks(expression, frame_idx, original)  # (T, H, W)
         if copies is not None:
-            of_copies = [copy.mask(m) for copy, m in zip(copies, whole.numpy(), strict=True)]
-            whole = torch.from_numpy(np.stack(of_copies))
+            copy_masks = [copy.mask(m) for copy, m in zip(copies, whole.numpy(), strict=True)]
+            whole = torch.from_numpy(np.stack(copy_masks))
         masks = augment.place_masks(whole, geometry)  # (T, h, w)
         if recipe.boxes == "tight":
             boxes_xyxy = tight_boxes(masks)

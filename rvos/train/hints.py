@@ -55,8 +55,8 @@ class Hints(nn.Module):
             fused = rearrange(self._fused[level], "b (t hw) c -> (b t) hw c", hw=h * w)
             for i, tokens in enumerate((fused, self._encoded[level])):
                 logits = self.heads[2 * level + i](tokens)[..., 0].to(masks.dtype)  # (B T, h w)
-                found = F.binary_cross_entropy_with_logits(logits, shares, reduction="none")
-                total = total + found.mean(1).sum()
+                bce = F.binary_cross_entropy_with_logits(logits, shares, reduction="none")
+                total = total + bce.mean(1).sum()
         self._fused, self._encoded = [], []
         parts = loss.parts | {"loss_hints": total.detach()}
         return replace(loss, total=loss.total + self.weight * total, parts=parts)

@@ -207,37 +207,39 @@ def resume_from(
     `folder` holds a checkpoint that a new start would overwrite, and for a requeued job that got
     another folder than before (`folder_is_fixed` is false).
     """
-    own = folder / CHECKPOINTS / "last.ckpt"
+    last = folder / CHECKPOINTS / "last.ckpt"
     requeued = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
     if ckpt_path is None and requeued and not folder_is_fixed:
         raise InputError(
             "SLURM has requeued this job, and without output_dir=... it gets a new run folder: it "
             "would start anew. Submit it with output_dir=..., and go on now with ckpt_path=last"
         )
-    if ckpt_path is None and own.is_file():
+    if ckpt_path is None and last.is_file():
         if requeued:
-            return own
+            return last
         raise InputError(
             f"output_dir {folder} holds checkpoints; go on with ckpt_path=last, or "
             "choose another folder"
         )
     if ckpt_path != "last":
         return None if ckpt_path is None else _checkpoint(Path(ckpt_path))
-    if own.is_file():
-        return own
-    found = sorted(runs.glob(f"*/{CHECKPOINTS}/last.ckpt"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    if last.is_file():
+        return last
+    checkpoints = sorted(
+        runs.glob(f"*/{CHECKPOINTS}/last.ckpt"), key=lambda path: path.stat().st_mtime
+    )
+    if not checkpoints:
         raise InputError(f"ckpt_path=last: no {CHECKPOINTS}/last.ckpt in {folder} nor in {runs}/*")
-    return found[-1]
+    return checkpoints[-1]
 
 
 def _checkpoint(path: Path) -> Path:
     """The same, if it is a file."""
     if path.is_file():
         return path
-    found = path / CHECKPOINTS / "last.ckpt"
-    if found.is_file():
-        todo = f"a run folder; give ckpt_path={found}, or output_dir={path} ckpt_path=last"
+    last = path / CHECKPOINTS / "last.ckpt"
+    if last.is_file():
+        todo = f"a run folder; give ckpt_path={last}, or output_dir={path} ckpt_path=last"
     else:
         what = "a folder without checkpoints" if path.is_dir() else "no such file"
         todo = f"{what}; expected RUN/{CHECKPOINTS}/last.ckpt of a run of train.py"
@@ -296,12 +298,12 @@ def check_fits(path: Path, segmenter: Segmenter, trainer: pl.Trainer) -> None:
         raise InputError(
             f"ckpt_path {path}: that run keeps an average of its weights; add callbacks=ema"
         )
-    there = {name: tuple(value.shape) for name, value in state.items()}
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
     expected = {name: tuple(value.shape) for name, value in segmenter.model.state_dict().items()}
     problems = [
-        f"{name}: {there.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
-        for name in sorted(there.keys() | expected.keys())
-        if there.get(name) != expected.get(name)
+        f"{name}: {shapes.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
+        for name in sorted(shapes.keys() | expected.keys())
+        if shapes.get(name) != expected.get(name)
     ]
     if problems:
         raise InputError(

@@ -98,16 +98,16 @@ class VideoScores:
         video = self.videos[idx]
         frames = self.split.open_frames(video)
         texts = [expression.text for expression in video.expressions]
-        found = segment_video(model, frames, texts, self.coarse)
+        answers = segment_video(model, frames, texts, self.coarse)
         scores, overlays = [], []
-        for number, (expression, one) in enumerate(zip(video.expressions, found, strict=True)):
+        for number, (expression, answer) in enumerate(zip(video.expressions, answers, strict=True)):
             target = self._target(video, expression, frames.size)
-            J, F = score_track(target, one.track)
+            J, F = score_track(target, answer.track)
             scores.append((float(np.mean(J)), float(np.mean(F))))
-            if idx < self.num_overlays and number == idx % len(found):
+            if idx < self.num_overlays and number == idx % len(answers):
                 t = len(video.frames) // 2
                 image = next(islice(frames, t, None))
-                panels = [image, *(overlay(image, m[t], COLOR) for m in (target, one.track))]
+                panels = [image, *(overlay(image, m[t], COLOR) for m in (target, answer.track))]
                 JF = sum(scores[-1]) / 2
                 overlays.append(Overlay(expression, video.frames[t], np.hstack(panels), JF))
         return scores, overlays

@@ -38,7 +38,9 @@ from rvos.stages.store import Stores
 
 ROOT = CONFIG_DIR.parent
 SHORT_SIDE = 64
-MODEL = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / "model" / "mutr_tiny.yaml"))
+MODEL = OmegaConf.to_container(
+    OmegaConf.load(CONFIG_DIR / "model" / "mutr_tiny.yaml"), resolve=True
+)
 del MODEL["_target_"], MODEL["_partial_"]
 COARSE = preset("coarse", "mutr")
 

@@ -32,7 +32,7 @@ NUMBERS = {
 
 def settings(config: dict, text_config: dict | None = None) -> dict:
     """Arguments of build_mutr for a case."""
-    values = OmegaConf.to_container(OmegaConf.load(CONF))
+    values = OmegaConf.to_container(OmegaConf.load(CONF), resolve=True)
     del values["_target_"], values["_partial_"]
     values["backbone"] = config["backbone"]
     if text_config:

@@ -12,7 +12,7 @@ SENTENCES = ["the red circle moving left", "circle", "a blue square, left of the
 
 
 def tiny_settings(**changes) -> dict:
-    values = OmegaConf.to_container(OmegaConf.load(CONF / "mutr_tiny.yaml"))
+    values = OmegaConf.to_container(OmegaConf.load(CONF / "mutr_tiny.yaml"), resolve=True)
     del values["_target_"], values["_partial_"]
     return values | changes
 

@@ -96,10 +96,10 @@ class SpaceTime(nn.Module):
         # gradient of a convolution that is padded in time: some weights become NaN.
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
-                found = self.mix(clip.to(self.mix[0].weight.dtype))
+                mixed = self.mix(clip.to(self.mix[0].weight.dtype))
         else:
-            found = self.mix(clip)
-        return x + rearrange(found, "b c t h w -> (b t) c h w")
+            mixed = self.mix(clip)
+        return x + rearrange(mixed, "b c t h w -> (b t) c h w")
 
 
 class TinyVideoResNet(TinyResNet):
