@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rvos.errors import InputError
+from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, file_sha256, read_json
 from rvos.weights import hub
 from rvos.weights.local import (
@@ -21,6 +21,7 @@ from rvos.weights.local import (
     how_to_get,
     read_record,
     recorded_files,
+    unreachable,
     use_revisions,
 )
 from rvos.weights.programs import is_installed, run_command
@@ -104,7 +105,10 @@ def get(names: Sequence[str], revision: str | None, console: Console) -> int:
             run_command(weight)
             console.print(f"{weight.name}: installed", highlight=False)
             continue
-        fetch(weight)
+        try:
+            fetch(weight)
+        except hub.Unreachable as error:
+            raise InputError(unreachable(weight.name, [weight], error)) from None
         for name, file in recorded_files(weight).items():
             console.print(f"  {file['sha256']}  {name}", highlight=False, soft_wrap=True)
         commit = commit_of(weight)
@@ -132,7 +136,7 @@ def check(names: Sequence[str], console: Console) -> int:
         wrong = list(_damaged(weight)) if weight else []
         if not wrong:
             path = here(weight) if weight else Path(name)
-            wrong, text = ([], fits(path)) if path else (["not here"], "")
+            wrong, text = _opened(path) if path else (["not here or not whole"], "")
         if weight and not wrong:
             wrong = list(_misfit(weight, text))
         problems += len(wrong)
@@ -152,6 +156,52 @@ def _damaged(weight: Weight) -> Iterable[str]:
                 f"{path}: expected SHA-256 {was['sha256']}, found {found}; "
                 f"`python -m rvos weights get {weight.name}` fetches it again"
             )
+
+
+def _opened(path: Path) -> tuple[list[str], str]:
+    """Errors of the loader that a run would use, and what the weights are."""
+    try:
+        text = fits(path)
+        open_as_a_run_does(path)
+    except InputError as error:
+        return [str(error)], ""
+    return [], text
+
+
+def open_as_a_run_does(path: Path) -> None:
+    """Load the network or tokenizer of a folder or file, and let it go. Raises InputError."""
+    from rvos.mutr.text import load_tokenizer
+    from rvos.tracking.detect import load_detector
+    from rvos.tracking.edgetam import load_edgetam
+    from rvos.tracking.sam2_weights import load_transformers
+    from rvos.tracking.sam3 import load_sam3
+
+    if path.is_file():
+        from rvos.mutr.checkpoint import is_network, misfits
+        from rvos.weights.tensors import read_state
+
+        state = read_state(path)
+        if "image_encoder.trunk.patch_embed.proj.weight" in state:
+            load_transformers(str(path))
+        elif is_network(state) and (problems := misfits(state)):
+            raise InputError(list_problems(f"{path}: keys that do not fit", problems))
+        return  # a backbone: `fits` has compared every tensor
+    kind = read_json(path / "config.json").get("model_type")
+    if kind == "grounding-dino":
+        load_detector(
+            str(path),
+            box_threshold=0.3,
+            text_threshold=0.3,
+            nms_iou=0.7,
+            batch_size=1,
+            device="cpu",
+        )
+    elif kind == "roberta":
+        load_tokenizer(str(path))
+    elif kind in (loaders := {"edgetam_video": load_edgetam, "sam2_video": load_transformers}):
+        loaders[kind](str(path))
+    elif kind == "sam3_video":
+        load_sam3(str(path))
 
 
 def _misfit(weight: Weight, text: str) -> Iterable[str]:
@@ -174,14 +224,14 @@ def fits(path: Path) -> str:
         takes = "; ".join(settings) or "no setting of rvos"
         return f"model_type {kind}, for {takes}"
     from rvos.mutr.backbone_weights import fitting
-    from rvos.mutr.checkpoint import summary
+    from rvos.mutr.checkpoint import is_network, summary
     from rvos.tracking.sam2_weights import size_of, version_of
     from rvos.weights.tensors import read_state
 
     state = read_state(path)
     if "image_encoder.trunk.patch_embed.proj.weight" in state:
         return f"SAM {version_of(state)}, Hiera {size_of(state).name}, for masklets.weights"
-    if any(name.startswith(("transformer.", "decoder.")) for name in state):
+    if is_network(state):
         return f"{summary(state)[0]}, for coarse.checkpoint or model.weights"
     if backbone := fitting(state):
         return f"backbone {backbone}, for model.backbone_weights"

@@ -19,7 +19,7 @@ from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store, Stores
 from rvos.tracking.detect_and_track import DetectAndTrack, Detection
-from rvos.weights.local import digests, origins
+from rvos.weights.provenance import digests, digests_formerly, origins
 
 if TYPE_CHECKING:
     from rvos.tracking.detect import Boxes, Detector
@@ -51,6 +51,7 @@ class Grounded(DetectAndTrack):
             settings={"name": "grounded", "subject": "rules", **self.settings()},
             checkpoint_sha256=digests(self.weights_used()),
             origins=origins(self.weights_used()),
+            formerly={"checkpoint_sha256": digests_formerly(self.weights_used())},
         )
         run_stage(GroundedStage(self, store, subjects_of(split)), split, devices)
         return TrackFiles(store.path)

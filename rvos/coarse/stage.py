@@ -23,7 +23,7 @@ from rvos.stages.run_folder import has_no_effect
 from rvos.stages.runner import Advance, Stage, TooLarge, run_stage
 from rvos.stages.sharding import cost
 from rvos.stages.store import Store, Stores
-from rvos.weights.local import origins
+from rvos.weights.provenance import digest, origins
 
 if TYPE_CHECKING:
     from rvos.coarse.network_frames import NetworkFrames
@@ -74,13 +74,21 @@ def open_coarse_store(
         order = [f"{v.name} {len(v.frames)} {len(v.expressions)}" for v in split.videos]
         text = "\n".join(sorted(order))
         protocol["videos_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    digest = file_sha256(settings.checkpoint_file())
+    tokenizer, formerly = str(model.get("tokenizer")), {"settings": protocol}
+    if tokenizer != "words":
+        content = digest(tokenizer, key="model.tokenizer")
+        protocol = protocol | {"model": answers | {"tokenizer": content}}
     used = {
         "coarse.checkpoint": str(settings.checkpoint),
-        "model.tokenizer": str(model.get("tokenizer")),
+        "model.tokenizer": tokenizer,
     }
     return stores.open(
-        *("coarse", split), settings=protocol, checkpoint_sha256=digest, origins=origins(used)
+        "coarse",
+        split,
+        settings=protocol,
+        checkpoint_sha256=file_sha256(settings.checkpoint_file()),
+        origins=origins(used),
+        formerly=formerly,
     )
 
 

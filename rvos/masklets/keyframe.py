@@ -29,7 +29,7 @@ from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store, Stores
 from rvos.tracking.flow import FlowTracker
-from rvos.weights.local import origins
+from rvos.weights.provenance import digests_formerly, origins
 
 
 def key_frames(**keys: Any) -> "KeyFrames":
@@ -89,6 +89,7 @@ class KeyFrames(Sam2):
             settings={"name": self.name, **self.settings(), **settings},
             checkpoint_sha256=self.checkpoint_sha256(),
             origins=origins(self.weights_used()),
+            formerly={"checkpoint_sha256": digests_formerly(self.weights_used())},
         )
         run_stage(KeyFrameStage(self, store, coarse, files), split, devices)
         return MaskletFiles(store.path, files.nouns, str(store.path), by_expression=True)

@@ -11,7 +11,7 @@ from rvos.data.split import Split, Truth, Video
 from rvos.masks import MaskletScores, MaskletTracks, TrackFiles
 from rvos.nouns.finder import NounFinder, Nouns
 from rvos.stages.devices import Place
-from rvos.weights.local import digests
+from rvos.weights.provenance import digests
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from rvos.nouns.finder import Nouns, parts, read_nouns, write_nouns
 from rvos.stages.devices import Devices, Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store, Stores
-from rvos.weights.local import origins
+from rvos.weights.provenance import digests_formerly, origins
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class MadeMasklets(MaskletSource):
             settings={"name": self.name, **self.settings()},
             checkpoint_sha256=self.checkpoint_sha256(),
             origins=origins(self.weights_used()),
+            formerly={"checkpoint_sha256": digests_formerly(self.weights_used())},
         )
         run_stage(MaskletStage(self, store, nouns), split, devices)
         return MaskletFiles(store.path, nouns, str(store.path))

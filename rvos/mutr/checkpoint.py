@@ -165,6 +165,11 @@ def is_official(state: Mapping[str, Tensor]) -> bool:
     return any(name.startswith("transformer.") for name in state)
 
 
+def is_network(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is that of a whole MUTR, official or own, and not of a backbone."""
+    return any(name.startswith(("transformer.", "decoder.")) for name in state)
+
+
 def load_weights(model: MUTR, path: str | Path) -> None:
     """Load an official file or our own into `model`, strictly.
 

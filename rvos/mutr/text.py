@@ -164,14 +164,7 @@ class TextEncoder(nn.Module):
 
     def _hub(self) -> PreTrainedTokenizerBase:
         if self._hub_tokenizer is None:
-            folder = local_folder(self.tokenizer_name, key="model.tokenizer")
-            try:
-                self._hub_tokenizer = AutoTokenizer.from_pretrained(folder)
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"model.tokenizer={self.tokenizer_name}: cannot be read ({error}). Give a"
-                    " folder that holds RoBERTa's tokenizer files, or a name on the hub"
-                ) from error
+            self._hub_tokenizer = load_tokenizer(self.tokenizer_name)
         return self._hub_tokenizer
 
     def forward(self, ids: Tensor, padding: Tensor | None) -> TextFeatures:
@@ -181,3 +174,15 @@ class TextEncoder(nn.Module):
         words = self.dropout(self.norm(self.projection(hidden)))
         blank = torch.zeros_like(ids, dtype=torch.bool) if padding is None else padding
         return TextFeatures(words, sine_words(blank, words.shape[-1]), padding)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """RoBERTa's tokenizer, of a folder or a name on the hub. Raises InputError."""
+    folder = local_folder(name, key="model.tokenizer")
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # of many kinds, where a file is damaged
+        raise InputError(
+            f"model.tokenizer={name}: cannot be read ({' '.join(str(error).split()):.200}). Give a"
+            " folder that holds RoBERTa's tokenizer files, or a name on the hub"
+        ) from error

@@ -8,6 +8,7 @@ Files of different settings never mix: another setting, checkpoint or data file 
 import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from rvos import __version__
 from rvos.data.split import Split
 from rvos.errors import InputError
 from rvos.masks import FileError, TrackFiles, read_json, write_json
+
+NOW = "now"  # in the provenance of a store of an older rvos: the name that it would have today
 
 
 def flat(value: Any, key: str = "") -> dict[str, Any]:
@@ -68,7 +71,7 @@ class Store:
             return
         found = read_json(file)
         if found != self.provenance:
-            for key in ("weights", "rvos_version"):  # others may have made the same
+            for key in ("weights", "rvos_version", NOW):  # others may have made the same
                 found.pop(key, None)
         if wrong := differences(found, self.provenance):
             lines = "; ".join(f"{key}: expected {now!r}, found {was!r}" for key, was, now in wrong)
@@ -76,6 +79,20 @@ class Store:
                 f"{self.path}: made under other settings: {lines}. Delete the folder or choose "
                 "the settings it was made with."
             )
+
+    def goes_on_as(self, today: "Store") -> bool:
+        """Whether this folder is there, of an older rvos, and no other of today's goes on in it.
+
+        The first that does is noted, so that other content of the same old name never mixes.
+        """
+        file = self.path / "provenance.json"
+        if not file.is_file():
+            return False
+        content = read_json(file)
+        if NOW not in content:
+            with suppress(OSError):  # a folder that can only be read
+                write_json(file, content | {NOW: today.path.name})
+        return bool(content.get(NOW, today.path.name) == today.path.name)
 
     def has(self, video: str) -> bool:
         """Whether the video's file is there."""
@@ -112,11 +129,14 @@ class Stores:
         settings: dict[str, Any],
         checkpoint_sha256: str | None = None,
         origins: dict[str, Any] | None = None,
+        formerly: dict[str, Any] | None = None,
     ) -> Store:
         """The store of a stage for exactly these settings (plain JSON values), made if needed.
 
-        `origins` says where the weights come from (rvos.weights.local.origins). It is kept for
-        the reader: the same weights from another place give the same store.
+        `origins` says where the weights come from (rvos.weights.provenance.origins). It is kept for
+        the reader: the same weights from another place give the same store. `formerly` has the
+        parts of the provenance that rvos 0.2.0 wrote otherwise: a store of that name is used where
+        there is none of today's.
 
         Raises InputError when the folder holds files made under other settings or cannot be
         written.
@@ -127,11 +147,20 @@ class Stores:
             "checkpoint_sha256": checkpoint_sha256,
             "meta_expressions_sha256": split.meta_sha256,
         }
-        digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:12]
-        folder = Path(self.root) / stage / f"{self.data_name}-{split.name}-{digest}"
-        store = Store(folder, json.loads(json.dumps(provenance)), origins or {})
+        store = self._store(split, provenance, origins)
+        if formerly and not store.path.is_dir():
+            old = self._store(split, provenance | formerly, origins)
+            if old.goes_on_as(store):
+                store = old
         store.claim()
         return store
+
+    def _store(
+        self, split: Split, provenance: dict[str, Any], origins: dict[str, Any] | None
+    ) -> Store:
+        digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:12]
+        folder = self.root / provenance["stage"] / f"{self.data_name}-{split.name}-{digest}"
+        return Store(folder, json.loads(json.dumps(provenance)), origins or {})
 
 
 def given_files(key: str, path: str | None) -> TrackFiles:

@@ -201,7 +201,7 @@ def load_detector(
     )
     try:
         processor = AutoProcessor.from_pretrained(local_folder(weights, key=key))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of many kinds, where a file is damaged
         raise missing(weights, error, key=key, download=DOWNLOAD) from None
     return Detector(
         model,

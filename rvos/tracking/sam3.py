@@ -47,7 +47,7 @@ def load_sam3(weights: str) -> tuple[Any, Any]:
     model = load_strictly(Sam3VideoModel, weights, kind="SAM 3 video", download=DOWNLOAD)
     try:
         return model, Sam3VideoProcessor.from_pretrained(local_folder(weights))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of many kinds, where a file is damaged
         raise missing(weights, error, download=DOWNLOAD) from None
 
 

@@ -8,9 +8,8 @@ elsewhere lie in `paths.weights`, with a record of the same form. Torch is not n
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,9 @@ from rvos.masks import FileError, file_sha256, read_json, write_bytes, write_jso
 from rvos.settings import CONFIG_DIR
 from rvos.weights import hub
 from rvos.weights.table import WEIGHTS, Weight
+from rvos.weights.whole import is_tokenizer, lacking
 
-__all__ = [
-    *("WEIGHTS", "Weight", "digest", "digests", "find"),
-    *("local_folder", "obtain", "origin", "origins"),
-]
+__all__ = ["WEIGHTS", "Weight", "find", "local_folder", "obtain"]
 
 RECORD = "rvos.json"  # {"revisions": {name: commit}, "files": {commit: {file: ...}}, "licence"}
 log = logging.getLogger(__name__)
@@ -62,6 +59,8 @@ def obtain(settings: Mapping[str, str], *, ask_only: bool = False) -> dict[str, 
         path = here(weight) if weight else Path(given)
         if path is not None and path.exists():
             found[key] = path
+            if absence := lacking(path, "roberta" if is_tokenizer(key) else None):
+                problems.append(f"{key}={given}: not whole: {path} lacks {', '.join(absence)}")
         elif weight is None:
             problems.append(
                 f"{key}={given}: no such weights: {Path(given).absolute()} is not there, and it is "
@@ -81,13 +80,8 @@ def obtain(settings: Mapping[str, str], *, ask_only: bool = False) -> dict[str, 
                 hub.listing(weight.repo, commit_of(weight), weight.files)
         except hub.Unreachable as error:
             left = {k: w for k, w in absent.items() if k not in found}
-            names = " ".join(dict.fromkeys(w.name for w in left.values()))
-            problems.append(
-                f"{', '.join(f'{k}={settings[k]}' for k in left)}: not in {hub.cache_folder()}, "
-                f"and {hub.endpoint()} cannot be reached ({error}). Run this where there is a "
-                f"network: python -m rvos weights get {names}. Or give folders that hold the "
-                "weights (docs/weights.md)"
-            )
+            named = ", ".join(f"{key}={settings[key]}" for key in left)
+            problems.append(unreachable(named, list(left.values()), error))
             break
     else:
         if ask_only:
@@ -129,52 +123,25 @@ def use_revisions(revisions: Mapping[str, str] | None) -> None:
         _revisions[weight.repo] = revision
 
 
-def origin(given: str | Path) -> dict[str, str]:
-    """What provenance says of weights beside their SHA-256: hub name, revision, licence.
-
-    Empty for files of which rvos does not know where they come from.
-    """
-    weight = find(given)
-    if weight is None or (weight.repo and Path(given).exists()):
-        return {}
-    record = read_record(weight)
-    if not recorded_files(weight):
-        return {}
-    licence = record.get("licence") or weight.licence
-    if weight.repo:
-        return {"hub": weight.repo, "revision": commit_of(weight), "licence": licence}
-    return {"url": str(weight.url), "licence": licence}
+def unreachable(named: str, weights: Sequence[Weight], error: Exception) -> str:
+    """What to say of weights that are not here while who has them does not answer."""
+    names = " ".join(dict.fromkeys(weight.name for weight in weights))
+    parts = [f"{_snapshot(w)} lacks {', '.join(lack)}" for w in weights if (lack := _partly(w))]
+    by_hub = weights[0].repo is not None
+    where = hub.cache_folder() if by_hub else path_of(weights[0]).parent
+    return (
+        f"{named}: not in {where}, and {hub.endpoint() if by_hub else weights[0].url} cannot be "
+        f"reached ({error}). {'; '.join([*parts, ''])}Run this where there is a network: "
+        f"python -m rvos weights get {names}. Or give folders that hold the weights "
+        "(docs/weights.md)"
+    )
 
 
-def origins(used: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """{setting: `origin`} of all weights of which rvos knows where they come from."""
-    return {key: found for key, given in used.items() if (found := origin(given))}
-
-
-def digest(given: str | Path, *, key: str = "weights") -> str:
-    """SHA-256 of a file or of a folder's weights, as stores keep it; no recorded file is read.
-
-    Of a folder: that of its *.safetensors and *.bin files' hashes, in the order of their names; of
-    a name on the hub that has one such file, its own. Raises InputError where there is none.
-    """
-    path = local_folder(given, key=key)
-    if path.is_file():
-        return file_sha256(path)
-    names = sorted(p.name for p in path.iterdir() if p.suffix in (".safetensors", ".bin"))
-    if not names:
-        raise InputError(f"{key}: {path}: no *.safetensors or *.bin in this folder")
-    weight = None if Path(given).exists() else find(given)
-    known = recorded_files(weight) if weight else {}
-    hashes = [str(known[n]["sha256"]) if n in known else file_sha256(path / n) for n in names]
-    if weight and len(hashes) == 1:
-        return hashes[0]
-    return sha256("".join(hashes).encode()).hexdigest()
-
-
-def digests(used: Mapping[str, str]) -> str | None:
-    """`digest` of all weights that a stage uses, by setting; what is missing is obtained first."""
-    obtain(used)
-    return "+".join(digest(given, key=key) for key, given in used.items()) or None
+def _partly(weight: Weight) -> list[str]:
+    """What a cache lacks that has other files of the repository."""
+    if not weight.repo or not (folder := _snapshot(weight)).is_dir():
+        return []
+    return lacking(folder, weight.model_type)
 
 
 def how_to_get(weight: Weight) -> str:
@@ -238,6 +205,11 @@ def _fetch_repo(weight: Weight) -> Path:
             if link.is_file() and not link.samefile(storage / "blobs" / file.blob):
                 link.unlink()  # somebody has put another file there
             hf_hub_download(weight.repo, file.name, revision=found.commit)  # links the blob
+        if absence := lacking(folder, weight.model_type):
+            raise InputError(
+                f"{weight.repo}, revision {found.commit}: not whole on the hub: it lacks "
+                f"{', '.join(absence)}"
+            )
         names = [file.name for file in files]
         if revision != found.commit:  # so that other programs find it offline
             write_bytes(storage / "refs" / revision, found.commit.encode())
@@ -280,8 +252,8 @@ def here(weight: Weight) -> Path | None:
     files, folder = recorded_files(weight), folder_of(weight)
     if not files:
         return _adopt(weight)
-    if not all((folder / name).is_file() for name in files):
-        return None
+    if not all((folder / name).is_file() for name in files) or _partly(weight):
+        return None  # not whole: fetched
     touched = [n for n, was in files.items() if was != was | _stamp(folder / n)]
     for name in touched:
         if file_sha256(folder / name) != files[name].get("sha256"):
@@ -302,13 +274,13 @@ def _adopt(weight: Weight) -> Path | None:
     """
     if not weight.repo:
         return path_of(weight) if path_of(weight).is_file() else None
-    storage, revision = path_of(weight), revision_of(weight)
-    reference = storage / "refs" / revision
-    commit = reference.read_text().strip() if reference.is_file() else revision
-    folder = storage / "snapshots" / commit
+    revision, folder = revision_of(weight), _snapshot(weight)
+    commit = folder.name
     names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
     wanted = [n for n in names if any(fnmatch(n, pattern) for pattern in weight.files)]
-    if not all(any(fnmatch(n, p) for n in wanted) for p in weight.files if p != "*.txt"):
+    known = weight.model_type is not None
+    every = all(any(fnmatch(n, p) for n in wanted) for p in weight.files if p != "*.txt")
+    if not folder.is_dir() or (lacking(folder, weight.model_type) if known else not every):
         return None
     for name in wanted:
         blob = (folder / name).resolve()
@@ -318,10 +290,33 @@ def _adopt(weight: Weight) -> Path | None:
     return folder
 
 
+def _snapshot(weight: Weight) -> Path:
+    """Where a hub's cache has the revision in use, with or without a record of ours."""
+    storage, commit = path_of(weight), commit_of(weight)
+    reference = storage / "refs" / commit
+    return (
+        storage / "snapshots" / (reference.read_text().strip() if reference.is_file() else commit)
+    )
+
+
 def path_of(weight: Weight) -> Path:
     """The repository's folder in the hub's cache, or the file in `paths.weights`."""
     if weight.repo:
-        return hub.cache_folder() / f"models--{weight.repo.replace('/', '--')}"
+        folders = [
+            hub.cache_folder() / f"models--{name.replace('/', '--')}"
+            for name in (weight.repo, *weight.former_repos)
+        ]
+        if folders[0].is_dir():
+            return folders[0]
+        snapshots = {folder: [*folder.glob("snapshots/*")] for folder in folders[1:]}
+        return next(
+            (
+                f
+                for f, of in snapshots.items()
+                if any(not lacking(s, weight.model_type) for s in of)
+            ),
+            folders[0],
+        )
     return weights_folder() / weight.files[0]
 
 

@@ -26,6 +26,7 @@ class Weight:
     size: int | None = None  # bytes, about; None: unknown
     gated: bool = False  # the hub asks for a login and for consent to the licence
     repo: str | None = None  # on Hugging Face's hub
+    former_repos: tuple[str, ...] = ()  # names that the hub redirects to `repo`; caches keep them
     url: str | None = None  # of the one file
     command: str | None = None  # another program that fetches it
     check: str | None = None  # fails where `command` has brought nothing
@@ -128,6 +129,7 @@ _ROWS = (
         3_000_000,
         files=TOKENIZER_FILES,
         model_type="roberta",
+        former_repos=("roberta-base",),
     ),
     Weight(
         "mutr_mevis_swin_l",

@@ -20,6 +20,7 @@ from rvos import InputError
 from rvos.app.weights import markdown
 from rvos.masks import read_json, write_json
 from rvos.weights.local import WEIGHTS, find
+from rvos.weights.provenance import content_digest
 
 FIRST, SECOND = "1" * 40, "2" * 40  # commits
 DINO, SAM2 = "IDEA-Research/grounding-dino-tiny", "facebook/sam2.1-hiera-tiny"
@@ -28,8 +29,11 @@ BIG = random.Random(0).randbytes(3_000_000)
 FILES = {
     "config.json": b'{"model_type": "grounding-dino"}',
     "model.safetensors": BIG,
+    "preprocessor_config.json": b"{}",
+    "tokenizer.json": b"{}",
     "README.md": b"not fetched",
 }
+FETCHED = FILES.keys() - {"README.md"}
 TABLE = REPOSITORY / "docs" / "weights.md"
 
 
@@ -107,7 +111,7 @@ def test_fetch_records_commit_and_hashes(machine, hub):
     record = read_json(machine.storage() / "rvos.json")
     assert record["revisions"] == {"main": FIRST} and record["licence"] == "apache-2.0"
     files = record["files"][FIRST]
-    assert files.keys() == {"config.json", "model.safetensors"}
+    assert files.keys() == FETCHED
     assert files["model.safetensors"]["sha256"] == hashlib.sha256(BIG).hexdigest()
     assert files["model.safetensors"]["size"] == 3_000_000
 
@@ -173,7 +177,7 @@ def test_wrong_bytes(machine, hub):
     assert f"expected SHA-256 {hashlib.sha256(BIG).hexdigest()}, found {wrong}" in said
     machine.weights("get", DINO)
     assert path.read_bytes() == BIG
-    assert "ok" in machine.weights("check", "grounding-dino-tiny")
+    assert "expected SHA-256" not in machine.weights("check", "grounding-dino-tiny", status=1)
 
 
 def test_what_is_there_of_other_programs_is_taken_over(machine, hub):
@@ -425,7 +429,8 @@ def test_a_damaged_record_counts_as_none(machine, hub):
     machine.weights("get", DINO)
     assert read_json(machine.storage() / "rvos.json")["revisions"] == {"main": FIRST}
     write_json(machine.storage() / "rvos.json", [])
-    assert "ok" in machine.weights("check", DINO)
+    use = f"from rvos.weights.local import local_folder as f; print(f({DINO!r}))"
+    assert str(machine.snapshot()) in machine.run("-c", use, HF_HUB_OFFLINE="1")
 
 
 # --------------------------------------------------------------------------------- in a whole run
@@ -463,8 +468,7 @@ def test_predict_fetches_at_first_use_and_asks_nothing_again(without_torch, hub,
             for key, name in KEYS.items()
         }
         assert found["checkpoint_sha256"] == "+".join(
-            hashlib.sha256((tmp_path / folder / "model.safetensors").read_bytes()).hexdigest()
-            for folder in ("dino", "sam2")
+            content_digest(tmp_path / folder, {}, key="weights") for folder in ("dino", "sam2")
         )
     hub.requests.clear()
     machine.run(*PREDICT, *more, **blocked)  # all is there: no network, no torch
