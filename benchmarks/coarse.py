@@ -263,11 +263,13 @@ def _stand_ins(model: MUTR, checkout: Path) -> None:
     )
 
 
-def compare_masks(answer: Segmentation, output: Path, frames: list[str]) -> tuple[int, list[float]]:
+def compare_masks(
+    answer: Segmentation, output: Path, frames: list[str], expression_id: str = "0"
+) -> tuple[int, list[float]]:
     """Pixels in which the worst frame differs from the PNG; share of foreground, theirs, ours."""
     worst, areas = 0, np.zeros(2)
     for name, rle in zip(frames, answer.track, strict=True):
-        theirs = np.asarray(Image.open(output / "clip" / "0" / f"{name}.png")) > 0
+        theirs = np.asarray(Image.open(output / "clip" / expression_id / f"{name}.png")) > 0
         ours = np.zeros_like(theirs) if rle is None else decode(rle) > 0
         worst = max(worst, int((theirs != ours).sum()))
         areas += [theirs.mean(), ours.mean()]
