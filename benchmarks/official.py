@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -24,9 +25,11 @@ from machine import describe, write
 
 from rvos.coarse.segment import segment_video
 from rvos.data.frames import FrameFolder
-from rvos.mutr import MUTR
+from rvos.mutr import MUTR, load_model
 from rvos.mutr.checkpoint import load_weights, save_official, to_official
 from rvos.weights.tensors import read_state
+
+SIZE = (256, 144)  # width, height of the frames: no mask is enlarged much
 
 
 def main() -> None:
@@ -35,7 +38,7 @@ def main() -> None:
     parser.add_argument("--video", type=Path, required=True, help="a clip")
     parser.add_argument("--backbone", default="swin_t", help="swin_t, swin_s, swin_b, swin_l")
     parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--short-side", type=int, default=128, help="pixels")
+    parser.add_argument("--short-side", type=int, default=144, help="pixels")
     parser.add_argument("--expressions", type=int, default=2)
     parser.add_argument("--clip-length", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
@@ -48,6 +51,8 @@ def main() -> None:
 def run(options: argparse.Namespace, name: str) -> dict[str, Any]:
     folder, texts = Path(name), TEXTS[: options.expressions]
     frames = write_clip(options.video, folder / "JPEGImages" / "clip", options.frames)
+    for path in (folder / "JPEGImages" / "clip").iterdir():
+        Image.open(path).resize(SIZE).save(path, quality=95)
     random = model_of("mutr", backbone=options.backbone)
     write_as_official_training(random, folder / "mutr.pth")
     # theirs: its script reads the file, which torch loads there without a restriction
@@ -67,7 +72,8 @@ def run(options: argparse.Namespace, name: str) -> dict[str, Any]:
     rows = [compare_masks(a, folder / "theirs", frames, str(e)) for e, a in enumerate(answers)]
     height, width = clip.size
     # what rvos writes, in the official module
-    save_official(model, folder / "ours.pth")
+    whole = load_model("mutr", backbone=options.backbone)  # with RoBERTa's tokenizer, as published
+    save_official(whole, folder / "ours.pth")
     written = torch.load(folder / "ours.pth", weights_only=True)["model"]
     missing, unexpected = released.model.load_state_dict(written, strict=False)
     return {
