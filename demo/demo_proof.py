@@ -139,7 +139,7 @@ def difference(a: Path, b: Path) -> dict:
 def over_others(run_folder: Path, tau: float) -> dict:
     """W = 15 over W = 1 and over the coarse masks at `tau`, the paper's cell over the coarse."""
     todo, split, _ = of_folder(run_folder)
-    results = read_results(run_folder, split.videos, todo.protocol)
+    results = read_results(run_folder, [video.name for video in split.videos])
 
     def at(tau: float) -> dict[str, Any]:
         rows = make_windows(results, todo.rules, todo.cells, tau, **todo.page.bootstrap)

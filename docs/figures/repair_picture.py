@@ -74,9 +74,9 @@ def main() -> None:
     left = int(np.clip((x0 + x1 - side) // 2, 0, width - side))
     top = int(np.clip((y0 + y1 - side) // 2, 0, height - side))
     sentence = next(
-        row["expression"]
-        for row in run.expressions
-        if (row["video"], row["expression_id"]) == (name, key)
+        result.expression
+        for result, identity in zip(run.expressions, run.identities, strict=True)
+        if identity == (name, key)
     )
     color = contrasting(frames[0][top : top + side, left : left + side])
     rows = []

@@ -28,8 +28,9 @@ from rvos.refine import (
 from rvos.score.ablation import grid, labelled, thresholds
 from rvos.score.confidence import WRITERS
 from rvos.score.explorer import Explorer
+from rvos.score.extra import make_metrics
 from rvos.score.inputs import InputProblems, Inputs, VideoInputs, first_videos
-from rvos.score.measures import Metric, make_metrics
+from rvos.score.measures import Metric
 from rvos.score.protocols import Expressions, make_protocol
 from rvos.score.results import FOLDER
 from rvos.settings import (

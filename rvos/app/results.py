@@ -19,18 +19,13 @@ from rvos.data.split import Split, Video
 from rvos.errors import InputError
 from rvos.masks import write_json
 from rvos.refine import NoPresence
+from rvos.report.console import print_results
+from rvos.report.csv_tables import write_tables
+from rvos.report.metrics import Metrics
 from rvos.report.plots import write_heat_map
+from rvos.report.rows import make_rows
 from rvos.report.submission import check, pack
-from rvos.report.tables import (
-    make_rows,
-    metrics,
-    print_ablation,
-    print_metrics,
-    print_presence,
-    print_rules,
-    write_tables,
-)
-from rvos.report.windows import make_windows, print_windows
+from rvos.report.windows import make_windows
 from rvos.score.ablation import COARSE
 from rvos.score.evaluate import Scorer, evaluate, num_workers
 from rvos.score.inputs import InputProblems, Inputs, VideoInputs
@@ -124,7 +119,7 @@ def write_results(
 ) -> float | None:
     """Tables, page, dashboard, submission of a run whose videos are all done. Returns J&F."""
     score = None
-    results = read_results(folder, split.videos, todo.protocol)
+    results = read_results(folder, [video.name for video in split.videos])
     if results.expressions:
         score = _report(console, folder, cfg, todo.where_scored(results.lacking), split, results)
     if cfg["submission"]:
@@ -145,38 +140,23 @@ def _report(
 ) -> float:
     """Tables as files and on the console, the page, the dashboard; returns J&F."""
     rows = make_rows(results, todo.rules)
-    ablation = [rows[label] for label in (COARSE, *todo.cells)] if todo.cells else []
-    named = [rows[label] for label in todo.named]
-    presence = [rows[label] for label in todo.thresholds]
+    bootstrap = todo.page.bootstrap
     chosen = {key: value for key, value in cfg["presence"].items() if key != "_target_"}
-    content = metrics(
+    metrics = Metrics.of_results(
         results,
         split=split.name,
         refine=cfg["refine"],
         presence=None if isinstance(todo.presence, NoPresence) else chosen,
+        protocol=todo.protocol,
+        ablation=[rows[label] for label in (COARSE, *todo.cells)] if todo.cells else [],
+        rules=[rows[label] for label in todo.named],
+        thresholds=[rows[label] for label in todo.thresholds],
+        windows=make_windows(results, todo.rules, todo.cells, cfg["refine"]["tau"], **bootstrap),
     )
-    if ablation:
-        title = f"{cfg['data']['name']} {split.name}: J&F"
-        write_heat_map(folder / "ablation.png", ablation, title)
-    windows = make_windows(
-        *(results, todo.rules, todo.cells, cfg["refine"]["tau"]), **todo.page.bootstrap
-    )
-    write_tables(
-        *(folder, content, results),
-        ablation=ablation,
-        rules=named,
-        presence=presence,
-        windows=windows,
-    )
-    if named:
-        print_rules(console, named)
-    if presence:
-        print_presence(console, presence)
-    if ablation:
-        print_ablation(console, ablation)
-    if windows:
-        print_windows(console, windows, todo.page.confidence)
-    print_metrics(console, content, results, **todo.page.bootstrap)
+    title = f"{cfg['data']['name']} {split.name}: J&F of {cfg['refine']['name']}"
+    write_heat_map(folder / "ablation.png", metrics, title)
+    write_tables(folder, metrics, results)
+    print_results(console, metrics, results, **bootstrap)
     page = todo.page.write(folder)
     if page is not None:
         console.print(f"report: {page}", soft_wrap=True)
@@ -185,7 +165,7 @@ def _report(
 
         keys = ("project", "group", "name", "id", "save_dir")
         log_evaluation(folder, todo.page, **{key: wandb[key] for key in keys})
-    return content["J&F"]
+    return metrics.refined.summary.JF
 
 
 def merge(folder: Path, console: Console) -> float | None:

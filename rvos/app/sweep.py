@@ -23,6 +23,7 @@ from yaml import YAMLError
 from rvos.errors import InputError, list_problems
 from rvos.masks import read_json, write_json
 from rvos.report.dashboard import scores
+from rvos.report.metrics import Metrics
 from rvos.settings import CONFIG_DIR
 
 _KEYS = {"name", "program", "method", "metric", "parameters", "command"}
@@ -166,14 +167,14 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
 
 def print_results(sweep: Sweep, folders: Sequence[Path], console: Console) -> None:
     """Print the scores of the runs that wrote metrics.json, best first by the sweep's metric."""
-    found = {
+    contents = {
         folder.name: read_json(folder / "metrics.json")
         for folder in folders
         if (folder / "metrics.json").is_file()
     }
-    rows = [
-        (name, content["last"] if "last" in content else scores(content))  # train.py: `last`
-        for name, content in found.items()
+    rows = [  # train.py's files have `last`
+        (name, content["last"] if "last" in content else scores(Metrics.of(content)))
+        for name, content in contents.items()
     ]
     if not rows:
         return

@@ -1,55 +1,103 @@
-"""What travels between the stages: masks, tracks, and the files that hold them."""
+"""What travels between the stages: masks, tracks, and the files that hold them.
 
+Everything but the errors is imported when it is asked for: masks need neither OpenCV nor ijson.
+"""
+
+from typing import TYPE_CHECKING
+
+from rvos import lazily
 from rvos.errors import FileError, MaskError
-from rvos.masks.draw import comment_of, overlay, write_overlays, write_video
-from rvos.masks.files import (
-    IMAGE_ERRORS,
-    ZIP_ERRORS,
-    TrackFiles,
-    damaged_part,
-    file_sha256,
-    file_stamp,
-    find_json,
-    open_json,
-    read_json,
-    read_pixels,
-    sound_image,
-    stream_json,
-    write_bytes,
-    write_json,
-)
-from rvos.masks.rle import (
-    MISSING_FRAME,
-    RLE,
-    Box,
-    Mask,
-    MaskletScores,
-    MaskletTracks,
-    Track,
-    area,
-    bounding_box,
-    canonical,
-    canonical_track,
-    decode,
-    encode,
-    from_coco,
-    from_runs,
-    minus,
-    overlap_fractions,
-    size_of,
-    union,
-)
+
+if TYPE_CHECKING:
+    from rvos.masks.draw import comment_of, overlay, write_overlays, write_video
+    from rvos.masks.files import (
+        IMAGE_ERRORS,
+        ZIP_ERRORS,
+        TrackFiles,
+        damaged_part,
+        file_sha256,
+        file_stamp,
+        find_json,
+        open_json,
+        read_json,
+        read_pixels,
+        sound_image,
+        stream_json,
+        write_bytes,
+        write_json,
+    )
+    from rvos.masks.rle import (
+        MISSING_FRAME,
+        RLE,
+        Box,
+        Mask,
+        MaskletScores,
+        MaskletTracks,
+        Track,
+        area,
+        bounding_box,
+        canonical,
+        canonical_track,
+        decode,
+        encode,
+        from_coco,
+        from_runs,
+        minus,
+        overlap_fractions,
+        size_of,
+        union,
+    )
+
+_MODULES = {
+    "Box": "rle",
+    "IMAGE_ERRORS": "files",
+    "MISSING_FRAME": "rle",
+    "Mask": "rle",
+    "MaskletScores": "rle",
+    "MaskletTracks": "rle",
+    "RLE": "rle",
+    "Track": "rle",
+    "TrackFiles": "files",
+    "ZIP_ERRORS": "files",
+    "area": "rle",
+    "bounding_box": "rle",
+    "canonical": "rle",
+    "canonical_track": "rle",
+    "comment_of": "draw",
+    "damaged_part": "files",
+    "decode": "rle",
+    "encode": "rle",
+    "file_sha256": "files",
+    "file_stamp": "files",
+    "find_json": "files",
+    "from_coco": "rle",
+    "from_runs": "rle",
+    "minus": "rle",
+    "open_json": "files",
+    "overlap_fractions": "rle",
+    "overlay": "draw",
+    "read_json": "files",
+    "read_pixels": "files",
+    "size_of": "rle",
+    "sound_image": "files",
+    "stream_json": "files",
+    "union": "rle",
+    "write_bytes": "files",
+    "write_json": "files",
+    "write_overlays": "draw",
+    "write_video": "draw",
+}
 
 __all__ = [
+    "FileError",
+    "MaskError",
+    "Box",
     "IMAGE_ERRORS",
     "MISSING_FRAME",
-    "RLE",
-    "Box",
-    "FileError",
     "Mask",
-    "MaskError",
     "MaskletScores",
     "MaskletTracks",
+    "RLE",
     "Track",
     "TrackFiles",
     "ZIP_ERRORS",
@@ -81,3 +129,5 @@ __all__ = [
     "write_overlays",
     "write_video",
 ]
+
+__getattr__ = lazily(__name__, _MODULES)

@@ -53,9 +53,9 @@ def _iou(one: Track, other: Track, areas: list[int], total: int) -> float:
 def bad_cases(run: Run, facts: Facts, position: dict[tuple[str, str], int]) -> dict[str, list[Any]]:
     """Rows of the table that were answered by nothing, and pairs of rows with one answer."""
     silent = [
-        position[row["video"], row["expression_id"]]
-        for row in run.expressions
-        if row.get("num_targets") and row.get("says_nothing")
+        position[identity]
+        for identity, result in zip(run.identities, run.expressions, strict=True)
+        if result.num_targets and result.refined.says_nothing
     ]
     pairs = sorted(facts.mistaken, key=lambda pair: -pair[-1])
     return {

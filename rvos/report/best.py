@@ -1,4 +1,4 @@
-"""The best setting of an ablation, as overrides of eval.py.
+"""The best setting of an ablation, as overrides of eval.py: those of the rule that it is a grid of.
 
     python eval.py $(python -m rvos best RUN) data.split=valid
 
@@ -6,52 +6,49 @@ Choose on one split, report on another.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from rvos.errors import InputError
-from rvos.masks import read_json
-from rvos.report.run import read_csv
-from rvos.report.tables import best_threshold
+from rvos.report.metrics import AGAIN, Metrics
+from rvos.report.rows import Row, best_threshold
 
 
-def best_cell(folder: Path | str, window: int | None = None) -> tuple[int, float]:
-    """(window, tau) of the highest J&F in ablation.csv; the first of equals.
+def best_cell(folder: Path, metrics: Metrics, window: int | None = None) -> Row:
+    """The cell of the grid with the highest J&F; the first of equals.
 
     `window`: of the cells with this window alone.
     """
-    path = Path(folder) / "ablation.csv"
-    known = [row for row in read_csv(path) if row["window"] is not None]
-    cells = [row for row in known if window in (None, row["window"])]
+    cells = [row for row in metrics.cells if window in (None, row.settings["window"])]
     if not cells:
-        windows = sorted({row["window"] for row in known})
-        asked = "a row per cell" if window is None else f"window {window}"
-        raise InputError(f"{path}: expected {asked}, found windows {windows}")
-    best = max(cells, key=lambda row: row["J&F"])
-    return best["window"], best["tau"]
-
-
-def best_presence(folder: Path | str) -> tuple[str, float]:
-    """(presence rule, threshold) of the highest Final_target in presence.csv; ties to the lower."""
-    path = Path(folder) / "presence.csv"
-    best = best_threshold([(row["threshold"], row) for row in read_csv(path)])
-    if best is None:
-        raise InputError(
-            f"{path}: expected Final_target, which needs expressions with and without target"
-        )
-    return read_json(path.with_name("metrics.json"))["presence"]["name"], best
+        windows = sorted({row.settings["window"] for row in metrics.cells})
+        known = f"a grid (ablation=grid; after a run of an older release, {AGAIN})"
+        asked = known if window is None else f"window {window}"
+        raise InputError(f"{folder}: expected {asked}, found windows {windows}")
+    return max(cells, key=lambda row: row.summary.JF)
 
 
 def best_overrides(folder: Path, window: int | None = None) -> list[str]:
-    """Of the tables that the run has, each by itself; of the cells with `window`, if given."""
-    overrides = []
-    presence = (folder / "presence.csv").is_file()
-    if (folder / "ablation.csv").is_file() or not presence:
-        best_window, tau = best_cell(folder, window)
-        overrides += [f"refine.window={best_window}", f"refine.tau={tau}"]
-    if presence:
-        name, threshold = best_presence(folder)
-        overrides += [f"presence={name}", f"presence.threshold={threshold}"]
+    """The rule and its best cell, the presence rule and its best threshold, where they are.
+
+    `window`: of the cells with this window alone.
+    """
+    metrics, overrides = Metrics.read(folder), []
+    if metrics.ablation or not metrics.thresholds:
+        best = best_cell(folder, metrics, window).settings
+        settings = [key for key in best if key in metrics.refine and key not in ("window", "tau")]
+        overrides.append(f"refine={metrics.refine['name']}")
+        for key in (*settings, "window", "tau"):
+            overrides.append(f"refine.{key}={json.dumps(best[key], separators=(',', ':'))}")
+    if metrics.thresholds:
+        threshold = best_threshold(metrics.thresholds)
+        if threshold is None:
+            raise InputError(
+                f"{folder}: expected expressions with and without target, which Final needs"
+            )
+        overrides.append(f"presence={threshold.settings['presence']}")
+        overrides.append(f"presence.threshold={threshold.settings['threshold']}")
     return overrides
 
 

@@ -17,8 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from rvos.report.bootstrap import Bootstrap, Interval
-from rvos.report.run import SCORES, Run, changes
+from rvos.report.csv_tables import SCORES
+from rvos.report.run import Run, changes
 from rvos.report.scores import answers_of
+from rvos.score.ablation import REFINED
+from rvos.score.results import ExpressionResult
 from rvos.settings import preset
 from rvos.stages.run_folder import has_no_effect
 from rvos.stages.store import differences
@@ -37,15 +40,15 @@ class Comparison:
     num_better: int  # expressions whose J&F is higher in B
     num_worse: int
 
-    def changed_most(self, count: int) -> list[tuple[dict[str, Any], float, float]]:
-        """(row of per_expression.csv, J&F in A, J&F in B), the largest change first."""
-        before, after = self.a.scores("J&F"), self.b.scores("J&F")
+    def changed_most(self, count: int) -> list[tuple[ExpressionResult, float, float]]:
+        """(what B scored, J&F in A, J&F in B), the largest change first."""
+        before, after = self.a.JF(REFINED), self.b.JF(REFINED)
         order = [i for i in changes(before, after) if before[i] != after[i]]
         return [(self.b.expressions[i], before[i], after[i]) for i in order[:count]]
 
     def others(self) -> list[tuple[str, float, float]]:
         """(name, in A, in B) of what both have beside `scores` and `answers`: J&F of slices."""
-        before, after = (dict(answers_of(run.metrics)) for run in (self.a, self.b))
+        before, after = (answers_of(run.metrics.refined) for run in (self.a, self.b))
         both = [(name, before[name], after.get(name)) for name in before]
         return [(name, x, y) for name, x, y in both if y is not None and name not in self.answers]
 
@@ -70,10 +73,10 @@ def compare(
     bootstrap = a.bootstrap(resamples=resamples, confidence=confidence, seed=seed)
     scores = {}
     for score in SCORES:
-        before, after = a.unit_scores(score), b.unit_scores(score)
+        before, after = a.unit_scores(REFINED, score), b.unit_scores(REFINED, score)
         means = bootstrap.interval(before).mean, bootstrap.interval(after).mean
         scores[score] = (*means, bootstrap.interval(after - before))
-    change = b.scores("J&F") - a.scores("J&F")
+    change = b.JF(REFINED) - a.JF(REFINED)
     num_better, num_worse = int((change > 0).sum()), int((change < 0).sum())
     return Comparison(a, b, scores, _answers(a, b, bootstrap), num_better, num_worse)
 
@@ -84,25 +87,26 @@ def _answers(a: Run, b: Run, bootstrap: Bootstrap) -> dict[str, tuple[float, flo
     Each of the three means is resampled with the same videos. Empty where the protocol's mean goes
     over something else than expressions.
     """
-    known = [name for name, _ in answers_of(a.metrics) if not name.startswith("J&F")]
-    if not known or a.units or b.units:
+    known = a.metrics.refined.answered()
+    if not (known and a.results.averages_expressions and b.results.averages_expressions):
         return {}
-    of_runs = []
+    resampled = []
     for run in (a, b):
-        num_targets, silent = run.scores("num_targets"), run.scores("says_nothing")
-        JF, target = run.scores("J&F"), bootstrap.among(np.flatnonzero(num_targets))
+        num_targets = np.array([r.num_targets for r in run.expressions])
+        silent = np.array([int(r.refined.says_nothing) for r in run.expressions])
+        JF, target = run.JF(REFINED), bootstrap.among(np.flatnonzero(num_targets))
         n_acc = bootstrap.among(np.flatnonzero(num_targets == 0)).resampled(silent)
         t_acc = target.resampled(1 - silent)
-        found = {"N-acc": n_acc, "T-acc": t_acc}
+        means = {"N-acc": n_acc, "T-acc": t_acc}
         for name, drawn in (("all", bootstrap), ("target", target)):
             parts = drawn.resampled(JF), n_acc, t_acc
             mean = sum(part[0] for part in parts) / 3
-            found[f"Final ({name})"] = mean, np.mean([part[1] for part in parts], axis=0)
-        of_runs.append(found)
+            means[f"Final ({name})"] = mean, np.mean([part[1] for part in parts], axis=0)
+        resampled.append(means)
     return {
         name: (before, after, bootstrap.around(after - before, later - earlier))
         for name in known
-        for (before, earlier), (after, later) in [(of_runs[0][name], of_runs[1][name])]
+        for (before, earlier), (after, later) in [(resampled[0][name], resampled[1][name])]
     }
 
 
@@ -113,7 +117,7 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
         console.print(f"   {key}: {before} -> {after}", soft_wrap=True)
     videos = {video for video, _ in comparison.a.identities}
     counts = f"{len(comparison.a.identities)} expressions in {len(videos)} videos"
-    title = f"{counts}, protocol {comparison.a.protocol} (percent)"
+    title = f"{counts}, protocol {comparison.a.metrics.protocol} (percent)"
     table = Table(title=title, title_justify="left")
     for column in ("", "A", "B", "B - A", f"{100 * confidence:g} % interval"):
         table.add_column(column, justify="right" if column else "left")
@@ -147,11 +151,11 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
         table.add_column(column)
     for column in ("A", "B", "B - A"):
         table.add_column(column, justify="right", no_wrap=True)
-    for row, before, after in changed:
+    for result, before, after in changed:
         table.add_row(
-            row["video"],
-            row["expression_id"],
-            row["expression"],
+            result.video,
+            result.expression_id,
+            result.expression,
             f"{100 * before:.2f}",
             f"{100 * after:.2f}",
             f"{100 * (after - before):+.2f}",

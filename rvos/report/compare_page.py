@@ -12,7 +12,9 @@ from rvos.report.clips import Pictures, make_clip
 from rvos.report.details import Details, bytes_of, drop_beyond, embed, timeline_of
 from rvos.report.pages import environment
 from rvos.report.run import Run, VideoResults, changes
+from rvos.report.scores import table_row
 from rvos.report.strips import draw_strip, spread
+from rvos.score.ablation import REFINED
 
 if TYPE_CHECKING:
     from rvos.report.compare import Comparison
@@ -31,7 +33,7 @@ def write_comparison(
 ) -> Path:
     """Write the page to `path` and return it; the settings are those of conf/report/html.yaml."""
     a, b = comparison.a, comparison.b
-    order = changes(a.scores("J&F"), b.scores("J&F"))
+    order = changes(a.JF(REFINED), b.JF(REFINED))
     identities = [a.identities[i] for i in order]
     details = _details(a, b, identities[:strips], frames=frames, width=width)
     drop_beyond([details[identity] for identity in identities[:strips]], megabytes)
@@ -50,7 +52,14 @@ def write_comparison(
         .render(
             comparison=comparison,
             rows=[
-                _row(a.expressions[i], b.expressions[i], i in order[: len(pictured)]) for i in order
+                # A stands where the page of a run has its coarse masks
+                table_row(
+                    b.expressions[i],
+                    a.expressions[i].refined,
+                    b.expressions[i].refined,
+                    pictured=a.identities[i] in pictured,
+                )
+                for i in order
             ],
             details=[details[identity] for identity in identities],
             clips=clips,
@@ -64,12 +73,6 @@ def write_comparison(
     return path
 
 
-def _row(a: dict[str, Any], b: dict[str, Any], pictured: bool) -> dict[str, Any]:
-    """A row of the table, in which A stands where the page of a run has its coarse masks."""
-    difference = b["J&F"] - a["J&F"]
-    return b | {"coarse_J&F": a["J&F"], "difference": difference, "pictured": pictured}
-
-
 def _details(
     a: Run, b: Run, pictured: Sequence[tuple[str, str]], *, frames: int, width: int
 ) -> Details:
@@ -78,8 +81,8 @@ def _details(
     for name in progress(a.videos, "Comparing the videos", transient=True):
         videos = a.video(name), b.video(name)
         for key in videos[0].tracks:
-            one, other = (timeline_of(video, key) for video in videos)
-            details[name, key] = {"a": one, "b": other}
+            before, after = (timeline_of(video, key) for video in videos)
+            details[name, key] = {"a": before, "b": after}
             if (name, key) in pictured:
                 idx = spread(len(videos[0].frames), frames)
                 images = a.images(videos[0])
@@ -107,15 +110,14 @@ def _clips(
         runs = {"a": a, "b": b}
         videos = {label: run.video(name) for label, run in runs.items()}
         masklets = {label: run.masklets(name) for label, run in runs.items()}
-        tracks = {}
+        tracks: dict[str, dict[str, list[Track]]] = {}
         for key in (key for video, key in pictured if video == name):
-            own = {"truth": [videos["a"].tracks[key]["truth"]]}
+            tracks[key] = {"truth": [videos["a"].tracks[key]["truth"]]}
             for label, video in videos.items():
-                own[f"{label} coarse"] = [video.tracks[key]["coarse"]]
-                own[f"{label} refined"] = [video.tracks[key]["refined"]]
-                if found := masklets[label].get(key):
-                    own[f"{label} masklets"] = found
-            tracks[key] = own
+                tracks[key][f"{label} coarse"] = [video.tracks[key]["coarse"]]
+                tracks[key][f"{label} refined"] = [video.tracks[key]["refined"]]
+                if of_expression := masklets[label].get(key):
+                    tracks[key][f"{label} masklets"] = of_expression
         frames, images = videos["a"].frames, a.images(videos["a"])
         clips[name] = make_clip(name, frames, tracks, images, pictures, width=width)
     return clips

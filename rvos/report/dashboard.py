@@ -1,20 +1,27 @@
 """A finished run of eval.py -> Weights & Biases: scores, ablation, overlays, table of expressions.
 
 Runs of one ablation share a group and have window and tau in their config, so that a dashboard
-compares them (panels: `refined/JF` over `refine.window`, lines by `refine.tau`).
+compares them (panels: `refined/JF` over `refine.window`, lines by `refine.tau`). What belongs to
+one refinement rule has its name in its key: `ablation/vote`, `heat_map/vote`.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rvos.report.csv_tables import SCORES, tables_of
 from rvos.report.details import strip_of
 from rvos.report.html import NoPage, Page
-from rvos.report.run import SCORES, Run, changes
-from rvos.report.scores import CURVES, answers_of
+from rvos.report.metrics import Metrics
+from rvos.report.run import Run, changes
+from rvos.report.scores import CURVES, answers_of, in_order
+from rvos.score.ablation import COARSE, REFINED
+from rvos.score.results import ExpressionResult
 from rvos.stages.run_folder import keep_wandb_id, wandb_id
+
+# The keys of tables that are not of the run's rule alone.
+_TABLES = {"per_expression": "expressions", "units": "units", "rules": "rules"}
 
 
 def log_evaluation(
@@ -48,15 +55,15 @@ def log_evaluation(
     )
     try:
         keep_wandb_id(folder, run.id)
-        logged: dict[str, Any] = dict(scores(evaluated.metrics))
-        logged["expressions"] = _table(wandb, evaluated.expressions)
-        for key in ("ablation", "rules", "presence"):
-            if rows := getattr(evaluated, key):
-                logged[key] = _table(wandb, rows)
-        if evaluated.presence:
-            logged["presence_curve"] = _curve(wandb, evaluated)
+        metrics, rule = evaluated.metrics, evaluated.metrics.refine["name"]
+        logged: dict[str, Any] = dict(scores(metrics))
+        for name, table in tables_of(metrics, evaluated.results).items():
+            key = _TABLES.get(name, f"{name}/{rule}")
+            logged[key] = wandb.Table(columns=table.columns, data=table.rows)
+        if metrics.thresholds:
+            logged[f"presence_curve/{rule}"] = _curve(wandb, metrics)
         if (folder / "ablation.png").is_file():
-            logged["heat_map"] = wandb.Image(str(folder / "ablation.png"))
+            logged[f"heat_map/{rule}"] = wandb.Image(str(folder / "ablation.png"))
         if isinstance(page, Page):
             logged["overlays"] = [
                 wandb.Image(pixels, caption=caption)
@@ -68,55 +75,51 @@ def log_evaluation(
         run.finish()
 
 
-def scores(metrics: dict[str, Any]) -> dict[str, float]:
-    """metrics.json as W&B keys `refined/JF`, `coarse/JF`, `gain/JF`, ..., `extra/tIoU`, ..."""
+def scores(metrics: Metrics) -> dict[str, float]:
+    """By W&B key: `refined/JF`, `coarse/JF`, `gain/JF`, ..., `extra/tIoU`, ..."""
     result: dict[str, float] = {}
+    before, after = metrics.coarse.summary.as_dict(), metrics.refined.summary.as_dict()
     for score in SCORES:
         short = score.replace("&", "")
-        result[f"refined/{short}"] = metrics[score]
-        result[f"coarse/{short}"] = metrics["coarse"][score]
-        result[f"gain/{short}"] = metrics[score] - metrics["coarse"][score]
-    for kind, content in (("refined", metrics), ("coarse", metrics["coarse"])):
-        result |= {f"{kind}/{name}": value for name, value in answers_of(content)}
-        jumps = content.get("identity", {}).get("jumps_per_100_pairs")
-        result |= {} if jumps is None else {f"{kind}/identity_jumps": jumps}
+        result[f"refined/{short}"] = after[score]
+        result[f"coarse/{short}"] = before[score]
+        result[f"gain/{short}"] = after[score] - before[score]
+    for kind, of_kind in (("refined", metrics.refined), ("coarse", metrics.coarse)):
+        result |= {f"{kind}/{name}": value for name, value in answers_of(of_kind).items()}
+        if (jumps := of_kind.jumps.per_100_pairs) is not None:
+            result[f"{kind}/identity_jumps"] = jumps
     return result | {
-        f"extra/{key}": value for key, value in metrics["extra"].items() if value is not None
+        f"extra/{key}": value for key, value in metrics.extra.items() if value is not None
     }
 
 
-def _table(wandb: Any, rows: Sequence[dict[str, Any]]) -> Any:
-    columns = list(rows[0])
-    return wandb.Table(columns=columns, data=[[row[column] for column in columns] for row in rows])
-
-
-def _curve(wandb: Any, run: Run) -> Any:
-    """The scores of presence.csv by threshold, in percent."""
-    rows = sorted(run.presence, key=lambda row: row["threshold"])
-    scores = [score for score in CURVES if rows[0][score] is not None]
+def _curve(wandb: Any, metrics: Metrics) -> Any:
+    """The scores of the presence rule by threshold, in percent."""
+    rows = in_order(metrics.thresholds)
+    scores = [score for score in CURVES if rows[0].answers[score] is not None]
     return wandb.plot.line_series(
-        xs=[row["threshold"] for row in rows],
-        ys=[[100 * row[score] for row in rows] for score in scores],
+        xs=[row.settings["threshold"] for row in rows],
+        ys=[[100 * (row.answers[score] or 0.0) for row in rows] for score in scores],
         keys=scores,
-        title=f"Thresholds of {run.metrics['presence']['name']}",
+        title=f"Thresholds of {rows[0].settings['presence']} on {metrics.refine['name']}",
         xname="presence.threshold",
     )
 
 
 def _overlays(run: Run, page: Page) -> list[tuple[np.ndarray, str]]:
     """(pixels, caption) of coarse, refined and ground truth, one above the other."""
-    chosen = changes(run.scores("coarse_J&F"), run.scores("J&F"))[: page.strips]
+    chosen = changes(run.JF(COARSE), run.JF(REFINED))[: page.strips]
     drawn = {}
     for name in run.videos:
-        if rows := [i for i in chosen if run.expressions[i]["video"] == name]:
+        if rows := [i for i in chosen if run.expressions[i].video == name]:
             video = run.video(name)
             for i in rows:
-                key = run.expressions[i]["expression_id"]
+                key = run.expressions[i].expression_id
                 strip = strip_of(run, video, key, frames=page.frames, width=page.width)
                 drawn[i] = np.vstack(list(strip.rows.values()))
     return [(drawn[i], _caption(run.expressions[i])) for i in chosen]
 
 
-def _caption(row: dict[str, Any]) -> str:
-    change = 100 * (row["J&F"] - row["coarse_J&F"])
-    return f"{row['video']} {row['expression_id']}: {row['expression']} ({change:+.1f})"
+def _caption(result: ExpressionResult) -> str:
+    change = 100 * (result.refined.JF - result.coarse.JF)
+    return f"{result.video} {result.expression_id}: {result.expression} ({change:+.1f})"

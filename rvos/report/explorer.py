@@ -18,12 +18,12 @@ def explorer_of(run: Run, identities: Sequence[tuple[str, str]]) -> dict[str, An
     """
     videos = {}
     for name in run.videos:
-        found = run.explorer(name)
-        if found is None:
+        content = run.explorer(name)
+        if content is None:
             return None
-        videos[name] = found
+        videos[name] = content
     first = videos[run.videos[0]]
-    refine = run.metrics["refine"]
+    refine = run.metrics.refine
     known = refine["name"] in RULES
     windows, taus = first["windows"], first["taus"]
     return {

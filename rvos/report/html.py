@@ -37,6 +37,7 @@ from rvos.report.scores import (
     window_curve,
 )
 from rvos.report.slices import slices_of
+from rvos.score.ablation import COARSE, REFINED
 from rvos.settings import all_checked, flag, list_of, optional, preset, real, require, whole, words
 
 
@@ -131,7 +132,7 @@ class Page(Intervals):
         others = {label: other.in_order_of(run) for label, other in others.items()}
         bootstrap = run.bootstrap(**self.bootstrap)
         path = Path(folder) / "report" / "index.html"
-        order = changes(run.scores("coarse_J&F"), run.scores("J&F"))
+        order = changes(run.JF(COARSE), run.JF(REFINED))
         identities = [run.identities[i] for i in order]
         facts = Facts()
         details = make_details(
@@ -165,16 +166,16 @@ class Page(Intervals):
                 gains=highlights(run, order, +1),
                 losses=highlights(run, order, -1),
                 headline=headline(run, oracle, others, bootstrap),
-                extras=extras_of(run.metrics["extra"]),
+                extras=extras_of(run.metrics.extra),
                 kinds=kinds(run.metrics),
                 answered=answered(run.metrics),
-                presence=presence_curve(run),
-                rules=[(row, settings_of(row)) for row in run.rules],
+                presence=presence_curve(run.metrics),
+                rules=[(row, settings_of(row)) for row in run.metrics.rules],
                 oracle=oracle,
                 others=others,
-                heat_map=heat_map(ablated or run, run.metrics["refine"]),
+                heat_map=heat_map((ablated or run).metrics, run.metrics.refine),
                 ablated=ablated or run,
-                window_curve=window_curve(run),
+                window_curve=window_curve(run.metrics),
                 confidence=self.confidence,
                 resamples=self.resamples,
                 num_videos=bootstrap.num_videos,
@@ -193,7 +194,7 @@ def _read_run(key: str, path: str | None) -> Run | None:
         run = Run.read(path)
     except InputError as error:
         raise InputError(f"report.{key}: {error}") from None
-    if key == "ablation" and not run.ablation:
+    if key == "ablation" and not run.metrics.ablation:
         raise InputError(f"report.ablation: {path}: expected a run with an ablation")
     return run
 

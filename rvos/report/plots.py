@@ -1,25 +1,23 @@
 """Pictures of results."""
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from rvos.masks import write_bytes
-from rvos.report.tables import Row
+from rvos.report.metrics import Metrics
 
 
-def write_heat_map(path: Path, ablation: Sequence[Row], title: str) -> None:
+def write_heat_map(path: Path, metrics: Metrics, title: str) -> None:
     """J&F by window and tau as PNG: the best cell framed, the coarse score on the colour bar.
 
-    `ablation` has the rows of ablation.csv: the coarse masks, then the grid. Nothing is written
-    for a grid with one window or one threshold only.
+    Nothing is written without a grid, or for one with one window or one threshold only.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    coarse, *cells = ablation
+    cells = metrics.cells
     windows = list(dict.fromkeys(row.settings["window"] for row in cells))
     taus = list(dict.fromkeys(row.settings["tau"] for row in cells))
     if min(len(windows), len(taus)) < 2:
@@ -31,7 +29,8 @@ def write_heat_map(path: Path, ablation: Sequence[Row], title: str) -> None:
     inches = (1.6 + 0.75 * len(taus), 1.4 + 0.55 * len(windows))
     figure = Figure(figsize=inches, layout="constrained")
     axes = figure.add_subplot()
-    low, high = min(scores.min(), 100 * coarse.summary.JF), scores.max()
+    coarse = 100 * metrics.coarse.summary.JF
+    low, high = min(scores.min(), coarse), scores.max()
     image = axes.imshow(scores, cmap="viridis", aspect="auto", vmin=low, vmax=high)
     best = np.unravel_index(scores.argmax(), scores.shape)
     for (row, column), score in np.ndenumerate(scores):
@@ -55,10 +54,8 @@ def write_heat_map(path: Path, ablation: Sequence[Row], title: str) -> None:
     axes.set_ylabel("window W (frames)")
     axes.set_title(title, fontsize=10)
     bar = figure.colorbar(image, ax=axes, label="J&F (percent)")
-    bar.ax.axhline(100 * coarse.summary.JF, color="red", linewidth=2)
-    bar.ax.text(
-        0.5, 100 * coarse.summary.JF, "coarse ", color="red", ha="right", va="bottom", fontsize=8
-    )
+    bar.ax.axhline(coarse, color="red", linewidth=2)
+    bar.ax.text(0.5, coarse, "coarse ", color="red", ha="right", va="bottom", fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     write_bytes(path, buffer.getvalue())

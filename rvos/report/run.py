@@ -1,6 +1,6 @@
-"""A run folder, read back: its tables, its settings, and each video's masks, decisions, scores."""
+"""A run folder, read back: its scores, its settings, and each video's masks and decisions."""
 
-import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,12 @@ from rvos.data.formats import open_split
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, Track, TrackFiles, read_json
 from rvos.report.bootstrap import Bootstrap
+from rvos.report.metrics import AGAIN, FILE, Metrics
 from rvos.report.strips import FramePath
+from rvos.score.measures import Summary
+from rvos.score.protocols import Unit
+from rvos.score.results import ExpressionResult, Results, read_results
 from rvos.stages.run_folder import MASKLETS_FILE, read_settings
-
-SCORES = ("J", "F", "J&F")
 
 
 @dataclass(frozen=True)
@@ -36,72 +38,53 @@ class Run:
     """What a finished run of eval.py left in its folder. Scores are in 0..1."""
 
     folder: Path
-    metrics: dict[str, Any]
-    expressions: tuple[dict[str, Any], ...]  # rows of per_expression.csv
-    ablation: tuple[dict[str, Any], ...]  # rows of ablation.csv; empty without
-    rules: tuple[dict[str, Any], ...]  # rows of rules.csv; empty without
+    metrics: Metrics
+    results: Results
     settings: dict[str, Any]  # config.yaml; empty without
-    units: tuple[dict[str, Any], ...] = ()  # rows of units.csv; empty without
-    presence: tuple[dict[str, Any], ...] = ()  # rows of presence.csv; empty without
-    windows: tuple[dict[str, Any], ...] = ()  # rows of windows.csv; empty without
 
     @classmethod
     def read(cls, folder: Path | str) -> "Run":
         """Raises InputError naming what is missing or malformed."""
         folder = Path(folder)
-        if not (folder / "metrics.json").is_file():
-            raise InputError(
-                f"{folder}: expected the folder of a finished run of eval.py, found no metrics.json"
-            )
-        metrics = _read(folder / "metrics.json")
-        expressions = read_csv(folder / "per_expression.csv")
-        if not expressions:
-            raise InputError(f"{folder / 'per_expression.csv'}: expected one row per expression")
-        return cls(
-            folder,
-            metrics,
-            tuple(expressions),
-            tuple(read_csv(folder / "ablation.csv", optional=True)),
-            tuple(read_csv(folder / "rules.csv", optional=True)),
-            read_settings(folder),
-            tuple(read_csv(folder / "units.csv", optional=True)),
-            tuple(read_csv(folder / "presence.csv", optional=True)),
-            tuple(read_csv(folder / "windows.csv", optional=True)),
-        )
+        metrics = Metrics.read(folder)
+        if not metrics.videos:
+            raise InputError(f"{folder / FILE}: written by an older release; {AGAIN}")
+        return cls(folder, metrics, read_results(folder, metrics.videos), read_settings(folder))
 
     @property
     def config(self) -> dict[str, Any]:
         """The settings that the run was made with, resolved; empty where they are not recorded."""
         return self.settings.get("config") or {}
 
+    @property
+    def expressions(self) -> Sequence[ExpressionResult]:
+        """What every expression scored, in the order of the split."""
+        return self.results.expressions
+
     @cached_property
     def identities(self) -> list[tuple[str, str]]:
-        """(video, expression_id) of each row."""
-        return [(row["video"], row["expression_id"]) for row in self.expressions]
-
-    @property
-    def protocol(self) -> str:
-        """How the scores are averaged; older runs knew one way."""
-        return self.metrics.get("protocol", "expressions")
+        """(video, expression_id) of each expression."""
+        return [(result.video, result.expression_id) for result in self.expressions]
 
     def bootstrap(self, **settings: Any) -> Bootstrap:
         """Intervals for what `unit_scores` gives, of the settings of `Bootstrap`."""
-        rows = self.units or self.expressions
-        groups = [row.get("group", "") for row in rows]
-        return Bootstrap([row["video"] for row in rows], groups, **settings)
+        units = self.results.units[""]
+        return Bootstrap([u.video for u in units], [u.group for u in units], **settings)
 
-    def unit_scores(self, column: str) -> NDArray[np.float64]:
-        """One score of what the protocol averages, (U,) in 0..1: expressions, or units.csv."""
-        return np.array([row[column] for row in self.units or self.expressions])
+    def unit_scores(self, label: str, score: str) -> NDArray[np.float64]:
+        """J, F or J&F of what the protocol averages under one rule, (U,) in 0..1."""
+        units = self.results.units[""]
+        means = [Summary(u.scores[label]["J"], u.scores[label]["F"]) for u in units]
+        return np.array([mean.as_dict()[score] for mean in means])
 
-    @cached_property
-    def videos(self) -> list[str]:
-        """The videos' names, in the order of the rows."""
-        return list(dict.fromkeys(row["video"] for row in self.expressions))
+    @property
+    def videos(self) -> Sequence[str]:
+        """The videos' names, in the order of the split."""
+        return self.metrics.videos
 
-    def scores(self, column: str) -> NDArray[np.float64]:
-        """One column of per_expression.csv, (E,) in 0..1."""
-        return np.array([row[column] for row in self.expressions])
+    def JF(self, label: str) -> NDArray[np.float64]:
+        """J&F of every expression under one rule, (E,) in 0..1."""
+        return np.array([result.scores[label].JF for result in self.expressions])
 
     def video(self, name: str) -> VideoResults:
         """One video's masks, decisions and scores. Raises InputError naming a missing file."""
@@ -168,7 +151,7 @@ class Run:
         return [path(video.name, frame) if path else None for frame in video.frames]
 
     def in_order_of(self, other: "Run") -> "Run":
-        """The run with its rows in the other's order.
+        """The run with its expressions in the other's order.
 
         Raises InputError listing the expressions that only one of them scored.
         """
@@ -180,24 +163,26 @@ class Run:
         ]
         if alone:
             raise InputError(list_problems("The runs scored different expressions", alone))
-        if self.protocol != other.protocol:
+        ours, others = self.metrics.protocol, other.metrics.protocol
+        if ours != others:
             raise InputError(
-                f"{self.folder}: scored by the protocol {self.protocol}, expected that of "
-                f"{other.folder}, {other.protocol}"
+                f"{self.folder}: scored by the protocol {ours}, expected that of "
+                f"{other.folder}, {others}"
             )
-        rows = dict(zip(self.identities, self.expressions, strict=True))
-        units = {_unit(row): row for row in self.units}
-        if units.keys() != {_unit(row) for row in other.units}:
-            raise InputError(f"{self.folder}: units.csv has other rows than that of {other.folder}")
-        return replace(
-            self,
-            expressions=tuple(rows[identity] for identity in other.identities),
-            units=tuple(units[_unit(row)] for row in other.units),
+        expressions = dict(zip(self.identities, self.expressions, strict=True))
+        units = {_unit(unit): unit for unit in self.results.units[""]}
+        if units.keys() != {_unit(unit) for unit in other.results.units[""]}:
+            raise InputError(f"{self.folder}: averages other units than {other.folder}")
+        in_order = replace(
+            self.results,
+            expressions=[expressions[identity] for identity in other.identities],
+            units={"": [units[_unit(unit)] for unit in other.results.units[""]]},
         )
+        return replace(self, results=in_order)
 
 
-def _unit(row: dict[str, Any]) -> tuple[str, str, str]:
-    return row["video"], row["group"], row["unit"]
+def _unit(unit: Unit) -> tuple[str, str, str]:
+    return unit.video, unit.group, unit.name
 
 
 def _read(path: Path) -> Any:
@@ -205,40 +190,6 @@ def _read(path: Path) -> Any:
         return read_json(path)
     except FileError as error:
         raise InputError(f"{error}; eval.py writes it: run it again") from None
-
-
-_TEXT = {"group", "type", "unit", "video", "expression_id", "expression", "noun", "sha256", "rule"}
-_NUMBERS = {"num_frames", "window", "tau", "box_ratio", "threshold", "frames_kept_coarse"}
-_NUMBERS |= {f"{kind}{score}" for kind in ("", "coarse_") for score in SCORES}
-
-
-def read_csv(path: Path, *, optional: bool = False) -> list[dict[str, Any]]:
-    """Rows of a table that `tables` wrote; empty cells are None, all but texts are numbers."""
-    if not path.is_file():
-        if optional:
-            return []
-        raise InputError(f"{path}: no such file")
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        return [{key: _value(key, text) for key, text in row.items()} for row in rows]
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: malformed table: {error}") from None
-
-
-def _value(column: str, text: str) -> Any:
-    if column in _TEXT:
-        return text
-    if text == "":
-        return None
-    if text.lstrip("-").isdigit():
-        return int(text)
-    try:
-        return float(text)
-    except ValueError:
-        if column in _NUMBERS:
-            raise
-        return text  # a setting of somebody's own rule
 
 
 def changes(before: ArrayLike, after: ArrayLike) -> list[int]:

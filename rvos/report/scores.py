@@ -1,14 +1,21 @@
-"""A run's tables -> what the report shows of scores: headline, heat map, rows, further metrics."""
+"""A run -> what its page shows of scores: headline, heat map, curves, rows, further metrics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rvos.report.bootstrap import Bootstrap, Interval
+from rvos.report.csv_tables import SCORES
 from rvos.report.details import Details
-from rvos.report.run import SCORES, Run
-from rvos.report.tables import best_threshold, slices_shown
+from rvos.report.metrics import MaskScores, Metrics
+from rvos.report.rows import Row, best_threshold
+from rvos.report.run import Run
+from rvos.score.ablation import COARSE, REFINED
 from rvos.score.measures import COUNTS
+from rvos.score.results import ExpressionResult, RuleScores
 
 HIGHLIGHTS = 4  # gains and losses shown above the table
 
@@ -27,32 +34,32 @@ def headline(
 ) -> list[HeadlineRow]:
     """Coarse, refined, other runs, oracle, and last the paired change, each with intervals."""
 
-    def row(label: str, kind: Any, values: Mapping[str, Any]) -> HeadlineRow:
+    def row(label: str, kind: Any, values: Mapping[str, NDArray[np.float64]]) -> HeadlineRow:
         return HeadlineRow(label, kind, {k: bootstrap.interval(v) for k, v in values.items()})
 
-    coarse = {score: run.unit_scores(f"coarse_{score}") for score in SCORES}
-    refined = {score: run.unit_scores(score) for score in SCORES}
+    def scores(run: Run, label: str) -> dict[str, NDArray[np.float64]]:
+        return {score: run.unit_scores(label, score) for score in SCORES}
+
+    coarse, refined = scores(run, COARSE), scores(run, REFINED)
     rows = [row("Coarse", "coarse", coarse), row("Refined", "refined", refined)]
     for label, other in others.items():
-        values = {score: other.unit_scores(score) for score in SCORES}
-        rows.append(row(label.capitalize(), "compared", values))
+        rows.append(row(label.capitalize(), "compared", scores(other, REFINED)))
     if oracle is not None:
-        rows.append(row("Oracle", "oracle", {score: oracle.unit_scores(score) for score in SCORES}))
+        rows.append(row("Oracle", "oracle", scores(oracle, REFINED)))
     change = {score: refined[score] - coarse[score] for score in SCORES}
     return [*rows, row("Change", "difference", change)]
 
 
-def heat_map(run: Run, setting: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Cells of ablation.csv by window and tau; None without an ablation.
+def heat_map(metrics: Metrics, setting: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Cells of the grid by window and tau; None without an ablation.
 
     `shade` is -1..1 around the coarse masks' J&F; `setting`, the rule of the page's run, is
     `chosen`.
     """
-    cells = [dict(row) for row in run.ablation if row["window"] is not None]
-    if not cells:
+    if not metrics.ablation:
         return None
-    coarse = next(row["J&F"] for row in run.ablation if row["window"] is None)
-    same_rule = setting["name"] == run.metrics["refine"]["name"]
+    coarse, cells = metrics.ablation[0].summary.JF, [_scores(row) for row in metrics.cells]
+    same_rule = setting["name"] == metrics.refine["name"]
     reach = max(abs(cell["J&F"] - coarse) for cell in cells) or 1.0
     best = max(cells, key=lambda cell: cell["J&F"])
     for cell in cells:
@@ -70,49 +77,52 @@ def heat_map(run: Run, setting: Mapping[str, Any]) -> dict[str, Any] | None:
 PAPER = {"window": 15, "tau": 0.8}  # section 3 of the paper
 
 
-def window_curve(run: Run) -> dict[str, Any] | None:
-    """windows.csv as an SVG curve: what each window changes over the shortest one, in points.
+def _scores(row: Row) -> dict[str, Any]:
+    """The settings of a row and its scores by the names of the tables."""
+    return {**row.settings, **row.summary.as_dict(), **row.answers}
 
-    x is 0..100, one step per window; y goes down from 60. None without a table.
+
+def window_curve(metrics: Metrics) -> dict[str, Any] | None:
+    """What each window changes over the shortest one as an SVG curve, in points; None without.
+
+    x is 0..100, one step per window; y goes down from 60.
     """
-    rows = run.windows
+    rows = metrics.windows
     if not rows:
         return None
-    ends = [100 * row[f"over_shortest_{end}"] for row in rows for end in ("low", "high")]
-    low, high = min(0.0, *ends), max(0.0, *ends)
+    changes = [row.over_shortest for row in rows]
+    low = min(0.0, *(100 * change.low for change in changes))
+    high = max(0.0, *(100 * change.high for change in changes))
     scale = 60 / max(high - low, 1e-9)
 
-    def y(points: float) -> float:
-        return round((high - points) * scale, 2)
+    def y(change: float) -> float:
+        return round((high - 100 * change) * scale, 2)
 
     marks = [
-        {
-            **row,
-            "x": round(100 * i / (len(rows) - 1), 2),
-            **{at: y(100 * row[f"over_shortest{at}"]) for at in ("", "_low", "_high")},
-        }
-        for i, row in enumerate(rows)
+        {"row": row, "x": round(100 * i / (len(rows) - 1), 2), "y": y(change.mean)}
+        | {"top": y(change.high), "bottom": y(change.low)}
+        for i, (row, change) in enumerate(zip(rows, changes, strict=True))
     ]
-    points = " ".join(f"{mark['x']},{mark['']}" for mark in marks)
+    points = " ".join(f"{mark['x']},{mark['y']}" for mark in marks)
     return {"marks": marks, "points": points, "zero": y(0), "low": low, "high": high}
 
 
-CURVES = ("N-acc", "T-acc", "J&F_target", "Final_target")  # columns of presence.csv
+CURVES = ("N-acc", "T-acc", "J&F_target", "Final_target")  # of the answers of a row
 
 
-def presence_curve(run: Run) -> dict[str, Any] | None:
-    """The scores of presence.csv over its thresholds, as SVG points; None without a table.
+def presence_curve(metrics: Metrics) -> dict[str, Any] | None:
+    """The scores of the presence rule over its thresholds, as SVG points; None without.
 
     x is 100 thresholds, y goes down from 100 percent; a score that is not defined has no curve.
     """
-    rows = sorted(run.presence, key=lambda row: row["threshold"])
-    if not rows:
+    if not metrics.thresholds:
         return None
-    best = best_threshold([(row["threshold"], row) for row in rows])
+    rows = [_scores(row) for row in in_order(metrics.thresholds)]
+    best = best_threshold(metrics.thresholds)
     return {
-        **run.metrics["presence"],
+        **(metrics.presence or {}),
         "rows": rows,
-        "best": next((row for row in rows if row["threshold"] == best), None),
+        "best": best and next(r for r in rows if r["threshold"] == best.settings["threshold"]),
         "curves": {
             score: " ".join(
                 f"{100 * row['threshold']:.2f},{100 - 100 * row[score]:.2f}" for row in rows
@@ -123,36 +133,35 @@ def presence_curve(run: Run) -> dict[str, Any] | None:
     }
 
 
-def answers_of(metrics: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """(name, value in 0..1) of N-acc, T-acc, Final, and J&F of slices, where they are defined.
-
-    `metrics` is the content of metrics.json, or its `coarse`; older releases had none of them.
-    """
-    final = metrics.get("Final", {})
-    found = [(key, metrics.get(key)) for key in ("N-acc", "T-acc")]
-    found += [(f"Final ({name})", value) for name, value in final.items()]
-    if metrics.get("N-acc") is None:
-        found = []
-    slices = {k: s for k, s in metrics.get("slices", {}).items() if k != "all"}
-    several = len({s["num_expressions"] for s in slices.values() if s["num_expressions"]}) > 1
-    found += [(f"J&F, {k.replace('_', ' ')}", s["J&F"]) for k, s in slices.items() if several]
-    return [(name, value) for name, value in found if value is not None]
+def in_order(thresholds: Sequence[Row]) -> list[Row]:
+    """The rows with ascending thresholds."""
+    return sorted(thresholds, key=lambda row: row.settings["threshold"])
 
 
-def kinds(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def answers_of(scores: MaskScores) -> dict[str, float]:
+    """N-acc, T-acc, Final, and J&F of slices by name, where they are defined."""
+    slices = {name: means for name, means in scores.slices.items() if name != "all"}
+    counts = {means["num_expressions"] for means in slices.values()} - {0}
+    values = scores.answered()
+    for name, means in slices.items():
+        if len(counts) > 1 and means["J&F"] is not None:
+            values[f"J&F, {name.replace('_', ' ')}"] = means["J&F"]
+    return values
+
+
+def kinds(metrics: Metrics) -> list[dict[str, Any]]:
     """Coarse and refined scores of the kinds of expressions, and of a protocol's other means."""
-    coarse = dict(slices_shown(metrics["coarse"] | {"num_expressions": metrics["num_expressions"]}))
+    coarse = metrics.coarse.kinds()
     return [
-        {"name": name.replace("_", " "), "refined": refined, "coarse": coarse[name]}
-        for name, refined in slices_shown(metrics)
+        {"name": name.replace("_", " "), "refined": means, "coarse": coarse[name]}
+        for name, means in metrics.refined.kinds().items()
     ]
 
 
-def answered(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+def answered(metrics: Metrics) -> list[tuple[str, float, float]]:
     """(name, coarse, refined) of N-acc, T-acc and Final, where there are no-target expressions."""
-    coarse = dict(answers_of(metrics["coarse"]))
-    found = answers_of(metrics)
-    return [(name, coarse[name], value) for name, value in found if not name.startswith("J&F")]
+    coarse = metrics.coarse.answered()
+    return [(name, coarse[name], value) for name, value in metrics.refined.answered().items()]
 
 
 _SHARES = ("J_recall", "F_recall", "J_decay", "F_decay", "tIoU", "vIoU")  # shown in percent
@@ -167,26 +176,34 @@ def extras_of(extra: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def settings_of(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a row of rules.csv: the columns between the rule's name and its scores."""
-    columns = list(rule)
-    settings = columns[columns.index("rule") + 1 : columns.index("J")]
-    return {"τ" if k == "tau" else k.replace("_", " "): rule[k] for k in settings}
+def settings_of(row: Row) -> dict[str, Any]:
+    """The settings of a rule as the page names them."""
+    return {"τ" if k == "tau" else k.replace("_", " "): v for k, v in row.settings.items()}
+
+
+def table_row(
+    result: ExpressionResult, before: RuleScores, after: RuleScores, *, pictured: bool
+) -> dict[str, Any]:
+    """A row of the page's table of expressions."""
+    facts = ("video", "expression_id", "expression", "noun", "num_frames")
+    return {name: getattr(result, name) for name in facts} | {
+        "before": before,
+        "after": after,
+        "difference": after.JF - before.JF,
+        "pictured": pictured,
+    }
 
 
 def rows_of(run: Run, order: Sequence[int], details: Details) -> list[dict[str, Any]]:
     """Table rows, those that changed most first."""
+    results = [(run.expressions[i], run.identities[i]) for i in order]
     return [
-        {
-            **run.expressions[i],
-            "difference": run.expressions[i]["J&F"] - run.expressions[i]["coarse_J&F"],
-            "pictured": "strip" in details[run.identities[i]],
-        }
-        for i in order
+        table_row(r, r.coarse, r.refined, pictured="strip" in details[identity])
+        for r, identity in results
     ]
 
 
 def highlights(run: Run, order: Sequence[int], sign: int) -> list[int]:
     """Positions in the table of the first few expressions that changed in the direction of sign."""
-    differences = run.scores("J&F") - run.scores("coarse_J&F")
+    differences = run.JF(REFINED) - run.JF(COARSE)
     return [row for row, i in enumerate(order) if sign * differences[i] > 0][:HIGHLIGHTS]

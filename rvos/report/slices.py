@@ -10,6 +10,7 @@ import numpy as np
 
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.run import Run
+from rvos.score.ablation import COARSE, REFINED
 
 _NOUNS = 12  # the most frequent
 
@@ -38,26 +39,26 @@ def slices_of(
     `order` has the position of each row of the table, `sizes` the share of the frame that the
     target covers, `words` the lists of the settings, `bootstrap` its settings.
     """
-    rows, identities = run.expressions, run.identities
-    draws = Bootstrap([row["video"] for row in rows], **bootstrap)
-    coarse, refined = run.scores("coarse_J&F"), run.scores("J&F")
+    results, identities = run.expressions, run.identities
+    draws = Bootstrap([result.video for result in results], **bootstrap)
+    coarse, refined = run.JF(COARSE), run.JF(REFINED)
     position = {i: place for place, i in enumerate(order)}
-    spoken = [set(re.findall(r"[\w'-]+", row["expression"].lower())) for row in rows]
-    lengths = [len(row["expression"].split()) for row in rows]
-    listed = {word for own in words.values() for word in own}
-    nouns = Counter(row["noun"] for row in rows if row["noun"])
+    spoken = [set(re.findall(r"[\w'-]+", result.expression.lower())) for result in results]
+    lengths = [len(result.expression.split()) for result in results]
+    listed = {word for of_kind in words.values() for word in of_kind}
+    nouns = Counter(result.noun for result in results if result.noun)
 
     def of_range(values: Sequence[float | None], low: float, high: float) -> list[int]:
         return [i for i, value in enumerate(values) if value is not None and low <= value < high]
 
     def equal(key: str, value: str) -> list[int]:
-        return [i for i, row in enumerate(rows) if row.get(key) == value]
+        return [i for i, result in enumerate(results) if getattr(result, key) == value]
 
-    def saying(own: set[str]) -> list[int]:
-        return [i for i, said in enumerate(spoken) if own & said]
+    def saying(of_kind: set[str]) -> list[int]:
+        return [i for i, said in enumerate(spoken) if of_kind & said]
 
     areas = [sizes[identity] for identity in identities]
-    targets = [row.get("num_targets") for row in rows]
+    targets = [result.num_targets for result in results]
     kinds: dict[str, dict[str, list[int]]] = {
         "Number of targets": {
             "no target": of_range(targets, 0, 1),
@@ -67,9 +68,9 @@ def slices_of(
         },
         "Type": {
             kind: equal("type", kind)
-            for kind in dict.fromkeys(row["type"] for row in rows if row.get("type"))
+            for kind in dict.fromkeys(result.type for result in results if result.type)
         },
-        "Words": {f"{name} words": saying(set(own)) for name, own in words.items()}
+        "Words": {f"{name} words": saying(set(of_kind)) for name, of_kind in words.items()}
         | {"none of these": [i for i, said in enumerate(spoken) if not said & listed]},
         "Words in the expression": {
             "up to 4": of_range(lengths, 0, 5),
@@ -87,12 +88,12 @@ def slices_of(
 
     def made(name: str, members: list[int]) -> Slice:
         among = draws.among(members)
-        num_videos = len({rows[i]["video"] for i in members})
+        num_videos = len({results[i].video for i in members})
         intervals = map(among.interval, (coarse, refined, refined - coarse))
         return Slice(name, [position[i] for i in members], num_videos, *intervals)
 
-    found = {
+    every = {
         kind: [made(name, members) for name, members in slices.items() if members]
         for kind, slices in kinds.items()
     }
-    return {kind: slices for kind, slices in found.items() if len(slices) > 1}
+    return {kind: slices for kind, slices in every.items() if len(slices) > 1}

@@ -1,28 +1,66 @@
-"""Masks + ground truth -> J, F, J&F as MeViS scores them, one setting or a whole ablation."""
+"""Masks + ground truth -> J, F, J&F as MeViS scores them, one setting or a whole ablation.
 
-from rvos.score.ablation import COARSE, REFINED, Hashes, grid, labelled, score_rules
-from rvos.score.evaluate import Scorer, evaluate, evaluate_video
-from rvos.score.inputs import Inputs, VideoInputs
-from rvos.score.measures import FrameScores, Metric, Summary, make_metrics, score_track
-from rvos.score.protocols import Expressions, Unit, make_protocol
-from rvos.score.results import (
-    ExpressionResult,
-    Results,
-    RuleScores,
-    VideoFiles,
-    VideoResult,
-    read_results,
-)
+Everything is imported when it is asked for: `score_track` and `FrameScores` need numpy, numba and
+pycocotools alone.
+"""
+
+from typing import TYPE_CHECKING
+
+from rvos import lazily
+
+if TYPE_CHECKING:
+    from rvos.score.ablation import COARSE, REFINED, Hashes, grid, labelled, score_rules
+    from rvos.score.evaluate import Scorer, evaluate, evaluate_video
+    from rvos.score.extra import make_metrics
+    from rvos.score.inputs import Inputs, VideoInputs
+    from rvos.score.measures import FrameScores, Metric, Summary, score_track
+    from rvos.score.protocols import Expressions, Unit, make_protocol
+    from rvos.score.results import (
+        ExpressionResult,
+        Results,
+        RuleScores,
+        VideoFiles,
+        VideoResult,
+        read_results,
+    )
+
+_MODULES = {
+    "COARSE": "ablation",
+    "ExpressionResult": "results",
+    "Expressions": "protocols",
+    "FrameScores": "measures",
+    "Hashes": "ablation",
+    "Inputs": "inputs",
+    "Metric": "measures",
+    "REFINED": "ablation",
+    "Results": "results",
+    "RuleScores": "results",
+    "Scorer": "evaluate",
+    "Summary": "measures",
+    "Unit": "protocols",
+    "VideoFiles": "results",
+    "VideoInputs": "inputs",
+    "VideoResult": "results",
+    "evaluate": "evaluate",
+    "evaluate_video": "evaluate",
+    "grid": "ablation",
+    "labelled": "ablation",
+    "make_metrics": "extra",
+    "make_protocol": "protocols",
+    "read_results": "results",
+    "score_rules": "ablation",
+    "score_track": "measures",
+}
 
 __all__ = [
     "COARSE",
-    "REFINED",
     "ExpressionResult",
     "Expressions",
     "FrameScores",
     "Hashes",
     "Inputs",
     "Metric",
+    "REFINED",
     "Results",
     "RuleScores",
     "Scorer",
@@ -41,3 +79,5 @@ __all__ = [
     "score_rules",
     "score_track",
 ]
+
+__getattr__ = lazily(__name__, _MODULES)

@@ -29,8 +29,8 @@ from rvos.score.ablation import (
     score_rules,
 )
 from rvos.score.explorer import Explorer, VideoExplorer
-from rvos.score.identity import identity_of
 from rvos.score.inputs import VideoInputs
+from rvos.score.jumps import jumps_of
 from rvos.score.measures import Metric
 from rvos.score.protocols import Expressions
 from rvos.score.results import ExpressionResult, RuleScores, VideoFiles, VideoResult
@@ -317,8 +317,8 @@ def _result(
             label: float(metric(truth, refined.refinement.track, refined.J, refined.F))
             for label, metric in extra.items()
         },
-        identity={
-            label: identity_of(row[label].refinement.track, inputs.objects)
+        jumps={
+            label: jumps_of(row[label].refinement.track, inputs.objects)
             for label in (COARSE, REFINED)
             if len(expression.annotation_ids) == 1
         },

@@ -9,18 +9,16 @@ Conventions (henghuiding/MeViS, tools/eval_mevis.py and tools/metrics.py):
 - Scores are averaged over the frames of an expression, then over expressions; J&F = (J + F) / 2.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos.errors import InputError
+from rvos.errors import SettingsError
 from rvos.masks import Mask, Track, area
 from rvos.score.contour import Contour, contour_of, in_common
-from rvos.settings import all_checked, named, one_of, require
 
 Scores = NDArray[np.float64]
 
@@ -112,7 +110,7 @@ class Recall:
     of: str
 
     def __post_init__(self) -> None:
-        require(self, "", of=one_of("J", "F"))
+        _check_score(self.of)
 
     def __call__(self, truth: Track, prediction: Track, J: Scores, F: Scores) -> float:
         return recall(J if self.of == "J" else F)
@@ -125,10 +123,15 @@ class Decay:
     of: str
 
     def __post_init__(self) -> None:
-        require(self, "", of=one_of("J", "F"))
+        _check_score(self.of)
 
     def __call__(self, truth: Track, prediction: Track, J: Scores, F: Scores) -> float:
         return decay(J if self.of == "J" else F)
+
+
+def _check_score(of: str) -> None:
+    if of not in ("J", "F"):  # without rvos.settings, which the scorer does without
+        raise SettingsError([f"of: expected J or F, got {of!r}"])
 
 
 def tIoU(truth: Track, prediction: Track, J: Scores, F: Scores) -> float:
@@ -174,38 +177,3 @@ def temporal_ious(truth: Track, prediction: Track, J: Scores) -> tuple[float, fl
 
 # Entries that metrics.json's "extra" has in any case.
 COUNTS = ("frames_kept_coarse", "frames_scored_as_empty")
-
-
-def make_metrics(extra: Mapping[str, Any]) -> dict[str, Metric]:
-    """The metrics that `score.extra` names, by label; a label set to null is left out.
-
-        make_metrics({"tIoU": "rvos.score.measures.tIoU",
-                      "J_recall": {"_target_": "rvos.score.measures.Recall", "of": "J"}})
-
-    A target is the dotted name of a function, which gets the entry's other keys as keyword
-    arguments, or of a class, which is built with them. Raises SettingsError for all entries that
-    cannot be made.
-    """
-    if not isinstance(extra, Mapping):
-        raise InputError(f"score.extra: expected {{label: metric}}, got {extra!r}")
-    entries = {label: entry for label, entry in extra.items() if entry is not None}
-    makes = [partial(_make_metric, str(label), entry) for label, entry in entries.items()]
-    return dict(zip(map(str, entries), all_checked(*makes), strict=True))
-
-
-def _make_metric(label: str, entry: Any) -> Metric:
-    key = f"score.extra.{label}"
-    if label in COUNTS:
-        raise InputError(f"{key}: metrics.json has another number of that name")
-    arguments = dict(entry) if isinstance(entry, Mapping) else {"_target_": entry}
-    target = arguments.pop("_target_", None)
-    found = named(key, target)
-    if not isinstance(found, type):
-        return partial(found, **arguments) if arguments else found
-    try:
-        metric = found(**arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{key}: {target}: {error}") from None
-    if not callable(metric):
-        raise InputError(f"{key}: objects of {target} cannot be called")
-    return metric

@@ -1,12 +1,12 @@
 """Scores of a split: one file per video in the run folder, and what they come to together.
 
 `videos/<video>.json.gz` is written when a video is scored, and beside it the stamp of what it was
-made from. All tables are made from these files, in the order of the split: who wrote them and when
-does not matter.
+made from. All tables and pages are made from these files, in the order of the split: who wrote them
+and when does not matter. This module is their one writer and their one reader.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from rvos.data.split import Video
 from rvos.errors import InputError
 from rvos.masks import FileError, read_json, write_bytes, write_json
 from rvos.score.ablation import COARSE, REFINED, Fingerprint, Hashes, Scored
-from rvos.score.identity import Identity
+from rvos.score.jumps import Jumps
 from rvos.score.measures import Summary
-from rvos.score.protocols import Expressions, Unit, mean_of
+from rvos.score.protocols import Unit, mean_of
 from rvos.stages.claims import beside
 
 FOLDER = "videos"  # of the files, in a run folder
+LAYOUT = 2  # of the files; 1 had no facts of the expressions
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class ExpressionResult:
     type: str  # the dataset's kind of expression; empty where it has none
     scores: Mapping[str, RuleScores]
     extra: dict[str, float]  # metrics of the run's own rule, by label
-    identity: dict[str, Identity]  # of the coarse and the refined track, for one target alone
+    jumps: dict[str, Jumps]  # of the coarse and the refined track, for one target alone
     fingerprint: Fingerprint  # of the masks of every label; empty where no table names it
 
     @property
@@ -90,9 +91,8 @@ class VideoResult:
 
 @dataclass
 class Results:
-    """What every rule scored on a split, as its protocol averages it."""
+    """What every rule scored on a split."""
 
-    protocol: Expressions = field(default_factory=Expressions)
     expressions: list[ExpressionResult] = field(default_factory=list)
     units: dict[str, list[Unit]] = field(default_factory=dict)
     hashes: Hashes = field(default_factory=Hashes)
@@ -103,24 +103,27 @@ class Results:
         """Add a video's, as `read_results` gives it; videos come in the order of the split."""
         for result in video.expressions:
             self.hashes.update(result.fingerprint)
-        self.expressions += [_without_masks(result) for result in video.expressions]
+        bare = Fingerprint([], {})  # the masks of a split are too many
+        self.expressions += [replace(result, fingerprint=bare) for result in video.expressions]
         for name, units in video.units.items():
             self.units.setdefault(name, []).extend(units)
         self.scored_as_empty += video.scored_as_empty
         self.lacking = {**video.lacking, **self.lacking}
 
-    def identity(self, label: str) -> Identity:
+    def jumps(self, label: str) -> Jumps:
         """How often the coarse or refined tracks jump, over all expressions about one object."""
-        found = (r.identity[label] for r in self.expressions if label in r.identity)
-        return sum(found, Identity())
+        counts = (r.jumps[label] for r in self.expressions if label in r.jumps)
+        return sum(counts, Jumps())
+
+    @property
+    def averages_expressions(self) -> bool:
+        """Whether the protocol's mean is the plain one over all expressions."""
+        units = [(unit.video, unit.name, unit.group) for unit in self.units[""]]
+        return units == [(r.video, r.expression_id, "") for r in self.expressions]
 
     def summary(self, label: str) -> Summary:
         """The score of one rule."""
         return mean_of(self.units[""], label)
-
-
-def _without_masks(result: ExpressionResult) -> ExpressionResult:
-    return ExpressionResult(**{**vars(result), "fingerprint": Fingerprint([], {})})
 
 
 # ---------------------------------------------------------------------------------------- files
@@ -143,11 +146,12 @@ class VideoFiles:
             made_from = self._stamp(video).read_text()
         except OSError:
             return False
-        return made_from == stamp and self._file(video).is_file()
+        return made_from == f"{stamp} {LAYOUT}" and self._file(video.name).is_file()
 
     def write(self, video: Video, stamp: str, result: VideoResult) -> None:
         """Write the video's file, atomically, then the hidden one with the stamp."""
         content = {
+            "layout": LAYOUT,
             "scored_as_empty": result.scored_as_empty,
             "lacking": dict(result.lacking),
             "expressions": {r.expression_id: _packed(r) for r in result.expressions},
@@ -156,49 +160,46 @@ class VideoFiles:
                 for name, units in result.units.items()
             },
         }
-        write_json(self._file(video), content)
-        write_bytes(self._stamp(video), stamp.encode())
+        write_json(self._file(video.name), content)
+        write_bytes(self._stamp(video), f"{stamp} {LAYOUT}".encode())
 
-    def read(self, video: Video) -> VideoResult:
-        """Raises InputError naming a file that is missing or malformed."""
-        path = self._file(video)
+    def read(self, name: str) -> VideoResult:
+        """A video's scores. Raises InputError naming a file that is missing or malformed."""
+        path = self._file(name)
         try:
             content = read_json(path)
-            expressions = {e.expression_id: e for e in video.expressions}
+            if content.get("layout") != LAYOUT:
+                raise InputError(f"{path}: written by another release; start eval.py again")
             return VideoResult(
-                [
-                    _unpacked(video, expressions[key], entry)
-                    for key, entry in content["expressions"].items()
-                ],
+                [_unpacked(name, key, entry) for key, entry in content["expressions"].items()],
                 {
-                    name: [
-                        Unit(video.name, unit, group, ByLabel.of(table))
-                        for unit, group, table in units
+                    mean: [
+                        Unit(name, unit, group, ByLabel.of(table)) for unit, group, table in units
                     ]
-                    for name, units in content["units"].items()
+                    for mean, units in content["units"].items()
                 },
                 content["scored_as_empty"],
                 content["lacking"],
             )
         except FileError as error:
             raise InputError(f"{error}; eval.py writes it: run it again") from None
+        except InputError:
+            raise
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}: not the scores of this video: {error!r:.100}") from None
 
-    def _file(self, video: Video) -> Path:
-        return self.folder / f"{video.name}.json.gz"
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.json.gz"
 
     def _stamp(self, video: Video) -> Path:
         return beside(self.folder, video.name, "stamp")
 
 
-def read_results(
-    run_folder: Path, videos: Iterable[Video], protocol: Expressions | None = None
-) -> Results:
-    """The results of all videos, in their order, one video in memory. Raises InputError."""
-    results, files = Results(protocol or Expressions()), VideoFiles(run_folder)
-    for video in videos:
-        results.add(files.read(video))
+def read_results(run_folder: Path, videos: Iterable[str]) -> Results:
+    """The results of the videos of these names, in their order. Raises InputError."""
+    results, files = Results(), VideoFiles(run_folder)
+    for name in videos:
+        results.add(files.read(name))
     return results
 
 
@@ -248,6 +249,7 @@ class RuleScoresByLabel(Mapping[str, RuleScores]):
         return len(self.table)
 
 
+_FACTS = ("expression", "noun", "num_frames", "num_targets", "type")
 _OF_RULE = ("J", "F", "frames_kept_coarse", "says_nothing")
 
 
@@ -276,26 +278,22 @@ def _packed(result: ExpressionResult) -> dict[str, Any]:
     }
     fingerprint = result.fingerprint
     return {
-        "noun": result.noun,
+        **{name: getattr(result, name) for name in _FACTS},
         "scores": _table(of_rules),
         "extra": result.extra,
-        "identity": {label: asdict(identity) for label, identity in result.identity.items()},
+        "jumps": {label: asdict(jumps) for label, jumps in result.jumps.items()},
         "masks": {"lines": [line.decode() for line in fingerprint.lines], "of": fingerprint.index},
     }
 
 
-def _unpacked(video: Video, expression: Any, entry: Mapping[str, Any]) -> ExpressionResult:
+def _unpacked(video: str, expression_id: str, entry: Mapping[str, Any]) -> ExpressionResult:
     masks = entry["masks"]
     return ExpressionResult(
-        video=video.name,
-        expression_id=expression.expression_id,
-        expression=expression.text,
-        noun=entry["noun"],
-        num_frames=len(video.frames),
-        num_targets=len(expression.annotation_ids),
-        type=expression.type,
+        video=video,
+        expression_id=expression_id,
+        **{name: entry[name] for name in _FACTS},
         scores=RuleScoresByLabel(ByLabel.of(entry["scores"])),
         extra=entry["extra"],
-        identity={label: Identity(**counts) for label, counts in entry["identity"].items()},
+        jumps={label: Jumps(**counts) for label, counts in entry["jumps"].items()},
         fingerprint=Fingerprint([line.encode() for line in masks["lines"]], masks["of"]),
     )

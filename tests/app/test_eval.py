@@ -13,6 +13,7 @@ from fork_server import forked_python
 from made_data import DAVIS, REPOSITORY, davis_arguments, square
 
 from rvos.masks import TrackFiles, canonical_track, read_json, write_json
+from rvos.report.best import main as best
 
 
 def command(arguments, **kwargs):
@@ -63,6 +64,26 @@ def test_all_cells_of_the_grid(grid_run, expected):
         if cell:
             assert int(row["frames_kept_coarse"]) == truth["frames_kept_coarse"], cell
     assert (grid_run / "ablation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_grid_is_that_of_the_runs_own_rule(tmp_path, capsys):
+    """The cell of the run's own window and threshold has the run's own numbers, and its name."""
+    folder = tmp_path / "out"
+    given = [*davis_arguments(), "refine=instance_vote", "ablation=paper", "report=none"]
+    done = command([*given, f"output_dir={folder}"])
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((folder / "ablation.csv").open()))
+    (cell,) = (row for row in rows if (row["window"], row["tau"]) == ("15", "0.8"))
+    metrics = read_json(folder / "metrics.json")
+    assert float(cell["J&F"]) == metrics["J&F"] and round(100 * metrics["J&F"], 2) == 54.06
+    assert cell["sha256"] == refined_sha256(folder) and cell["rule"] == "instance_vote"
+    assert rows[0]["rule"] == "none"  # the coarse masks
+    assert "J&F of instance_vote by window and tau" in done.stdout
+    assert best([str(folder), "--window", "15"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == "refine=instance_vote refine.window=15 refine.tau=0.8\n"
+    refused = command([*davis_arguments(), "refine=whole_video", "ablation=paper"])
+    assert refused.returncode == 1 and "got refine=whole_video" in refused.stderr
 
 
 def test_per_expression_and_metrics(grid_run, expected):

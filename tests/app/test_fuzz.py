@@ -29,8 +29,9 @@ from rvos import InputError, preset
 from rvos.data.formats import open_split, open_truth
 from rvos.masks import FileError, TrackFiles, encode, read_pixels
 from rvos.refine import Candidates, Masklets, Vote, make_rule
+from rvos.report.csv_tables import write_tables
+from rvos.report.metrics import Metrics
 from rvos.report.submission import check, pack
-from rvos.report.tables import metrics, write_tables
 from rvos.score.ablation import labelled
 from rvos.score.evaluate import Scorer, evaluate
 from rvos.score.inputs import Inputs
@@ -186,10 +187,10 @@ def score(root):
     rules = labelled(Vote(window=3, tau=0.5))
     for _, wrong in evaluate(videos, Scorer(rules, {}, root / "out"), workers=1):
         assert not wrong
-    results = read_results(root / "out", split.videos)
-    content = metrics(results, split="valid_u", refine={"name": "vote"})
-    write_tables(root / "out", content, results)
-    return content, videos
+    results = read_results(root / "out", [video.name for video in split.videos])
+    metrics = Metrics.of_results(results, split="valid_u", refine={"name": "vote"})
+    write_tables(root / "out", metrics, results)
+    return metrics.as_dict(), videos
 
 
 def check_scores(root, files):

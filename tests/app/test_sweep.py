@@ -13,12 +13,16 @@ from rvos.app.entry import CONFIG_DIR
 from rvos.app.sweep import overrides_of, print_results, read_sweep, run_sweep
 from rvos.masks import write_json
 from rvos.report.dashboard import scores
+from rvos.report.metrics import Metrics
 
 SWEEPS = sorted((CONFIG_DIR.parent / "sweeps").glob("*.yaml"))
+EVALUATED = {
+    **{"J": 0.5, "F": 0.5, "J&F": 0.5, "coarse": {"J": 0.25, "F": 0.25, "J&F": 0.25}},
+    **{"num_expressions": 1, "num_frames": 1, "split": "x", "refine": {"name": "vote"}},
+    "extra": {},
+}
 LOGGED = {
-    "eval.py": set(
-        scores({"J": 0, "F": 0, "J&F": 0, "coarse": {"J": 0, "F": 0, "J&F": 0}, "extra": {}})
-    ),
+    "eval.py": set(scores(Metrics.of(EVALUATED))),
     "train.py": {"val/J", "val/F", "val/JF"},
 }
 GOOD = {

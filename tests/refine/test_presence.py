@@ -21,8 +21,9 @@ from rvos.refine import (
     ShareOfFrames,
     Vote,
 )
-from rvos.report.tables import best_threshold
+from rvos.report.rows import Row, best_threshold
 from rvos.score.ablation import thresholds
+from rvos.score.measures import Summary
 
 best = command("best")
 MASK = {"size": [1, 2], "counts": "02"}
@@ -230,9 +231,9 @@ def test_thresholds_by_hand(stored, made_data, run_eval, capfd):
     values = "ablation.thresholds=[1.0,0.0,0.125,0.25,0.5,0.51]"
     assert run_eval([*given, values, "presence.threshold=0.25"])[0] == 0
     table = {float(row["threshold"]): row for row in rows(out / "presence.csv")}
-    assert list(rows(out / "presence.csv")[0]) == [
-        *("threshold", "N-acc", "T-acc", "J&F_all", "J&F_target", "Final_all", "Final_target")
-    ]
+    scores = ["N-acc", "T-acc", "J&F_all", "J&F_target", "Final_all", "Final_target"]
+    assert list(rows(out / "presence.csv")[0]) == ["threshold", *scores, "rule", "presence"]
+    assert {(row["rule"], row["presence"]) for row in table.values()} == {("none", "coarse_score")}
     assert list(table) == [1.0, 0.0, 0.125, 0.25, 0.5, 0.51]
     long0, long1 = 5 / 7, (1 / 2 + (6 * 2 / 3 + 29 / 49) / 7) / 2
     short0, short1 = 1.0, (1 / 2 + 29 / 49) / 2
@@ -247,7 +248,7 @@ def test_thresholds_by_hand(stored, made_data, run_eval, capfd):
     }
     for threshold, (n_acc, t_acc, total) in expected.items():
         JF_all, JF_target = (total + 2 * n_acc) / 6, total / 4
-        found = [float(table[threshold][key]) for key in list(table[threshold])[1:]]
+        found = [float(table[threshold][key]) for key in scores]
         wanted = [n_acc, t_acc, JF_all, JF_target]
         wanted += [(JF + n_acc + t_acc) / 3 for JF in (JF_all, JF_target)]
         assert found == pytest.approx(wanted, abs=1e-9), threshold
@@ -287,7 +288,7 @@ def test_a_threshold_of_zero_and_no_rule_give_the_same_numbers(stored, made_data
     assert (again / "per_expression.csv").read_bytes() == table
     with_zero = read_json(again / "metrics.json")
     assert with_zero.pop("presence") == {"name": "share_of_frames", "threshold": 0}
-    assert with_zero == metrics
+    assert metrics.pop("presence", None) is None and with_zero == metrics
     for name in ("long.json.gz", "short.json.gz"):
         assert (again / "refined" / name).read_bytes() == (out / "refined" / name).read_bytes()
     assert plain
@@ -379,15 +380,19 @@ def test_best_needs_expressions_of_both_kinds(made_data, run_eval, capfd):
     given = [*made_data.write(), "presence=share_of_frames", "ablation=presence", "report=html"]
     assert run_eval(given)[0] == 0
     assert best([str(made_data.root / "out")]) == 1
-    assert "presence.csv: expected Final_target" in capfd.readouterr().err
+    assert "expected expressions with and without target" in capfd.readouterr().err
     page = (made_data.root / "out" / "report" / "index.html").read_text()
     assert "there is no Final" in page and "Final_target" not in page
 
 
 def test_ties_go_to_the_lower_threshold():
-    table = [(0.5, 0.7), (0.2, 0.7), (0.1, 0.6), (0.9, None)]
-    assert best_threshold([(t, {"Final_target": final}) for t, final in table]) == 0.2
-    assert best_threshold([(0.1, {"Final_target": None})]) is None
+    def row(threshold, final):
+        answers = {"Final_target": final}
+        return Row("", {"threshold": threshold}, Summary(0.5, 0.5), answers, 0, "")
+
+    table = [row(0.5, 0.7), row(0.2, 0.7), row(0.1, 0.6), row(0.9, None)]
+    assert best_threshold(table) is table[1]
+    assert best_threshold([row(0.1, None)]) is None
 
 
 def test_best_gives_what_the_run_has(stored, made_data, run_eval, capfd):
@@ -397,8 +402,9 @@ def test_best_gives_what_the_run_has(stored, made_data, run_eval, capfd):
     assert run_eval(given)[0] == 0
     out = made_data.root / "out"
     assert best([str(out)]) == 0
-    window, tau, name, threshold = capfd.readouterr().out.split()[-4:]
-    assert (window, tau, name) == ("refine.window=7", "refine.tau=0.5", "presence=coarse_score")
+    *refine, name, threshold = capfd.readouterr().out.split()[-5:]
+    assert refine == ["refine=vote", "refine.window=7", "refine.tau=0.5"]
+    assert name == "presence=coarse_score"
     # 0.125 is the highest score that may go: the next thresholds of the list are 0.15, 0.2, 0.25.
     assert threshold == "presence.threshold=0.15"
     page = (out / "report" / "index.html").read_text()

@@ -1,7 +1,8 @@
 """Comparing two runs: paired differences, what changed most, and runs that cannot be compared."""
 
-import csv
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from commands import command
@@ -10,14 +11,16 @@ from rvos import InputError
 from rvos.masks import read_json, write_json
 from rvos.report import best
 from rvos.report.compare import compare
+from rvos.report.metrics import Metrics
 from rvos.report.run import Run
+from rvos.score.results import VideoFiles
 
 SETTINGS = {"resamples": 2000, "confidence": 0.95, "seed": 0}
 
 
 def test_differences_are_those_of_the_metrics(tiny):
     found = compare(tiny.run, tiny.other, **SETTINGS)
-    a, b = Run.read(tiny.run).metrics, Run.read(tiny.other).metrics
+    a, b = (Run.read(run).metrics.refined.summary.as_dict() for run in (tiny.run, tiny.other))
     for score in ("J", "F", "J&F"):
         before, after, difference = found.scores[score]
         assert before == pytest.approx(a[score]) and after == pytest.approx(b[score])
@@ -35,38 +38,54 @@ def test_a_run_against_itself_does_not_differ(tiny):
     assert found.changed_most(10) == [] and found.settings() == []
 
 
+def rewritten(run, folder, change):
+    """A copy of a run whose videos' scores are what `change` makes of {name: VideoResult}."""
+    shutil.copytree(run, folder)
+    metrics, files = Metrics.read(folder), VideoFiles(folder)
+    results = change({name: files.read(name) for name in metrics.videos})
+    for name, result in results.items():
+        files.write(SimpleNamespace(name=name), "", result)
+    replace(metrics, videos=list(results)).write(folder)
+    return folder
+
+
+def with_refined(result, **changes):
+    """An expression's result with other scores of the run's rule."""
+    refined = replace(result.refined, **changes)
+    return replace(result, scores={**result.scores, "refined": refined})
+
+
 def test_order_of_rows_does_not_matter_and_changes_are_ranked(tiny, tmp_path):
-    """B is A with rows reversed and two J&F changed: one by -0.5, one by +0.25."""
-    folder = tmp_path / "b"
-    shutil.copytree(tiny.run, folder)
-    with open(folder / "per_expression.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    one, two = rows[0], rows[5]
-    one["J&F"], two["J&F"] = float(one["J&F"]) - 0.5, float(two["J&F"]) + 0.25
-    with open(folder / "per_expression.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(reversed(rows))
-    found = compare(tiny.run, folder, **SETTINGS)
-    changed = [
-        (row["video"], row["expression_id"], round(after - before, 9))
-        for row, before, after in found.changed_most(10)
-    ]
-    assert changed == [
-        (one["video"], one["expression_id"], -0.5),
-        (two["video"], two["expression_id"], 0.25),
-    ]
-    assert (found.num_better, found.num_worse) == (1, 1)
-    assert found.scores["J&F"][2].mean == pytest.approx(-0.25 / 12)
+    """B is A with videos reversed and two J&F changed: one by -0.5, one by +0.25."""
+    changed = {("one", "0"): -0.5, ("two", "1"): 0.25}
+
+    def change(videos):
+        for video in videos.values():
+            for i, r in enumerate(video.expressions):
+                by = changed.get((r.video, r.expression_id), 0)
+                J, F = r.refined.J + by, r.refined.F + by
+                video.expressions[i] = with_refined(r, J=J, F=F)
+                scores = {**video.units[""][i].scores, "refined": {"J": J, "F": F}}
+                video.units[""][i] = replace(video.units[""][i], scores=scores)
+        return dict(reversed(videos.items()))
+
+    comparison = compare(tiny.run, rewritten(tiny.run, tmp_path / "b", change), **SETTINGS)
+    ranked = {
+        (result.video, result.expression_id): round(after - before, 9)
+        for result, before, after in comparison.changed_most(10)
+    }
+    assert list(ranked.items()) == list(changed.items())
+    assert (comparison.num_better, comparison.num_worse) == (1, 1)
+    assert comparison.scores["J&F"][2].mean == pytest.approx(-0.25 / 12)
 
 
 def test_runs_of_other_expressions_are_refused(tiny, tmp_path):
-    folder = tmp_path / "b"
-    shutil.copytree(tiny.run, folder)
-    lines = (folder / "per_expression.csv").read_text().splitlines()
-    (folder / "per_expression.csv").write_text("\n".join(lines[:-1]) + "\n")
+    def change(videos):
+        del videos["three"].expressions[-1]
+        return videos
+
     with pytest.raises(InputError, match="video three, expression 3: only in"):
-        compare(tiny.run, folder, **SETTINGS)
+        compare(tiny.run, rewritten(tiny.run, tmp_path / "b", change), **SETTINGS)
 
 
 def test_command_line(tiny, tmp_path, capsys):
@@ -90,13 +109,14 @@ def test_runs_of_other_protocols_are_refused(tiny, tmp_path):
 
 def test_the_best_cell_is_given_as_overrides(tiny, capsys):
     """The first of the cells with the highest J&F; a run without an ablation is refused."""
-    rows = Run.read(tiny.run).ablation[1:]
-    first = next(row for row in rows if row["J&F"] == max(row["J&F"] for row in rows))
+    rows = Run.read(tiny.run).metrics.cells
+    highest = max(row.summary.JF for row in rows)
+    first = next(row for row in rows if row.summary.JF == highest).settings
     assert best.main([str(tiny.run)]) == 0
-    expected = f"refine.window={first['window']} refine.tau={first['tau']}\n"
+    expected = f"refine=vote refine.window={first['window']} refine.tau={first['tau']}\n"
     assert capsys.readouterr().out == expected
     assert command("best")([str(tiny.other)]) == 1
-    assert "ablation.csv: no such file" in capsys.readouterr().err
+    assert "expected a grid (ablation=grid" in capsys.readouterr().err
 
 
 def test_answers_have_intervals_of_their_own(tiny, tmp_path):
@@ -105,20 +125,21 @@ def test_answers_have_intervals_of_their_own(tiny, tmp_path):
     B also says nothing about one of the ten others, so N-acc is +1/2, T-acc -1/10, and Final is a
     third of both while J&F stays.
     """
-    folders = tmp_path / "a", tmp_path / "b"
-    for folder, silent in zip(folders, (set(), {0, 2}), strict=True):
-        shutil.copytree(tiny.run, folder)
-        with open(folder / "per_expression.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
-        for i, row in enumerate(rows):
-            row |= {"num_targets": int(i > 1), "says_nothing": int(i in silent), "J&F": 0.5}
-        with open(folder / "per_expression.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-        content = read_json(folder / "metrics.json")
-        known = {"N-acc": 0.5, "T-acc": 0.9, "Final": {"all": 0.6, "target": 0.6}}
-        write_json(folder / "metrics.json", content | known)
+
+    def answering(silent):
+        def change(videos):
+            i = 0
+            for video in videos.values():
+                for at, result in enumerate(video.expressions):
+                    same = with_refined(result, J=0.5, F=0.5, says_nothing=i in silent)
+                    video.expressions[at] = replace(same, num_targets=int(i > 1))
+                    i += 1
+            return videos
+
+        return change
+
+    cases = {"a": answering(set()), "b": answering({0, 2})}
+    folders = [rewritten(tiny.run, tmp_path / name, change) for name, change in cases.items()]
     answers = compare(*folders, **SETTINGS).answers
     assert list(answers) == ["N-acc", "T-acc", "Final (all)", "Final (target)"]
     assert answers["N-acc"][:2] == pytest.approx((0, 0.5))

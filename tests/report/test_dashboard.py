@@ -9,6 +9,7 @@ from PIL import Image
 from rvos import InputError, preset
 from rvos.report import NoPage
 from rvos.report.dashboard import log_evaluation, scores
+from rvos.report.metrics import Metrics
 from rvos.report.run import Run
 
 
@@ -60,15 +61,17 @@ def test_scores_tables_overlays_and_config(tiny, make_page, tmp_path, spies):
     assert settings["group"] == "refine_window" and settings["job_type"] == "eval"
     assert settings["config"]["refine"]["window"] == 6  # what panels compare by
     run = Run.read(tiny.run)
-    assert spy.logged["refined/JF"] == run.metrics["J&F"]
-    gain = run.metrics["J&F"] - run.metrics["coarse"]["J&F"]
+    before, after = run.metrics.coarse.summary.JF, run.metrics.refined.summary.JF
+    assert spy.logged["refined/JF"] == after
+    gain = after - before
     assert spy.logged["gain/JF"] == pytest.approx(gain)
     (media,) = tmp_path.glob("wandb/offline-run-*/files/media")
     tables = {
-        path.name.split("_")[0]: json.loads(path.read_text()) for path in media.glob("table/*.json")
+        str(path.relative_to(media / "table")).split("_")[0]: json.loads(path.read_text())
+        for path in media.glob("table/**/*.json")
     }
     assert len(tables["expressions"]["data"]) == len(run.expressions) == 12
-    assert [row[:2] for row in tables["ablation"]["data"]] == [
+    assert [row[:2] for row in tables["ablation/vote"]["data"]] == [
         [None, None],
         [1, 0.5],
         [1, 0.8],
@@ -77,7 +80,7 @@ def test_scores_tables_overlays_and_config(tiny, make_page, tmp_path, spies):
     ]
     sizes = sorted(Image.open(path).size for path in media.glob("images/overlays_*.png"))
     assert sizes == [(84, 72)] * 3  # two frames of 40 x 24 with a gap, three rows
-    assert list(media.glob("images/heat_map_*.png"))
+    assert list(media.glob("images/heat_map/vote_*.png"))
 
 
 def test_a_run_without_a_page_has_no_overlays(tiny, tmp_path, spies):
@@ -93,8 +96,8 @@ def test_thresholds_of_presence_are_a_table_and_a_curve(run_tiny, tmp_path, spie
     folder = run_tiny(tmp_path / "run", "report=none", *given)
     log(folder, NoPage(**settings), tmp_path)
     logged = spies[0][0].logged
-    assert [row[:3] for row in logged["presence"].data] == [[1, 1, 1], [0.5, 1, 1]]
-    curve = logged["presence_curve"].table.data  # step, line, value: by line, by threshold
+    assert [row[:3] for row in logged["presence/vote"].data] == [[1, 1, 1], [0.5, 1, 1]]
+    curve = logged["presence_curve/vote"].table.data  # step, line, value: by line, by threshold
     assert len(curve) == 4 * 2
     assert {tuple(row) for row in curve} >= {
         *((0.5, "N-acc", 100), (1.0, "N-acc", 100), (0.5, "T-acc", 100), (1.0, "T-acc", 100))
@@ -111,14 +114,20 @@ def test_a_run_is_finished_when_logging_fails(tiny, make_page, tmp_path, spies):
 
 
 def test_scores_have_the_keys_that_sweeps_optimise():
-    metrics = {
+    """Of a file that an older release wrote, too."""
+    content = {
         "J": 0.5,
         "F": 0.7,
         "J&F": 0.6,
+        "num_expressions": 1,
+        "num_frames": 3,
+        "split": "valid_u",
         "coarse": {"J": 0.4, "F": 0.6, "J&F": 0.5},
+        "refine": {"name": "vote"},
         "extra": {"tIoU": 0.9},
     }
-    assert scores(metrics)["refined/JF"] == 0.6 and scores(metrics)["extra/tIoU"] == 0.9
+    logged = scores(Metrics.of(content))
+    assert logged["refined/JF"] == 0.6 and logged["extra/tIoU"] == 0.9
     answers = {"N-acc": 0.5, "T-acc": 1.0, "Final": {"all": 0.7, "target": 0.8}}
-    assert scores(metrics | answers)["refined/N-acc"] == 0.5
-    assert scores(metrics | answers)["refined/Final (target)"] == 0.8
+    logged = scores(Metrics.of(content | answers))
+    assert logged["refined/N-acc"] == 0.5 and logged["refined/Final (target)"] == 0.8

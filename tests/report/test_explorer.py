@@ -281,13 +281,13 @@ def test_20_settings_are_those_of_eval(page, grid_run, tiny, tmp_path):
 def test_the_map_is_the_ablation_and_sets_the_sliders(page, grid_run):
     cells = page.find_elements(By.CSS_SELECTOR, "#explorer .heat td button")
     WebDriverWait(page, 10).until(lambda _: all(c.text not in ("…", "") for c in cells))
-    rows = [row for row in Run.read(grid_run).ablation if row["window"]]
-    assert [c.text for c in cells] == [f"{100 * row['J&F']:.1f}" for row in rows]
+    rows = Run.read(grid_run).metrics.cells
+    assert [c.text for c in cells] == [f"{100 * row.summary.JF:.1f}" for row in rows]
     click(page, cells[-1])
     assert part(page, "window-value").text == "12 frames"
     assert part(page, "tau-value").text == "0.8"
     assert cells[-1].get_attribute("aria-pressed") == "true"
-    assert totals(page)["J&F"] == pytest.approx(rows[-1]["J&F"], abs=1e-4)
+    assert totals(page)["J&F"] == pytest.approx(rows[-1].summary.JF, abs=1e-4)
     address = page.execute_script("return location.hash")
     assert address == "#explore=vote,12,0.8"
     Select(part(page, "rule")).select_by_value("whole_video")  # one value per threshold
@@ -334,6 +334,17 @@ def test_one_expression_from_its_row_and_back(page):
 def test_a_phone_shows_it_without_sideways_scrolling(page):
     resize(page, PHONE)
     assert page.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_a_rule_that_the_browser_lacks_is_not_mistaken_for_the_vote(run_tiny, tmp_path):
+    """The heat map is of the run's rule and stays; the section says whose numbers it has."""
+    given = ["refine=weighted_vote", "refine.window=6", "refine.tau=0.5"]
+    cells = ["ablation=grid", "ablation.windows=[1,6]", "ablation.taus=[0.5,0.8]"]
+    page = (run_tiny(tmp_path / "run", *given, *cells) / "report/index.html").read_text()
+    section = page[page.index('<section id="explorer"') :]
+    assert "cannot decide by weighted vote, the rule of this run" in section
+    assert "This run’s window and threshold</button>" in section
+    assert '<section id="ablation">' in page and "J&amp;F of weighted vote by window" in page
 
 
 def test_without_a_grid_there_is_no_explorer(tiny, make_page):

@@ -36,6 +36,10 @@ def image_of(uri):
         return np.asarray(image.convert("RGB"))
 
 
+def refined_JF(folder):
+    return Run.read(folder).metrics.refined.summary.JF
+
+
 def test_it_holds_everything_itself(page):
     assert not re.search(r'(?:src|href)="(?!data:)', page)
     assert "http" not in re.sub(r'"http://www.w3.org/2000/svg"', "", page)
@@ -49,14 +53,14 @@ def test_texts_are_escaped(page):
 def test_scores_are_those_of_the_run(page, tiny):
     run = Run.read(tiny.run)
     headline = page[page.index('id="headline"') : page.index('id="ablation"')]
-    for scores in (run.metrics, run.metrics["coarse"]):
+    before, after = run.metrics.coarse.summary, run.metrics.refined.summary
+    for scores in (before.as_dict(), after.as_dict()):
         for key in ("J", "F", "J&F"):
             assert f"{100 * scores[key]:.2f}" in headline
-    change = 100 * (run.metrics["J&F"] - run.metrics["coarse"]["J&F"])
-    assert f"{change:+.2f}".replace("-", "−") in headline
+    assert f"{100 * (after.JF - before.JF):+.2f}".replace("-", "−") in headline
     heat_map = page[page.index('id="ablation"') : page.index('id="scatter"')]
-    for row in run.ablation[1:]:
-        assert f">{100 * row['J&F']:.1f}</td>" in heat_map
+    for row in run.metrics.cells:
+        assert f">{100 * row.summary.JF:.1f}</td>" in heat_map
     assert len(re.findall(r'<td class="[^"]*best[^"]*"', heat_map)) == 1
     chosen = re.findall(r'<td class="[^"]*chosen"[^>]*title="([^:]*):', heat_map)
     assert chosen == ["W 6, τ 0.5"]
@@ -100,7 +104,10 @@ def test_pictures_are_limited_in_number_and_size(tiny, make_page):
 def test_oracle_is_paired_with_the_run(tiny, make_page, tmp_path):
     page = make_page(strips=0, oracle=str(tiny.other)).write(tiny.run).read_text()
     oracle = page[page.index('<tr class="oracle">') :]
-    assert f"{100 * Run.read(tiny.other).metrics['J&F']:.2f}" in oracle[: oracle.index("</tr>")]
+    assert (
+        f"{100 * Run.read(tiny.other).metrics.refined.summary.JF:.2f}"
+        in oracle[: oracle.index("</tr>")]
+    )
     with pytest.raises(InputError, match="report.oracle: .*metrics.json"):
         make_page(strips=0, oracle=str(tmp_path)).write(tiny.run)
 
@@ -109,7 +116,10 @@ def test_runs_to_compare_with_and_the_ablation_of_another_run(tiny, make_page):
     page = make_page(strips=0, compare_with={"paper": str(tiny.run)}, ablation=str(tiny.run))
     page = page.write(tiny.other).read_text()
     compared = page[page.index('<tr class="compared">') :]
-    assert f"{100 * Run.read(tiny.run).metrics['J&F']:.2f}" in compared[: compared.index("</tr>")]
+    assert (
+        f"{100 * Run.read(tiny.run).metrics.refined.summary.JF:.2f}"
+        in compared[: compared.index("</tr>")]
+    )
     assert "Paper: vote, window 6" in page
     heat_map = page[page.index('id="ablation"') : page.index('id="scatter"')]
     (chosen,) = re.findall(r'<td class="[^"]*chosen"[^>]*title="([^:]*):', heat_map)

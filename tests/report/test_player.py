@@ -201,10 +201,10 @@ def test_slices_are_means_over_their_expressions_with_paired_intervals(tiny):
         found = by_name["Words", name]
         assert keys(found.rows) == {key} and found.num_videos == 3
         members = [i for i, (_, k) in enumerate(run.identities) if k == key]
-        refined, coarse = run.scores("J&F")[members], run.scores("coarse_J&F")[members]
+        refined, coarse = run.JF("refined")[members], run.JF("coarse")[members]
         assert found.refined.mean == pytest.approx(refined.mean())
         assert found.change.mean == pytest.approx((refined - coarse).mean())
-        alone = Bootstrap([run.expressions[i]["video"] for i in members], **BOOTSTRAP)
+        alone = Bootstrap([run.expressions[i].video for i in members], **BOOTSTRAP)
         expected = alone.interval(refined - coarse)
         assert (found.change.low, found.change.high) == pytest.approx((expected.low, expected.high))
     assert keys(by_name["Words", "none of these"].rows) == {"2", "3"}
@@ -243,12 +243,13 @@ def test_bad_cases_are_silent_expressions_and_one_answer_to_two():
     assert pairs == {("a", "b"): pytest.approx(0.8), ("b", "d"): pytest.approx(0.8)}
     assert facts.sizes["v", "a"] == 0.5 and facts.sizes["v", "b"] == 0.4
     assert facts.sizes["v", "f"] is None
-    rows = [
-        {"video": "v", "expression_id": k, "num_targets": int(k != "f"), "says_nothing": k in "ef"}
+    results = [
+        SimpleNamespace(num_targets=int(k != "f"), refined=SimpleNamespace(says_nothing=k in "ef"))
         for k in refined
     ]
+    run = SimpleNamespace(expressions=results, identities=[("v", k) for k in refined])
     position = {("v", key): row for row, key in enumerate("fedcba")}
-    bad = bad_cases(SimpleNamespace(expressions=rows), facts, position)
+    bad = bad_cases(run, facts, position)
     assert bad["silent"] == [1]
     assert [pair[:2] for pair in bad["pairs"]] == [(5, 4), (4, 2)]
 
@@ -295,7 +296,7 @@ def test_two_runs_stand_side_by_side(driver, compared, tiny, size):
     driver.get(compared.as_uri())
     a, b = Run.read(tiny.run).metrics, Run.read(tiny.other).metrics
     text = driver.find_element(By.ID, "headline").text
-    assert f"J&F {100 * a['J&F']:.2f} {100 * b['J&F']:.2f}" in text
+    assert f"J&F {100 * a.refined.summary.JF:.2f} {100 * b.refined.summary.JF:.2f}" in text
     assert "refine.window 6 1" in driver.find_element(By.ID, "settings").text
     Select(driver.find_element(By.ID, "show")).select_by_value("changed")
     rows = [r for r in driver.find_elements(By.CSS_SELECTOR, "tr.row") if r.is_displayed()]

@@ -7,7 +7,9 @@ import pytest
 
 from rvos.refine import KeepCoarse, SlidingVote, Vote
 from rvos.report import Run
-from rvos.report.tables import make_rows, metrics, write_tables
+from rvos.report.csv_tables import write_tables
+from rvos.report.metrics import Metrics
+from rvos.report.rows import make_rows
 from rvos.score import COARSE, Scorer, evaluate, grid, labelled, read_results
 
 
@@ -34,41 +36,48 @@ def scored(tiny, tmp_path_factory):
     assert not any(
         wrong for _, wrong in evaluate(tiny.videos, Scorer(every, {}, folder), workers=1)
     )
-    results = read_results(folder, [inputs.video for inputs in tiny.videos])
+    results = read_results(folder, [inputs.video.name for inputs in tiny.videos])
     rows = make_rows(results, every)
-    content = metrics(results, split="tiny", refine={"name": "vote"})
     shutil.copytree(tiny.run, folder, dirs_exist_ok=True)
-    write_tables(
-        folder,
-        Run.read(tiny.run).metrics,
+    metrics = Metrics.of_results(
         results,
+        split="tiny",
+        refine={"name": "vote", "window": 6, "tau": 0.5},
         ablation=[rows[label] for label in (COARSE, *cells)],
         rules=[rows[label] for label in rules],
     )
-    assert content["J&F"] == Run.read(tiny.run).metrics["J&F"]
+    write_tables(folder, metrics, results)
+    assert metrics.refined == Run.read(tiny.run).metrics.refined
     return folder
 
 
 def test_rows_are_those_of_single_runs(scored):
-    run = Run.read(scored)
-    assert [row["rule"] for row in run.rules] == ["none", "vote", "sliding_vote", "own"]
-    none, vote, sliding, own = run.rules
-    assert none["J&F"] == pytest.approx(run.metrics["coarse"]["J&F"])
-    assert vote["J&F"] == pytest.approx(run.metrics["J&F"])
-    same = next(r for r in run.ablation if (r["window"], r["tau"]) == (6, 0.5))
-    assert vote["sha256"] == same["sha256"] == own["sha256"] != sliding["sha256"]
-    assert vote["frames_kept_coarse"] == same["frames_kept_coarse"]
-    assert (none["window"], none["tau"]) == (None, None) and sliding["window"] == 3
-    assert none["sha256"] == run.ablation[0]["sha256"] and run.ablation[0]["window"] is None
+    metrics = Run.read(scored).metrics
+    assert [row.label for row in metrics.rules] == ["none", "vote", "sliding_vote", "own"]
+    none, vote, sliding, own = metrics.rules
+    assert none.summary.JF == pytest.approx(metrics.coarse.summary.JF)
+    assert vote.summary.JF == pytest.approx(metrics.refined.summary.JF)
+    same = next(r for r in metrics.cells if r.settings == {"window": 6, "tau": 0.5})
+    assert vote.sha256 == same.sha256 == own.sha256 != sliding.sha256
+    assert vote.frames_kept_coarse == same.frames_kept_coarse
+    assert none.settings == {} and sliding.settings == {"window": 3, "tau": 0.5}
+    assert none.sha256 == metrics.ablation[0].sha256 and metrics.ablation[0].label == COARSE
 
 
 def test_the_tables_are_those_of_the_run_alone(scored, tiny):
     """The same cells in another grid have the same rows, and every expression its scores."""
-    rows = {(r["window"], r["tau"]): r for r in Run.read(tiny.run).ablation}
-    for row in Run.read(scored).ablation:
-        assert row == rows[row["window"], row["tau"]]
+    rows = {row.label: row for row in Run.read(tiny.run).metrics.ablation}
+    for row in Run.read(scored).metrics.ablation:
+        assert row == rows[row.label]
     files = [folder / "per_expression.csv" for folder in (scored, tiny.run)]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_metrics_are_read_as_they_were_written(scored, tiny):
+    for folder in (scored, tiny.run, tiny.other):
+        metrics = Metrics.read(folder)
+        assert Metrics.of(metrics.as_dict()) == metrics
+    assert metrics.ablation == metrics.windows == []
 
 
 def test_settings_of_an_own_rule_are_further_columns(scored, make_page):
@@ -77,9 +86,10 @@ def test_settings_of_an_own_rule_are_further_columns(scored, make_page):
     scores = ["J", "F", "J&F", "frames_kept_coarse", "sha256"]
     scores += ["N-acc", "T-acc", "Final_all", "Final_target"]  # there are no-target expressions
     assert header == [*ours, "mode", "least", *scores]
-    own = Run.read(scored).rules[-1]
-    assert (own["mode"], own["least"], own["box_ratio"]) == ("strict", 2, None)
+    rules = Run.read(scored).metrics.rules
+    own = {"window": 6, "tau": 0.5, "mode": "strict", "least": 2}
+    assert rules[-1].settings == own
     page = make_page(strips=0).write(scored).read_text()
     table = page[page.index('id="rules"') : page.index('id="highlights"')]
     assert "sliding vote" in table and "mode strict" in table and "τ 0.5" in table
-    assert f"{100 * Run.read(scored).rules[2]['J&F']:.2f}" in table
+    assert f"{100 * rules[2].summary.JF:.2f}" in table

@@ -221,7 +221,7 @@ def test_metrics_and_rules_travel_to_the_workers_by_label(tmp_path, workers):
     metrics = make_metrics({"error": f"{__name__}.area_error"})
     ended = list(evaluate(videos, Scorer(rules, metrics, tmp_path), workers=workers))
     assert sorted(ended) == [("a", ""), ("b", "")]
-    found = [r for v in videos for r in VideoFiles(tmp_path).read(v.video).expressions]
+    found = [r for v in videos for r in VideoFiles(tmp_path).read(v.video.name).expressions]
     assert [(r.video, r.expression_id, r.expression) for r in found] == [
         ("a", "7", "the square"),
         ("b", "7", "the square"),

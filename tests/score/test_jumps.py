@@ -1,10 +1,10 @@
-"""Identity jumps, counted by hand."""
+"""Jumps jumps, counted by hand."""
 
 import pytest
 from made_data import MadeData, square
 
 from rvos.masks import read_json, union
-from rvos.score.identity import Identity, identity_of
+from rvos.score.jumps import Jumps, jumps_of
 
 A, B, FAR = square(2, 2), square(20, 20), square(45, 25)
 
@@ -12,21 +12,21 @@ A, B, FAR = square(2, 2), square(20, 20), square(45, 25)
 @pytest.mark.parametrize(
     "track, expected",
     [
-        ([A, A, A, A], Identity(0, 3, 4)),
-        ([A, B, B, A], Identity(2, 3, 4)),
-        ([A, None, B, B], Identity(1, 2, 3)),  # over an empty frame too
-        ([A, FAR, A, B], Identity(1, 2, 4)),  # a mask on no object has no identity
-        ([None] * 4, Identity(0, 0, 0)),
-        ([union([A, B])] * 4, Identity(0, 0, 4)),  # IoU 0.5 with both is not above 0.5
+        ([A, A, A, A], Jumps(0, 3, 4)),
+        ([A, B, B, A], Jumps(2, 3, 4)),
+        ([A, None, B, B], Jumps(1, 2, 3)),  # over an empty frame too
+        ([A, FAR, A, B], Jumps(1, 2, 4)),  # a mask on no object has no identity
+        ([None] * 4, Jumps(0, 0, 0)),
+        ([union([A, B])] * 4, Jumps(0, 0, 4)),  # IoU 0.5 with both is not above 0.5
     ],
 )
 def test_jumps_by_hand(track, expected):
-    assert identity_of(track, [[A] * 4, [B] * 4]) == expected
+    assert jumps_of(track, [[A] * 4, [B] * 4]) == expected
 
 
 def test_an_object_that_is_not_there_is_no_identity():
-    assert identity_of([A, B, A], [[A, A, A], [B, None, B]]) == Identity(0, 1, 3)
-    assert identity_of([A, A], []) == Identity(0, 0, 2)
+    assert jumps_of([A, B, A], [[A, A, A], [B, None, B]]) == Jumps(0, 1, 3)
+    assert jumps_of([A, A], []) == Jumps(0, 0, 2)
 
 
 def test_the_vote_repairs_jumps(tmp_path, run_eval):

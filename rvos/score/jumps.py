@@ -14,38 +14,43 @@ from rvos.masks import Track
 
 
 @dataclass(frozen=True)
-class Identity:
+class Jumps:
     """Counts over the frames of one or several tracks."""
 
     jumps: int = 0
     pairs: int = 0  # of frames between which there may be a jump
     non_empty: int = 0  # frames with a mask
 
-    def __add__(self, other: "Identity") -> "Identity":
-        return Identity(
+    def __add__(self, other: "Jumps") -> "Jumps":
+        return Jumps(
             self.jumps + other.jumps, self.pairs + other.pairs, self.non_empty + other.non_empty
         )
 
+    @property
+    def per_100_pairs(self) -> float | None:
+        """Jumps per 100 pairs; None without pairs."""
+        return 100 * self.jumps / self.pairs if self.pairs else None
+
     def as_dict(self) -> dict[str, float | int | None]:
-        """The counts, and jumps per 100 pairs, None without pairs."""
-        share = 100 * self.jumps / self.pairs if self.pairs else None
+        """The counts, and jumps per 100 pairs."""
         return {
-            "jumps_per_100_pairs": share,
+            "jumps_per_100_pairs": self.per_100_pairs,
             "jumps": self.jumps,
             "pairs": self.pairs,
             "non_empty_frames": self.non_empty,
         }
 
 
-def identity_of(track: Track, objects: Sequence[Track]) -> Identity:
+def jumps_of(track: Track, objects: Sequence[Track]) -> Jumps:
     """Jumps of a track between objects, given by their true tracks; all (T,), canonical."""
-    found = []
+    identities = []
     for t, mask in enumerate(track):
-        shown = [k for k, of in enumerate(objects) if of[t] is not None]
-        if mask is None or not shown:
+        visible = [k for k, true_track in enumerate(objects) if true_track[t] is not None]
+        if mask is None or not visible:
             continue
-        ious = np.asarray(coco.iou([mask], [objects[k][t] for k in shown], [0] * len(shown)))[0]
+        true_masks = [objects[k][t] for k in visible]
+        ious = np.asarray(coco.iou([mask], true_masks, [0] * len(visible)))[0]
         if ious.max() > 0.5:
-            found.append(shown[int(ious.argmax())])
-    jumps = sum(a != b for a, b in zip(found, found[1:], strict=False))
-    return Identity(jumps, max(len(found) - 1, 0), sum(mask is not None for mask in track))
+            identities.append(visible[int(ious.argmax())])
+    jumps = sum(a != b for a, b in zip(identities, identities[1:], strict=False))
+    return Jumps(jumps, max(len(identities) - 1, 0), sum(mask is not None for mask in track))

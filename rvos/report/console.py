@@ -1,0 +1,179 @@
+"""What a run prints of its scores, in percent."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from rvos.report.bootstrap import Bootstrap, Interval
+from rvos.report.csv_tables import PRESENCE, SCORES, settings_of
+from rvos.report.metrics import Metrics
+from rvos.report.rows import Row, best_threshold
+from rvos.score.ablation import COARSE, REFINED
+from rvos.score.results import Results
+
+
+def print_results(console: Console, metrics: Metrics, results: Results, **bootstrap: Any) -> None:
+    """All tables that the run has; `bootstrap` are the settings of `Bootstrap`."""
+    name = metrics.refine["name"]
+    if metrics.rules:
+        _print_rules(console, metrics.rules)
+    if metrics.thresholds:
+        _print_thresholds(console, metrics.thresholds, name)
+    if metrics.ablation:
+        _print_grid(console, metrics, "J&F", [row.summary.JF for row in metrics.ablation])
+        finals = [row.answers["Final_all"] for row in metrics.ablation]
+        if None not in finals:
+            _print_grid(console, metrics, "Final (all)", finals)
+    if metrics.windows:
+        _print_windows(console, metrics, bootstrap["confidence"])
+    _print_scores(console, metrics, results, **bootstrap)
+    _print_answers(console, metrics)
+    _print_kinds(console, metrics)
+    before, after = metrics.coarse.jumps, metrics.refined.jumps
+    if before.pairs and after.pairs:
+        console.print(
+            f"identity jumps per 100 pairs of frames: coarse {before.per_100_pairs:.2f} "
+            f"(of {before.pairs}), refined {after.per_100_pairs:.2f} (of "
+            f"{after.pairs}); frames with a mask: {before.non_empty}, {after.non_empty}",
+            soft_wrap=True,
+        )
+
+
+def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table whose first column is text and whose others are numbers."""
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False, collapse_padding=len(columns) > 8)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def percent(score: float | None) -> str:
+    """With two decimals; empty for None."""
+    return "" if score is None else f"{100 * score:.2f}"
+
+
+def change_of(interval: Interval) -> str:
+    """The mean and the ends of an interval, with signs."""
+    mean, low, high = (100 * value for value in (interval.mean, interval.low, interval.high))
+    return f"{mean:+.2f}  {low:+.2f} .. {high:+.2f}"
+
+
+def _print_scores(console: Console, metrics: Metrics, results: Results, **bootstrap: Any) -> None:
+    """Coarse and refined scores, and their paired difference with its interval over videos."""
+    count = f"{metrics.num_expressions} expressions, {metrics.num_frames} expression-frames"
+    more = list(metrics.refined.summary.more)
+    refine = {key: value for key, value in metrics.refine.items() if value is not None}
+    setting = [refine.pop("name"), *(f"{key} {value}" for key, value in refine.items())]
+    if metrics.presence:
+        setting.append(f"{metrics.presence['name']} >= {metrics.presence['threshold']}")
+    kinds = (("coarse", metrics.coarse), (", ".join(setting), metrics.refined))
+    rows = [
+        [name, *(percent(scores.summary.as_dict()[key]) for key in (*SCORES, *more))]
+        for name, scores in kinds
+    ]
+    units = results.units[""]
+    over = Bootstrap([unit.video for unit in units], [unit.group for unit in units], **bootstrap)
+    pairs = [(unit.scores[REFINED], unit.scores[COARSE]) for unit in units]
+    changes = np.array([(a["J"] - b["J"], a["F"] - b["F"]) for a, b in pairs])  # (U, 2) J, F
+    intervals = [over.interval(change) for change in (*changes.T, changes.mean(1))]
+    none = [""] * len(more)
+    rows.append(["change", *(f"{100 * i.mean:+.2f}" for i in intervals), *none])
+    label = f"  {100 * bootstrap['confidence']:g} % over {over.num_videos} videos"
+    rows.append([label, *(f"{100 * i.low:+.2f}..{100 * i.high:+.2f}" for i in intervals), *none])
+    title = f"{metrics.split}: {count}, protocol {metrics.protocol} (percent)"
+    console.print(table_of(title, ["masks", *SCORES, *more], rows))
+
+
+def _print_answers(console: Console, metrics: Metrics) -> None:
+    """N-acc, T-acc and Final, where there are expressions without target."""
+    if metrics.refined.n_acc is None:
+        return
+    rows = [
+        [name, *map(percent, (scores.n_acc, scores.t_acc, *scores.final.values()))]
+        for name, scores in (("coarse", metrics.coarse), ("refined", metrics.refined))
+    ]
+    columns = ["masks", "N-acc", "T-acc", *(f"Final, {name}" for name in metrics.refined.final)]
+    console.print(table_of("Is there a target? (percent)", columns, rows))
+
+
+def _print_kinds(console: Console, metrics: Metrics) -> None:
+    """Refined scores of the kinds of expressions, and the protocol's further means."""
+    kinds = metrics.refined.kinds()
+    if not kinds:
+        return
+    columns = list(dict.fromkeys(key for means in kinds.values() for key in means))
+
+    def shown(key: str, value: Any) -> str:
+        return str(value) if key.startswith("num_") and value is not None else percent(value)
+
+    rows = [
+        [name.replace("_", " "), *(shown(key, means.get(key)) for key in columns)]
+        for name, means in kinds.items()
+    ]
+    header = ["", *(column.replace("num_", "") for column in columns)]
+    console.print(table_of("refined, by kind (percent)", header, rows))
+
+
+def _print_grid(
+    console: Console, metrics: Metrics, score: str, values: Sequence[float | None]
+) -> None:
+    """One score of the coarse masks and of every cell, windows down and thresholds across.
+
+    The best cell is marked.
+    """
+    coarse, *cells = values
+    best = int(np.argmax(np.array(cells, np.float64)))
+    settings = [(row.settings["window"], row.settings["tau"]) for row in metrics.cells]
+    shown = {
+        setting: f"[bold]{percent(value)}*" if i == best else percent(value)
+        for i, (setting, value) in enumerate(zip(settings, cells, strict=True))
+    }
+    taus = list(dict.fromkeys(tau for _, tau in settings))
+    windows = dict.fromkeys(window for window, _ in settings)
+    rows = [[str(window), *(shown[window, tau] for tau in taus)] for window in windows]
+    name = metrics.refine["name"]
+    title = f"{score} of {name} by window and tau (percent); coarse {percent(coarse)}"
+    console.print(table_of(title, ["window", *(f"{tau:g}" for tau in taus)], rows))
+
+
+def _print_windows(console: Console, metrics: Metrics, confidence: float) -> None:
+    first = metrics.windows[0]
+    rows = [
+        [str(row.window), percent(row.JF), change_of(row.over_coarse), change_of(row.over_shortest)]
+        for row in metrics.windows
+    ]
+    title = f"J&F of {metrics.refine['name']} by window at tau {first.tau} (percent; "
+    title += f"{100 * confidence:g} % intervals)"
+    columns = ["window", "J&F", "over coarse", f"over W = {first.window}"]
+    console.print(table_of(title, columns, rows))
+
+
+def _print_rules(console: Console, rules: Sequence[Row]) -> None:
+    settings = settings_of(rules)
+
+    def short(value: Any) -> str:
+        return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
+
+    shown = [
+        [row.label, *map(short, row.values(settings)), *map(percent, row.values(SCORES))]
+        for row in rules
+    ]
+    console.print(table_of("Rules (percent)", ["rule", *settings, *SCORES], shown))
+
+
+def _print_thresholds(console: Console, thresholds: Sequence[Row], rule: str) -> None:
+    """What every threshold scores; the best one is marked."""
+    best, shown = best_threshold(thresholds), []
+    for row in thresholds:
+        threshold, *scores = row.values(PRESENCE)
+        marked = f"[bold]{threshold:g}*" if row is best else f"{threshold:g}"
+        shown.append([marked, *map(percent, scores)])
+    title = f"Thresholds of {thresholds[0].settings['presence']} on {rule} (percent)"
+    columns = [column.replace("_", ", ") for column in PRESENCE]
+    console.print(table_of(title, columns, shown))

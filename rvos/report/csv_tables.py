@@ -1,0 +1,118 @@
+"""The tables of a run as CSV files, for people and spreadsheets: rvos does not read them back."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rvos.masks import write_bytes
+from rvos.report.metrics import Metrics
+from rvos.report.rows import Row
+from rvos.score.ablation import COARSE, REFINED
+from rvos.score.protocols import mean_of
+from rvos.score.results import Results
+
+SCORES = ("J", "F", "J&F")
+PRESENCE = ("threshold", "N-acc", "T-acc", "J&F_all", "J&F_target", "Final_all", "Final_target")
+_BOTH = [f"{kind}{score}" for kind in ("", "coarse_") for score in SCORES]
+
+
+class Table(NamedTuple):
+    """A table of scores in 0..1; None is an empty cell."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+
+
+def write_tables(folder: Path, metrics: Metrics, results: Results) -> None:
+    """The CSV files, and metrics.json as the last."""
+    for name, table in tables_of(metrics, results).items():
+        write_csv(folder / f"{name}.csv", table)
+    metrics.write(folder)
+
+
+def tables_of(metrics: Metrics, results: Results) -> dict[str, Table]:
+    """The tables that the run has, by name.
+
+    `units` is there where the protocol's mean goes over something else than expressions. N-acc,
+    T-acc and Final are columns where there are expressions without target.
+    """
+    tables = {"per_expression": _expressions(results)}
+    if not results.averages_expressions:
+        tables["units"] = _units(results)
+    given = [*SCORES, "frames_kept_coarse", "sha256"]
+    if metrics.refined.n_acc is not None:
+        given += ["N-acc", "T-acc", "Final_all", "Final_target"]
+    rule = metrics.refine["name"]
+    if metrics.ablation:
+        columns = ["window", "tau", *given]
+        rows = [[*row.values(columns), _rule_of(row, rule)] for row in metrics.ablation]
+        tables["ablation"] = Table([*columns, "rule"], rows)
+    if metrics.rules:
+        columns = [*settings_of(metrics.rules), *given]
+        rows = [[row.label, *row.values(columns)] for row in metrics.rules]
+        tables["rules"] = Table(["rule", *columns], rows)
+    if metrics.thresholds:
+        names = [rule, metrics.thresholds[0].settings["presence"]]
+        rows = [[*row.values(PRESENCE), *names] for row in metrics.thresholds]
+        tables["presence"] = Table([*PRESENCE, "rule", "presence"], rows)
+    if metrics.windows:
+        tables["windows"] = _windows(metrics, rule)
+    return tables
+
+
+def settings_of(rules: Sequence[Row]) -> list[str]:
+    """The columns of settings: those of our rules, then those of others."""
+    scores = {"rule", *SCORES, "frames_kept_coarse", "sha256"}
+    others = [key for row in rules for key in row.settings if key not in scores]
+    return list(dict.fromkeys(["window", "tau", "box_ratio", *others]))
+
+
+def _rule_of(row: Row, rule: str) -> str:
+    return "none" if row.label == COARSE else rule
+
+
+def _expressions(results: Results) -> Table:
+    facts = ["video", "expression_id", "expression", "noun", "num_frames"]
+    kinds = ["num_targets", *(["type"] if any(r.type for r in results.expressions) else [])]
+    rows = [
+        [getattr(r, key) for key in facts]
+        + [score for s in (r.refined, r.coarse) for score in (s.J, s.F, s.JF)]
+        + [getattr(r, key) for key in kinds]
+        + [int(r.refined.says_nothing), int(r.coarse.says_nothing)]
+        for r in results.expressions
+    ]
+    return Table([*facts, *_BOTH, *kinds, "says_nothing", "coarse_says_nothing"], rows)
+
+
+def _units(results: Results) -> Table:
+    more = list(results.summary(REFINED).more)
+    scores = [f"{kind}{score}" for kind in ("", "coarse_") for score in (*SCORES, *more)]
+    rows = [
+        [unit.video, unit.group, unit.name]
+        + [v for label in (REFINED, COARSE) for v in mean_of([unit], label).as_dict().values()]
+        for unit in results.units[""]
+    ]
+    return Table(["video", "group", "unit", *scores], rows)
+
+
+def _windows(metrics: Metrics, rule: str) -> Table:
+    columns = ["window", "tau", "J&F"]
+    columns += [f"over_{o}{end}" for o in ("coarse", "shortest") for end in ("", "_low", "_high")]
+    rows = [
+        [row.window, row.tau, row.JF]
+        + [v for i in (row.over_coarse, row.over_shortest) for v in (i.mean, i.low, i.high)]
+        + [rule]
+        for row in metrics.windows
+    ]
+    return Table([*columns, "rule"], rows)
+
+
+def write_csv(path: Path, table: Table) -> None:
+    """Write a table whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(table.rows)
+    write_bytes(path, text.getvalue().encode())

@@ -1,0 +1,44 @@
+"""The scorer without the rest: numpy, numba and pycocotools are enough."""
+
+import subprocess
+import sys
+
+from made_data import REPOSITORY
+
+PROGRAM = """
+import sys
+from importlib.abc import MetaPathFinder
+
+KNOWN = {"numpy", "numba", "llvmlite", "pycocotools", "rvos", *sys.stdlib_module_names}
+import numba, numpy, pycocotools.mask  # what these import themselves is theirs
+
+
+class Refuse(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in KNOWN:
+            raise ImportError(f"the scorer imports {name}")
+
+
+before = set(sys.modules)
+sys.meta_path.insert(0, Refuse())
+from rvos.masks import encode
+from rvos.score import FrameScores, Summary, score_track
+
+pixels = numpy.zeros((8, 8), bool)
+pixels[2:6, 2:6] = True
+J, F = score_track([encode(pixels), None], [encode(pixels), encode(pixels)])
+summary = Summary.of(J, F)
+assert (summary.J, summary.F, summary.JF) == (0.5, 0.5, 0.5), summary
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+assert new <= KNOWN, new - KNOWN
+print("alone")
+"""
+
+
+def test_the_scorer_imports_nothing_else():
+    """J and F are 1 in the first frame, and 0 in the second, where nothing is there."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == "alone\n"
