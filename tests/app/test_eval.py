@@ -78,7 +78,7 @@ def test_the_grid_is_that_of_the_runs_own_rule(tmp_path, capsys):
     assert float(cell["J&F"]) == metrics["J&F"] and round(100 * metrics["J&F"], 2) == 54.06
     assert cell["sha256"] == refined_sha256(folder) and cell["rule"] == "instance_vote"
     assert rows[0]["rule"] == "none"  # the coarse masks
-    assert "J&F of instance_vote by window and tau" in done.stdout
+    assert "J&F of instance_vote by window and tau" in " ".join(done.stdout.split())
     assert best([str(folder), "--window", "15"]) == 0
     printed = capsys.readouterr().out
     assert printed == "refine=instance_vote refine.window=15 refine.tau=0.8\n"

@@ -11,7 +11,7 @@ from fork_server import forked_python
 from made_data import REPOSITORY
 from PIL import Image
 
-from rvos.masks import read_json, write_json
+from rvos.masks import encode, read_json, write_json
 
 PAGE = REPOSITORY / "docs" / "extending.md"
 MODEL = ["model=convolutions", "model.num_queries=1", "coarse.short_side=64"]
@@ -104,36 +104,74 @@ def test_one_of_each(folder):
     assert (out / "report" / "index.html").is_file()
 
 
-@pytest.mark.slow
-def test_the_dataset_and_the_metric_by_hand(folder):
-    """The truth is the first tile. A coarse mask of its left half has half its area: the rule takes
-    the tile (f = 1/2 > tau), J = F = 1 and the area is right; without refinement it is off by half.
-    """
+def write_coarse(folder):
+    """Coarse masks that cover the left half of the first tile."""
     mask = np.zeros((64, 96), np.uint8)
     mask[:32, :16] = 255
     for t in range(4):
         path = folder / "coarse" / "square" / "0" / f"{t}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask).save(path)
+
+
+def evaluated(folder, name, *overrides):
+    """metrics.json of a run on the page's dataset."""
+    given = ["data=mine", f"data.root={folder / 'data'}", f"paths.stores={folder / 'stores'}"]
+    given += ["masklets=tiles", "report=none", f"output_dir={folder / name}", *overrides]
+    python(folder, "eval.py", "--config-dir", folder / "my_conf", *given)
+    return read_json(folder / name / "metrics.json")
+
+
+@pytest.mark.slow
+def test_a_grid_of_the_own_rule_a_protocol_a_source_of_masks_and_an_export_format(folder):
+    """The coarse masks have half of the tile; grown by 4 pixels, 20 of 32 columns and 36 rows."""
+    write_coarse(folder)
+    given = ["coarse=grown", f"coarse.masks.path={folder / 'coarse'}", "refine=first_frame"]
+    given += ["refine.window=2", "refine.tau=0.5", "refine.least=1"]
+    given += ["ablation.windows=[1,2]", "ablation.taus=[0.5,0.9]"]
+    metrics = evaluated(folder, "grid", *given, "score.protocol=my_rvos.protocols.Videos")
+    assert metrics["protocol"] == "videos" and metrics["J"] == 1  # f = 20 / 32 is above 0.5
+    coarse = 32 * 20 / (32 * 32 + 4 * 20)  # 4 rows below the tile
+    assert metrics["coarse"]["J"] == pytest.approx(coarse)
+    with open(folder / "grid" / "ablation.csv", newline="") as file:
+        cells = {(row["window"], row["tau"]): row for row in csv.DictReader(file)}
+    assert {cells[key]["rule"] for key in cells if key[0]} == {"first_frame"}
+    assert float(cells["2", "0.5"]["J"]) == 1
+    assert float(cells["2", "0.9"]["J"]) == pytest.approx(coarse)  # no tile is chosen
+    printed = python(folder, "-m", "rvos", "best", folder / "grid")
+    assert printed == "refine=first_frame refine.least=1 refine.window=1 refine.tau=0.5\n"
+    python(folder, "-m", "rvos", "export", folder / "grid", "--format", "my_rvos.formats.areas")
+    assert read_json(folder / "grid" / "areas") == {"square": {"0": [1024] * 4}}
+
+
+@pytest.mark.slow
+def test_an_own_presence_rule_reads_the_confidence_that_it_names(folder):
+    """One clip is sure (0.9), the other not (0.25): a threshold of 0.3 empties every mask."""
+    store = folder / "made" / "coarse" / "x"
+    pixels = np.zeros((64, 96), bool)
+    pixels[:32, :16] = True
+    write_json(store / "square.json", {"0": [encode(pixels)] * 4})
+    clips = [{"frames": 2, "scores": [score], "query": 0} for score in (0.9, 0.25)]
+    beside = folder / "made" / "coarse_scores" / "x" / "square.json"
+    write_json(beside, {"expressions": {"0": {"clips": clips}}})
+    given = ["coarse=files", f"coarse.path={store}", "refine=none", "presence=worst_clip"]
+    for threshold, j in ((0.25, 0.5), (0.3, 0.0)):
+        name = f"threshold_{threshold}"
+        metrics = evaluated(folder, name, *given, f"presence.threshold={threshold}")
+        assert metrics["J"] == j
+        decisions = read_json(folder / name / "decisions" / "square.json")
+        assert decisions["0"]["presence"]["value"] == 0.25
+
+
+@pytest.mark.slow
+def test_the_dataset_and_the_metric_by_hand(folder):
+    """The truth is the first tile. A coarse mask of its left half has half its area: the rule takes
+    the tile (f = 1/2 > tau), J = F = 1 and the area is right; without refinement it is off by half.
+    """
+    write_coarse(folder)
     for rule, j, error in (("first_frame", 1.0, 0.0), ("none", 0.5, 0.5)):
-        python(
-            folder,
-            "eval.py",
-            "--config-dir",
-            folder / "my_conf",
-            "data=mine",
-            f"data.root={folder / 'data'}",
-            "coarse=files",
-            f"coarse.path={folder / 'coarse'}",
-            "masklets=tiles",
-            f"refine={rule}",
-            "refine.tau=0.3",
-            "score=mine",
-            "report=none",
-            f"paths.stores={folder / 'stores'}",
-            f"output_dir={folder / rule}",
-        )
-        metrics = read_json(folder / rule / "metrics.json")
+        given = ["coarse=files", f"coarse.path={folder / 'coarse'}", f"refine={rule}"]
+        metrics = evaluated(folder, rule, *given, "refine.tau=0.3", "score=mine")
         assert metrics["J"] == j
         assert metrics["extra"]["area_error"] == pytest.approx(error)
 
