@@ -10,7 +10,7 @@ from rvos import lazily
 
 if TYPE_CHECKING:
     from rvos.score.ablation import COARSE, REFINED, Hashes, grid, labelled, score_rules
-    from rvos.score.evaluate import Scorer, evaluate, evaluate_video
+    from rvos.score.evaluate import Scorer, evaluate_video
     from rvos.score.extra import make_metrics
     from rvos.score.inputs import Inputs, VideoInputs
     from rvos.score.measures import FrameScores, Metric, Summary, score_track
@@ -41,7 +41,6 @@ _MODULES = {
     "VideoFiles": "results",
     "VideoInputs": "inputs",
     "VideoResult": "results",
-    "evaluate": "evaluate",
     "evaluate_video": "evaluate",
     "grid": "ablation",
     "labelled": "ablation",
@@ -69,7 +68,6 @@ __all__ = [
     "VideoFiles",
     "VideoInputs",
     "VideoResult",
-    "evaluate",
     "evaluate_video",
     "grid",
     "labelled",

@@ -10,7 +10,8 @@ from rvos.report import Run
 from rvos.report.csv_tables import write_tables
 from rvos.report.metrics import Metrics
 from rvos.report.rows import make_rows
-from rvos.score import COARSE, Scorer, evaluate, grid, labelled, read_results
+from rvos.score import COARSE, Scorer, grid, labelled, read_results
+from rvos.score.evaluate import evaluate
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from rvos.score import (
     Scorer,
     VideoFiles,
     VideoInputs,
-    evaluate,
     make_metrics,
     score_track,
 )
 from rvos.score.contour import contour_of, in_common, tolerance_radius
+from rvos.score.evaluate import evaluate
 from rvos.score.measures import decay, recall, temporal_ious
 
 
