@@ -207,3 +207,11 @@ def test_damage_is_said_in_one_plain_line(tmp_path):
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
     with pytest.raises(InputError, match="a TorchScript program"):
         read_state(path)
+
+
+def test_an_official_file_is_no_run_to_resume(tmp_path):
+    from rvos.train.run import check_fits
+
+    save(official(tiny()), tmp_path / "checkpoint.pth", legacy=True)
+    with pytest.raises(InputError, match="of another program.*model.weights=.*checkpoint.pth"):
+        check_fits(tmp_path / "checkpoint.pth", None, None)  # told before either is looked at
