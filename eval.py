@@ -6,6 +6,7 @@ something; results go to the run folder (`output_dir`).
 
 import logging
 import time
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -26,25 +27,24 @@ def main(cfg: DictConfig) -> float | None:
     from rvos.stages.devices import end_on_sigterm
     from rvos.stages.run_folder import check_folder, claim_folder
     from rvos.stages.store import Stores
+    from rvos.stages.work import Work
 
     started = time.monotonic()
     settings = plain(cfg)
     todo = Evaluation.of(cfg)  # what is wrong with the settings is said before anything runs
     split, truth = open_data(cfg)
     devices = devices_of(cfg, uses_gpu=todo.uses_gpu, sharing=todo.sharing)
-    devices.failed = {}  # a video that a stage cannot make does not stop the others
-    folder, stores = run_folder(cfg), Stores(cfg.paths.stores, cfg.data.name)
+    work = Work(split, Stores(Path(cfg.paths.stores), cfg.data.name), devices, truth)
+    folder = run_folder(cfg)
     record = {"inputs": {"meta_expressions_sha256": split.meta_sha256}, "results": todo.RESULTS}
     if devices.is_first:
         check_folder(folder, settings, **record)
-    todo.check(split, stores, truth, first=devices.is_first)
+    todo.check(work)
 
-    coarse = todo.coarse.tracks(split, stores, devices)
-    masklets = todo.masklets.tracks(split, stores, devices, truth, coarse)
+    inputs = todo.make(work)
     if not devices.is_first:
         return None  # the other processes' work is done
 
-    inputs = todo.inputs(split, truth, coarse, masklets, devices.failed)
     inputs.check(todo.sharing.part(split.videos))
     claim_folder(folder, settings, **record)
     log.info("rvos %s: %d videos, seed %d -> %s", __version__, len(split.videos), cfg.seed, folder)

@@ -20,6 +20,7 @@ from rvos.errors import InputError
 from rvos.settings import CONFIG_DIR
 
 SENTENCES = {"expression"}  # keys whose value is a text, whatever it holds: `null` and `${` too
+GONE = {"claims.stale_after": "there is no such key any more; use shard=i/n (docs/cluster.md)"}
 MAY_GO = ("callbacks.", "logger.", "score.extra.")  # keys of these may be deleted: ~callbacks.ema
 
 
@@ -32,6 +33,9 @@ def as_typed(arguments: Sequence[str], config_name: str) -> list[str]:
     of a key that the programs need.
     """
     for argument in arguments:
+        key = argument.partition("=")[0].lstrip("+~")
+        if key in GONE:
+            raise InputError(f"{key}: {GONE[key]}")
         if argument.startswith("~") and not argument[1:].startswith(MAY_GO):
             raise InputError(
                 f"argument {argument!r}: expected key=value; what may be deleted are keys of "

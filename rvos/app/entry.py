@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from rvos.app.arguments import as_typed, explained
 from rvos.errors import InputError, one_message
 from rvos.settings import CONFIG_DIR, Checks, named
-from rvos.stages.claims import Sharing
 from rvos.stages.devices import Devices, OneDevice
+from rvos.stages.sharding import Sharing
 
 Task = Callable[[DictConfig], Any]
 _HYDRA_KEYS = ("_target_", "_convert_", "_recursive_", "_partial_")

@@ -1,4 +1,4 @@
-"""What eval.py does around its stages: settings checked, data opened."""
+"""What a run of eval.py or predict.py is made of: settings checked, data opened, stages run."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from rvos.app.entry import build, plain
 from rvos.data.formats import open_split, open_truth
 from rvos.data.split import NoTruth, Split, Truth
 from rvos.errors import InputError
-from rvos.masklets.source import MaskletFiles
-from rvos.masks import TrackFiles, file_sha256
+from rvos.masklets.files import NoMasklets
+from rvos.masks import file_sha256
 from rvos.refine import (
     ConfidenceRule,
     KeepCoarse,
@@ -29,7 +29,7 @@ from rvos.score.ablation import grid, labelled, thresholds
 from rvos.score.confidence import WRITERS
 from rvos.score.explorer import Explorer
 from rvos.score.extra import make_metrics
-from rvos.score.inputs import InputProblems, Inputs, VideoInputs, first_videos
+from rvos.score.inputs import Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric
 from rvos.score.protocols import Expressions, make_protocol
 from rvos.score.results import FOLDER
@@ -44,32 +44,12 @@ from rvos.settings import (
     whole,
     words,
 )
-from rvos.stages.claims import Problems, Sharing
-from rvos.stages.devices import Devices
+from rvos.stages.records import VideoProblems
 from rvos.stages.run_folder import MASKLETS_FILE
-from rvos.stages.store import Stores
+from rvos.stages.sharding import Sharing
+from rvos.stages.work import CoarseSource, MaskletSource, Work
 
 log = logging.getLogger(__name__)
-
-
-class NoMasklets:
-    """In place of a source where no rule needs masklets."""
-
-    uses_gpu = needs_truth = False
-
-    def check(self, split: Split, stores: Stores, truth: Truth | None, *, write: bool) -> None:
-        """Nothing can be wrong."""
-
-    def tracks(
-        self,
-        split: Split,
-        stores: Stores,
-        devices: Devices,
-        truth: Truth | None,
-        coarse: TrackFiles | None = None,
-    ) -> MaskletFiles:
-        """No files, no nouns."""
-        return MaskletFiles(None, {}, "none")
 
 
 @dataclass(frozen=True)
@@ -92,7 +72,7 @@ class ScoreSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that a run of eval.py is made of, built from its settings."""
+    """Everything that a run of eval.py or predict.py is made of, built from its settings."""
 
     rules: dict[str, Rule]  # by label: coarse, refined, the cells of the grid, named rules
     cells: Sequence[str]  # labels of the grid
@@ -104,9 +84,9 @@ class Evaluation:
     metrics: dict[str, Metric]
     protocol: Expressions
     score: ScoreSettings
-    coarse: Any
-    masklets: Any
-    page: Any
+    coarse: CoarseSource
+    masklets: MaskletSource
+    page: Any  # None for predict.py
     sharing: Sharing
 
     RESULTS: ClassVar = (
@@ -140,9 +120,9 @@ class Evaluation:
             protocol = check(make_protocol, score["protocol"])
             counts = {key: score[key] for key in ("workers", "missing", "max_videos")}
             checked = check(ScoreSettings, **counts)
-            coarse = check(build, cfg.coarse) if stages else None
-            page = check(build, cfg.report)
-            sharing = check(Sharing, cfg.shard, cfg.shards, **settings["claims"])
+            coarse: Any = check(build, cfg.coarse) if stages else None
+            page = check(build, cfg.report) if "report" in cfg else None
+            sharing = check(Sharing, settings.get("shard"), settings.get("shards"))
 
             asked = getattr(page, "explorer", False)
             explorer = None if check.problems else Explorer.of(asked, ablation, refine, presence)
@@ -162,46 +142,20 @@ class Evaluation:
             {label: p.on(rule) for label, p in (on_top | swept).items()},
         )
         return cls(
-            rules,
-            list(cells),
-            [*named, *on_top],
-            list(swept),
-            presence,
-            explorer,
-            {label: p for label, p in on_top.items() if isinstance(p, ConfidenceRule)},
-            extra,
-            protocol,
-            checked,
-            coarse,
-            masklets,
-            page,
-            sharing,
-        )
-
-    @property
-    def scores(self) -> dict[str, Any]:
-        """The arguments of `Inputs` that say whose confidence and which files rules read."""
-        needs = [self.presence] if isinstance(self.presence, ConfidenceRule) else []
-        given = [file_sha256(Path(rule.path)) for rule in given_of(self.rules.values())]
-        stamped = str(given) + ("" if self.explorer is None else repr(self.explorer))
-        return {"needs": needs, "wants": list(self.optional.values()), "stamped": stamped}
-
-    def inputs(
-        self,
-        split: Split,
-        truth: Truth | None,
-        coarse: TrackFiles,
-        masklets: MaskletFiles,
-        failed: Mapping[str, Problems] | None,
-    ) -> Inputs:
-        """What reads and checks the masks that the rules refine, but of videos that failed."""
-        return Inputs(
-            *(split, truth, coarse, masklets.tracks, masklets.nouns),
-            missing=self.score.missing,
-            protocol=self.protocol,
-            by_expression=masklets.by_expression,
-            failed=failed,
-            **self.scores,
+            rules=rules,
+            cells=list(cells),
+            named=[*named, *on_top],
+            thresholds=list(swept),
+            presence=presence,
+            explorer=explorer,
+            optional={label: p for label, p in on_top.items() if isinstance(p, ConfidenceRule)},
+            metrics=extra,
+            protocol=protocol,
+            score=checked,
+            coarse=coarse,
+            masklets=masklets,
+            page=page,
+            sharing=sharing,
         )
 
     @property
@@ -209,21 +163,41 @@ class Evaluation:
         """Whether a stage runs networks."""
         return self.coarse.uses_gpu or self.masklets.uses_gpu
 
-    def check(self, split: Split, stores: Stores, truth: Truth | None, *, first: bool) -> None:
+    def check(self, work: Work) -> None:
         """Look at files, weights and other runs before hours of work; all problems at once."""
         all_checked(
-            lambda: self.coarse.check(split),
-            lambda: self.masklets.check(split, stores, truth, write=first),
-            lambda: check_given(self.rules.values(), split.expression_ids),
-            self.page.check,
+            lambda: self.coarse.check(work),
+            lambda: self.masklets.check(work),
+            lambda: check_given(self.rules.values(), work.split.expression_ids),
+            lambda: self.page and self.page.check(),
             lambda: check_scores(self.presence, self.coarse, self.masklets),
         )
 
+    def make(self, work: Work) -> Inputs:
+        """Make the masks that are missing; what reads and checks them for the rules."""
+        coarse = self.coarse.tracks(work)
+        masklets = self.masklets.tracks(work, coarse)
+        given = [file_sha256(Path(rule.path)) for rule in given_of(self.rules.values())]
+        return Inputs(
+            work.split,
+            work.truth,
+            coarse.tracks,
+            masklets.tracks,
+            masklets.nouns,
+            missing=self.score.missing,
+            protocol=self.protocol,
+            by_expression=masklets.by_expression,
+            failed=masklets.failed,
+            needs=[self.presence] if isinstance(self.presence, ConfidenceRule) else [],
+            wants=list(self.optional.values()),
+            stamped=str(given) + ("" if self.explorer is None else repr(self.explorer)),
+        )
+
     def check_masklets(self, video: VideoInputs) -> None:
-        """Raises InputProblems where given decisions name masklets that are not there."""
+        """Raises VideoProblems where given decisions name masklets that are not there."""
         for rule in given_of(self.rules.values()):
             if problems := rule.problems({video.video.name: video.num_masklets}):
-                raise InputProblems(problems)
+                raise VideoProblems(problems)
 
     def where_scored(self, lacking: Mapping[str, str]) -> "Evaluation":
         """Without the rules of `ablation.presence` whose confidence is lacking, by name: why."""
@@ -235,13 +209,15 @@ class Evaluation:
         return replace(self, rules=rules, named=named)
 
 
-def check_scores(presence: PresenceRule | NoPresence, coarse: Any, masklets: Any) -> None:
+def check_scores(
+    presence: PresenceRule | NoPresence, coarse: CoarseSource, masklets: MaskletSource
+) -> None:
     """Raises InputError for a source that never writes the scores that the presence rule reads."""
     if not isinstance(presence, ConfidenceRule):
         return
     group = presence.source
-    source = masklets if group == "masklets" else coarse
-    if not getattr(source, "may_have_scores", False):
+    source: CoarseSource | MaskletSource = masklets if group == "masklets" else coarse
+    if not source.may_have_scores:
         raise InputError(
             f"presence={presence.name} reads scores beside the masks of {group}, which this source "
             f"does not write; {WRITERS[group]} does, and {group}=files reads them beside its store"

@@ -11,20 +11,17 @@ from omegaconf import DictConfig
 from rich.progress import track as progress
 
 from rvos import __version__
-from rvos.app.evaluation import NoMasklets, check_scores
+from rvos.app.evaluation import Evaluation
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
 from rvos.errors import InputError
-from rvos.masklets.source import MaskletFiles
-from rvos.masks import TrackFiles, comment_of, read_json, write_overlays
-from rvos.refine import ConfidenceRule, KeepCoarse, NoPresence, PresenceRule, Rule, check_given
+from rvos.masks import comment_of, read_json, write_overlays
 from rvos.report.export import FORMATS
 from rvos.report.prediction import write_masks, write_page
 from rvos.score.ablation import REFINED
 from rvos.score.evaluate import evaluate_video
 from rvos.score.inputs import Inputs, VideoInputs
-from rvos.settings import Expected, all_checked, one_of, optional, real, require, whole, words
-from rvos.stages.store import Stores
+from rvos.settings import Expected, one_of, optional, real, require, whole, words
 
 log = logging.getLogger(__name__)
 DEMO_NOTE = (
@@ -35,52 +32,14 @@ DEMO_NOTE = (
 FRAMES_PER_SECOND = 10  # of an overlay whose source does not say
 
 
-def needed(masklets: Any, rule: Rule, presence: PresenceRule | NoPresence) -> Any:
-    """The source of masklets, or none where nobody asks for them."""
-    idle = isinstance(rule, KeepCoarse) and not presence.needs_masklets
-    return NoMasklets() if idle else masklets
-
-
-def groups_used(masklets: Any) -> list[str]:
-    """The groups of conf/ whose masks are asked for, given what `needed` returned."""
-    return ["coarse"] if isinstance(masklets, NoMasklets) else ["coarse", "masklets"]
-
-
-def check_all(
-    rule: Rule,
-    presence: PresenceRule | NoPresence,
-    coarse: Any,
-    masklets: Any,
-    split: Split,
-    stores: Stores,
-) -> None:
-    """What the stages and rules need, before any of them runs; all problems at once."""
-    all_checked(
-        lambda: coarse.check(split),
-        lambda: masklets.check(split, stores, None, write=False),
-        lambda: check_scores(presence, coarse, masklets),
-        lambda: check_given([rule], split.expression_ids),
-    )
-
-
-def refine(
-    split: Split,
-    coarse: TrackFiles,
-    masklets: MaskletFiles,
-    rule: Rule,
-    presence: PresenceRule | NoPresence,
-    folder: Path,
-) -> VideoInputs:
+def refine(todo: Evaluation, inputs: Inputs, folder: Path) -> VideoInputs:
     """Write the refined masks and the decisions into `folder`; returns what they were made of.
 
     Raises InputError for masks that do not fit the video, and given decisions without masklets.
     """
-    needs = [presence] if isinstance(presence, ConfidenceRule) else []
-    files = (coarse, masklets.tracks, masklets.nouns)
-    inputs = Inputs(split, None, *files, by_expression=masklets.by_expression, needs=needs)
     (video,) = inputs.read()
-    check_given([rule], {video.video.name: video.num_masklets})
-    evaluate_video(video, {REFINED: presence.on(rule)}, {}, folder)
+    todo.check_masklets(video)
+    evaluate_video(video, {REFINED: todo.rules[REFINED]}, {}, folder)
     return video
 
 

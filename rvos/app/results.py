@@ -4,18 +4,16 @@
 """
 
 import argparse
-import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.progress import Progress
 
 from rvos.app.evaluation import Evaluation, open_data
-from rvos.data.split import Split, Video
+from rvos.data.split import Split
 from rvos.errors import InputError
 from rvos.masks import write_json
 from rvos.refine import NoPresence
@@ -27,91 +25,43 @@ from rvos.report.rows import make_rows
 from rvos.report.submission import check, pack
 from rvos.report.windows import make_windows
 from rvos.score.ablation import COARSE
-from rvos.score.evaluate import Scorer, evaluate, num_workers
-from rvos.score.inputs import InputProblems, Inputs, VideoInputs
-from rvos.score.results import Results, VideoFiles, read_results
-from rvos.stages.claims import Claims, together
+from rvos.score.evaluate import Scorer, ScoreStage, num_workers
+from rvos.score.inputs import Inputs
+from rvos.score.results import Results, read_results
+from rvos.stages.pool import PoolDevices
+from rvos.stages.records import raise_failures
 from rvos.stages.run_folder import MASKLETS_FILE, read_settings
-
-log = logging.getLogger(__name__)
-_FAILED = "videos that could not be refined; the others are done, a second start does these"
-_MERGE = "merge"  # the claim of whoever writes the tables
+from rvos.stages.runner import run_stage
 
 
 def refine_and_score(
     console: Console, folder: Path, cfg: Mapping[str, Any], todo: Evaluation, inputs: Inputs
 ) -> float | None:
-    """What is missing of this process' part; then, if nothing is left of the split, the results.
+    """What is missing of this job's part; then, if nothing is left of the split, the results.
 
-    Returns J&F, if scored. Raises InputProblems listing what is wrong with which video; the others
+    Returns J&F, if scored. Raises VideoProblems listing what is wrong with which video; the others
     are done then.
     """
     if inputs.masklets is not None:
-        record = {
-            "path": os.path.relpath(inputs.masklets.path, folder),
-            "by_expression": inputs.by_expression,
-        }
-        write_json(folder / MASKLETS_FILE, record)
-    files, videos = VideoFiles(folder), inputs.split.videos
-
-    def missing(video: Video) -> bool:
-        return not files.has(video, inputs.stamp(video))
-
-    with todo.sharing.claims(files.folder) as claims:
-        part = todo.sharing.part(videos)
-        _score(part, todo, inputs, claims, files, missing)
-        if failed := claims.failures(part):
-            raise InputProblems(together(failed.values()))
-        left = [video for video in videos if missing(video)]
-        if left:
-            console.print(f"{len(part)} videos done; {len(left)} are left to other shards")
-        elif claims.take(_MERGE):
-            try:
-                return write_results(console, folder, cfg, todo, inputs.split)
-            finally:
-                claims.release(_MERGE)
-    return None
-
-
-def _score(
-    videos: Sequence[Video],
-    todo: Evaluation,
-    inputs: Inputs,
-    claims: Claims,
-    files: VideoFiles,
-    missing: Callable[[Video], bool],
-) -> None:
-    """Every missing video that nobody else makes; what fails is recorded."""
-
-    def turns() -> Iterator[VideoInputs | None]:
-        for video in claims.turns(videos, missing):
-            if video is None:
-                yield None
-                continue
-            try:
-                found = inputs.read_video(video)
-                todo.check_masklets(found)
-            except InputProblems as error:
-                claims.fail(video.name, error.problems)
-            else:
-                yield found
-
+        path = os.path.relpath(inputs.masklets.path, folder)
+        write_json(folder / MASKLETS_FILE, {"path": path, "by_expression": inputs.by_expression})
+    videos = inputs.split.videos
+    part = todo.sharing.part(videos)
     scorer = Scorer(
-        *(todo.rules, todo.metrics, files.run_folder, inputs.protocol),
+        todo.rules,
+        todo.metrics,
+        folder,
+        inputs.protocol,
         optional=todo.optional,
         explorer=todo.explorer,
     )
-    workers = max(1, min(num_workers(todo.score.workers, videos), len(videos)))
-    with Progress(transient=False) as progress:
-        task = progress.add_task("Refining and scoring", total=len(videos))
-        for name, wrong in evaluate(turns(), scorer, workers=workers):
-            if wrong:
-                log.error("video %s: %s", name, wrong)
-                claims.fail(name, {_FAILED: [f"video {name}: {wrong}"]})
-            else:
-                claims.release(name)
-            progress.advance(task)
-        progress.update(task, completed=len(videos))
+    stage = ScoreStage(inputs, scorer, todo.check_masklets)
+    devices = PoolDevices(num_workers(todo.score.workers, part), todo.sharing)
+    raise_failures(run_stage(stage, inputs.split, devices))
+    if left := [video for video in videos if stage.missing(video)]:
+        console.print(f"{len(part)} videos done; {len(left)} are left to other shards")
+        return None
+    return write_results(console, folder, cfg, todo, inputs.split)
 
 
 def write_results(

@@ -1,14 +1,14 @@
-"""How far a run or a store is: what is done, who makes what, what failed and why, what is left.
+"""How far a run or a store is: what is done, has failed and why, was begun, is missing.
 
 python -m rvos status RUN|STORE
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,8 +16,10 @@ from rich.table import Table
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, read_json
 from rvos.score.results import FOLDER
-from rvos.stages.claims import hidden, is_alive, together
+from rvos.stages.records import Failures, Records, beside, together
 from rvos.stages.run_folder import SETTINGS_FILE
+
+PAUSE = 10.0  # times the usual seconds between two videos: then nobody worked
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,9 @@ class Status:
 
     done: dict[str, float]  # video -> when it was written, in s
     total: int | None  # None where only the stage knows: of a store
-    running: dict[str, dict[str, Any]]  # video -> the process that makes it, as `who` describes it
-    stale: dict[str, dict[str, Any]]  # likewise, of a process that has ended or hangs
-    failed: dict[str, dict[str, list[str]]]  # video -> problems by kind
+    begun: dict[str, str]  # begun and not done, by process: on which host, in which job
+    failed: Failures
+    now: float  # by the clock of the file system, in s
 
     @classmethod
     def of(cls, folder: Path) -> "Status":
@@ -44,75 +46,78 @@ class Status:
                 f"{folder}: expected a run folder of eval.py ({SETTINGS_FILE}) or a store "
                 "(provenance.json)"
             )
+        files = [path for path in folder.rglob("*.json.gz") if not path.name.startswith(".")]
         done = {
-            _video(path, folder, ".json.gz"): path.stat().st_mtime
-            for path in folder.rglob("*.json.gz")
-            if not path.name.startswith(".")
+            str(path.relative_to(folder)).removesuffix(".json.gz"): path.stat().st_mtime
+            for path in files
         }
-        found: dict[str, dict[str, Any]] = {"running": {}, "stale": {}, "failed": {}}
-        now = _now(folder)
-        for path in hidden(folder):
-            name, _, kind = path.name.removeprefix(".").rpartition(".")
-            video = _video(path.with_name(name), folder, "")
-            if kind == "failed":
-                found["failed"][video] = _read(path).get("problems", {})
-            elif kind.startswith("claim-") and video not in done:
-                found["running" if is_alive(path, now) else "stale"][video] = _read(path)
-        found["stale"] = {v: who for v, who in found["stale"].items() if v not in found["running"]}
-        return cls(done, total, **found)
+        records = Records(folder)
+        failed = {video: records.failure(video) for video in _hidden(folder, "failed")}
+        begun = {video: _who(folder, video) for video in _hidden(folder, "started")}
+        begun = {video: who for video, who in begun.items() if video not in {*done, *failed}}
+        return cls(done, total, begun, failed, _now(folder))
+
+    @property
+    def missing(self) -> int | None:
+        """How many videos are neither done nor failed; None where nobody can say."""
+        return None if self.total is None else self.total - len({*self.done, *self.failed})
 
     @property
     def seconds_left(self) -> float | None:
-        """At the rate since the first process now at work began; None where nobody can say."""
-        if self.total is None or not self.running:
+        """At the rate at which files were written, without pauses; None where nobody can say."""
+        times = sorted(self.done.values())
+        gaps = sorted(b - a for a, b in zip(times, times[1:], strict=False))
+        if not self.missing or not gaps:
             return None
-        since = min(process["since"] for process in self.running.values())
-        lately = sum(at >= since for at in self.done.values())
-        left = self.total - len(self.done) - len(self.failed)
-        return left * (time.time() - since) / lately if lately else None
+        usual = [gap for gap in gaps if gap <= PAUSE * max(gaps[len(gaps) // 2], 0.1)]
+        return self.missing * sum(usual) / len(usual)
 
     def show(self, console: Console) -> None:
         """Print it."""
         table = Table(show_header=False)
         of = "" if self.total is None else f" of {self.total}"
         table.add_row("done", f"{len(self.done)}{of} videos")
-        table.add_row("running", str(len(self.running)))
-        table.add_row("stale", str(len(self.stale)))
         table.add_row("failed", str(len(self.failed)))
-        if (left := self.seconds_left) is not None:
-            table.add_row("left", f"{left / 3600:.1f} h, at the rate of those now at work")
+        table.add_row("begun, not done", str(len(self.begun)))
+        if self.missing is not None:
+            table.add_row("missing", str(self.missing))
+        if self.done:
+            minutes = (self.now - max(self.done.values())) / 60
+            table.add_row("last one", f"{minutes:.0f} min ago")
+        if self.seconds_left is not None:
+            table.add_row("left", f"{self.seconds_left / 3600:.1f} h, at the rate up to now")
         console.print(table)
-        for title, claims in (("Running", self.running), ("Stale", self.stale)):
-            if claims:
-                lines = [f"{video}: {_where(process)}" for video, process in claims.items()]
-                console.print(list_problems(title, lines), soft_wrap=True, markup=False)
+        if self.begun:
+            lines = [f"{video}: {who}" for video, who in self.begun.items()]
+            title = "Begun: at work, or its process was killed"
+            console.print(list_problems(title, lines), soft_wrap=True, markup=False)
         for kind, problems in together(self.failed.values()).items():
             console.print(list_problems(kind, problems), soft_wrap=True, markup=False)
         if self.failed:
-            console.print("A start that finds no other process at work tries again what failed.")
+            console.print("The next start tries again what failed.")
 
 
-def _video(path: Path, folder: Path, suffix: str) -> str:
-    return str(path.relative_to(folder)).removesuffix(suffix)
+def _hidden(folder: Path, kind: str) -> list[str]:
+    """The videos that have a hidden file of a kind."""
+    paths = sorted(folder.rglob(f".*.{kind}"))
+    names = [path.name.removeprefix(".").removesuffix(f".{kind}") for path in paths]
+    return [
+        str(path.with_name(name).relative_to(folder))
+        for path, name in zip(paths, names, strict=True)
+    ]
 
 
-def _where(process: dict[str, Any]) -> str:
-    job = f", job {process['job']}" if process.get("job") else ""
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(process.get("since", 0)))
-    return f"{process.get('host')}, process {process.get('pid')}{job}, at work since {since}"
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _who(folder: Path, video: str) -> str:
     try:
-        return read_json(path)
+        who = read_json(beside(folder, video, "started"))
     except FileError:  # it ended just now
-        return {}
+        return "ended just now"
+    job = f", job {who['job']}" if who.get("job") else ""
+    return f"{who['host']}, process {who['pid']}{job}; starts: {who['starts']}"
 
 
 def _now(folder: Path) -> float:
     """The clock of the file system, which only writing to it shows; else that of this machine."""
-    import tempfile
-
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".now-") as file:
             return Path(file.name).stat().st_mtime

@@ -1,12 +1,12 @@
 """Coarse masks that some model has already made: `coarse=files`. Needs no torch."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
-from rvos.data.split import Split
 from rvos.masks import TrackFiles
-from rvos.stages.devices import Devices
-from rvos.stages.store import Stores, given_files
+from rvos.stages.store import given_files
+from rvos.stages.work import CoarseFiles, Work
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,16 @@ class GivenMasks:
     path: str | None
 
     uses_gpu: ClassVar[bool] = False
-    needs_truth: ClassVar[bool] = False
     may_have_scores: ClassVar[bool] = True  # beside a store
 
-    def check(self, split: Split) -> None:
+    def check(self, work: Work) -> None:
         """Raises InputError where nothing of the kind is."""
-        given_files("coarse.path", self.path)
+        _ = self._files
 
-    def tracks(self, split: Split, stores: Stores, devices: Devices) -> TrackFiles:
+    def tracks(self, work: Work) -> CoarseFiles:
         """The files as they are."""
+        return CoarseFiles(self._files)
+
+    @cached_property
+    def _files(self) -> TrackFiles:
         return given_files("coarse.path", self.path)

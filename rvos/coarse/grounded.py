@@ -7,7 +7,7 @@ Grounded SAM, 2024). The stores are those of MUTR's masks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from rvos.data.frames import Frame, FrameCache, Frames
 from rvos.data.split import Split, Video, merge_tracks
 from rvos.masks import Track, TrackFiles
 from rvos.nouns.finder import NounFinder
-from rvos.stages.devices import Devices, Place
+from rvos.stages.devices import Place
 from rvos.stages.runner import Advance, Stage, run_stage
-from rvos.stages.store import Store, Stores
+from rvos.stages.store import Store
+from rvos.stages.work import CoarseFiles, Work
 from rvos.tracking.detect_and_track import DetectAndTrack, Detection
 from rvos.weights.provenance import digests, digests_formerly, origins
 
@@ -36,25 +37,25 @@ class Grounded(DetectAndTrack):
     """`coarse=grounded`: Grounding DINO's boxes of the sentence's subject, tracked by SAM 2."""
 
     group = "coarse"
-    needs_truth: ClassVar[bool] = False
 
-    def check(self, split: Split) -> None:
+    def check(self, work: Work) -> None:
         """Raises InputError without weights, or without the dictionary of the noun rules."""
         digests(self.weights_used())
-        subjects_of(split)
+        subjects_of(work.split)
 
-    def tracks(self, split: Split, stores: Stores, devices: Devices) -> TrackFiles:
+    def tracks(self, work: Work) -> CoarseFiles:
         """The files of the split's coarse masks, made where they are missing."""
-        store = stores.open(
+        store = work.stores.open(
             "coarse",
-            split,
+            work.split,
             settings={"name": "grounded", "subject": "rules", **self.settings()},
             checkpoint_sha256=digests(self.weights_used()),
             origins=origins(self.weights_used()),
             formerly={"checkpoint_sha256": digests_formerly(self.weights_used())},
         )
-        run_stage(GroundedStage(self, store, subjects_of(split)), split, devices)
-        return TrackFiles(store.path)
+        stage = GroundedStage(self, store, subjects_of(work.split))
+        failed = run_stage(stage, work.split, work.devices)
+        return CoarseFiles(TrackFiles(store.path), failed)
 
     def found(
         self, frames: FrameCache, subjects: Mapping[str, str | None]
@@ -149,11 +150,10 @@ class GroundedStage(Stage):
         return self.source.open(frames)
 
     def make(
-        self, video: Video, frames: Frames | None, advance: Advance
+        self, video: Video, content: FrameCache, advance: Advance
     ) -> dict[str, tuple[Track, list[dict[str, Any]]]]:
-        assert isinstance(frames, FrameCache)
         of_text = self.source.found(
-            frames, {e.text: self.subjects[e.text] for e in video.expressions}
+            content, {e.text: self.subjects[e.text] for e in video.expressions}
         )
         made = {e.expression_id: of_text[e.text] for e in video.expressions}
         self._empty += [

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from pycocotools import mask as coco
 
-from rvos.data.split import Split
 from rvos.masks import (
     FileError,
     Mask,
@@ -20,8 +20,8 @@ from rvos.masks import (
     encode,
 )
 from rvos.settings import all_checked, list_of, one_of, require, words
-from rvos.stages.devices import Devices
-from rvos.stages.store import Stores, given_files
+from rvos.stages.store import given_files
+from rvos.stages.work import CoarseFiles, Work
 
 FUSIONS = ("agreement", "majority", "first")
 
@@ -39,19 +39,20 @@ class Several:
     fusion: str
 
     uses_gpu: ClassVar[bool] = False
-    needs_truth: ClassVar[bool] = False
+    may_have_scores: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require(self, "coarse", sources=list_of(words(), least=1), fusion=one_of(*FUSIONS))
 
-    def check(self, split: Split) -> None:
+    def check(self, work: Work) -> None:
         """Raises SettingsError with all sources where nothing of the kind is."""
-        self._files()
+        _ = self._files
 
-    def tracks(self, split: Split, stores: Stores, devices: Devices) -> "FusedTracks":
+    def tracks(self, work: Work) -> CoarseFiles:
         """The sources, fused video by video when they are read."""
-        return FusedTracks(self._files(), self.fusion)
+        return CoarseFiles(FusedTracks(self._files, self.fusion))
 
+    @cached_property
     def _files(self) -> list[TrackFiles]:
         return all_checked(
             *(

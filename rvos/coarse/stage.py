@@ -18,11 +18,12 @@ from rvos.data.frames import Frames
 from rvos.data.split import Split, Video
 from rvos.errors import InputError
 from rvos.masks import TrackFiles, file_sha256
-from rvos.stages.devices import Devices, Place
+from rvos.stages.devices import Place
 from rvos.stages.run_folder import has_no_effect
 from rvos.stages.runner import Advance, Stage, TooLarge, run_stage
 from rvos.stages.sharding import cost
 from rvos.stages.store import Store, Stores
+from rvos.stages.work import CoarseFiles, Work
 from rvos.weights.provenance import digest, origins
 
 if TYPE_CHECKING:
@@ -38,20 +39,20 @@ class Mutr(CoarseSettings):
     model: partial
 
     uses_gpu: ClassVar[bool] = True
-    needs_truth: ClassVar[bool] = False
     may_have_scores: ClassVar[bool] = True
 
-    def check(self, split: Split) -> None:
+    def check(self, work: Work) -> None:
         """Raises InputError without a checkpoint."""
         self.checkpoint_file()
 
-    def tracks(self, split: Split, stores: Stores, devices: Devices) -> TrackFiles:
+    def tracks(self, work: Work) -> CoarseFiles:
         """The files of the split's coarse masks, made where they are missing."""
+        split, devices = work.split, work.devices
         store = open_coarse_store(
-            stores, split, self, model=self.model.keywords, precision=devices.precision
+            work.stores, split, self, model=self.model.keywords, precision=devices.precision
         )
-        run_stage(CoarseStage(split, store, self, self.model), split, devices)
-        return TrackFiles(store.path)
+        failed = run_stage(CoarseStage(split, store, self, self.model), split, devices)
+        return CoarseFiles(TrackFiles(store.path), failed)
 
 
 def open_coarse_store(
@@ -148,21 +149,19 @@ class CoarseStage(Stage):
         return network_frames
 
     def make(
-        self, video: Video, frames: Frames | None, advance: Advance
+        self, video: Video, content: "NetworkFrames", advance: Advance
     ) -> "Sequence[Segmentation]":
         import torch
 
-        from rvos.coarse.network_frames import NetworkFrames
         from rvos.coarse.segment import encoder, segment_clips
 
-        assert isinstance(frames, NetworkFrames)
         texts = [expression.text for expression in video.expressions]
         plans = self.plans[video.name]
         try:
             with self.place.answering():
                 return segment_clips(
                     self.model,
-                    frames,
+                    content,
                     encoder(self.model, texts),
                     plans,
                     self.settings,
@@ -171,8 +170,8 @@ class CoarseStage(Stage):
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             raise TooLarge(
-                f"{max(len(clip) for clip in plans[0])} frames of {frames.size[0]} x "
-                f"{frames.size[1]} pixels do not fit into the device's memory; lower "
+                f"{max(len(clip) for clip in plans[0])} frames of {content.size[0]} x "
+                f"{content.size[1]} pixels do not fit into the device's memory; lower "
                 "coarse.expression_batch, or choose trainer.precision=bf16-mixed"
             ) from None
 

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 from rvos import lazily
 
 if TYPE_CHECKING:
-    from rvos.masklets.files import GivenMasklets
+    from rvos.masklets.files import GivenMasklets, NoMasklets
     from rvos.masklets.flow import Flow
     from rvos.masklets.keyframe import KeyFrames, key_frames
     from rvos.masklets.oracle import Oracle, OracleMasklets
     from rvos.masklets.sam2 import Sam2
     from rvos.masklets.sam3 import Sam3
-    from rvos.masklets.source import MaskletSource, VideoTask
+    from rvos.masklets.source import CoarseTrack, VideoTask
     from rvos.masklets.stage import MadeMasklets
 
 _MODULES = {
+    "CoarseTrack": "source",
     "Flow": "flow",
     "GivenMasklets": "files",
     "KeyFrames": "keyframe",
     "MadeMasklets": "stage",
-    "MaskletSource": "source",
+    "NoMasklets": "files",
     "Oracle": "oracle",
     "OracleMasklets": "oracle",
     "Sam2": "sam2",
@@ -32,11 +33,12 @@ _MODULES = {
 }
 
 __all__ = [
+    "CoarseTrack",
     "Flow",
     "GivenMasklets",
     "KeyFrames",
     "MadeMasklets",
-    "MaskletSource",
+    "NoMasklets",
     "Oracle",
     "OracleMasklets",
     "Sam2",

@@ -1,13 +1,12 @@
-"""Masklets and nouns that exist already: `masklets=files`."""
+"""Masklets and nouns that exist already: `masklets=files`; and no masklets at all."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
-from rvos.data.split import Split, Truth
-from rvos.masklets.source import MaskletFiles
 from rvos.masks import TrackFiles
-from rvos.stages.devices import Devices
-from rvos.stages.store import Stores, given_files, given_nouns
+from rvos.stages.store import given_files, given_nouns
+from rvos.stages.work import CoarseFiles, MaskletFiles, Work
 
 
 @dataclass(frozen=True)
@@ -18,22 +17,33 @@ class GivenMasklets:
     nouns: str | None
 
     uses_gpu: ClassVar[bool] = False
-    needs_truth: ClassVar[bool] = False
     may_have_scores: ClassVar[bool] = True  # beside a store
 
-    def check(self, split: Split, stores: Stores, truth: Truth | None, *, write: bool) -> None:
+    def check(self, work: Work) -> None:
         """Raises InputError where nothing of the kind is."""
-        given_files("masklets.path", self.path)
-        given_nouns("masklets.nouns", self.nouns)
+        _ = self._files, self._nouns
 
-    def tracks(
-        self,
-        split: Split,
-        stores: Stores,
-        devices: Devices,
-        truth: Truth | None,
-        coarse: TrackFiles | None = None,
-    ) -> MaskletFiles:
+    def tracks(self, work: Work, coarse: CoarseFiles) -> MaskletFiles:
         """The files as they are."""
-        files = given_files("masklets.path", self.path)
-        return MaskletFiles(files.path, given_nouns("masklets.nouns", self.nouns), "unknown origin")
+        return MaskletFiles(self._files, self._nouns, failed=coarse.failed)
+
+    @cached_property
+    def _files(self) -> TrackFiles:
+        return given_files("masklets.path", self.path)
+
+    @cached_property
+    def _nouns(self) -> dict[str, dict[str, str]]:
+        return given_nouns("masklets.nouns", self.nouns)
+
+
+class NoMasklets:
+    """In place of a source where no rule needs masklets."""
+
+    uses_gpu = may_have_scores = False
+
+    def check(self, work: Work) -> None:
+        """Nothing can be wrong."""
+
+    def tracks(self, work: Work, coarse: CoarseFiles) -> MaskletFiles:
+        """No files, no nouns."""
+        return MaskletFiles(None, {}, failed=coarse.failed)

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.random import Generator
 
 from rvos.data.frames import Frames
-from rvos.data.split import Split, Truth, Video, check_track
+from rvos.data.split import Truth, Video, check_track
 from rvos.errors import InputError, list_problems
 from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import Mask, MaskletTracks, Track, decode, encode
 from rvos.nouns.finder import Nouns, parts
 from rvos.settings import real, require, whole
+from rvos.stages.work import CoarseFiles, Work
 
 
 @dataclass(kw_only=True)
@@ -34,9 +35,9 @@ class OracleMasklets(MadeMasklets):
     needs_truth = True
     reads_frames = False
 
-    def bind(self, split: Split, truth: Truth | None, nouns: Nouns) -> None:
-        assert truth is not None
-        self._truth, self._nouns = truth, nouns
+    def bind(self, work: Work, coarse: CoarseFiles, nouns: Nouns) -> None:
+        assert work.truth is not None
+        self._truth, self._nouns = work.truth, nouns
 
     def settings(self) -> dict[str, Any]:
         # Which objects a noun has follows from the nouns of all expressions.

@@ -1,17 +1,21 @@
-"""What a source of masklets is, and what travels between it and the stage."""
+"""What travels between a source of masklets and the stage."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
 
-from rvos.data.frames import Frames
-from rvos.data.split import Split, Truth, Video
-from rvos.masks import MaskletScores, MaskletTracks, TrackFiles
-from rvos.nouns.finder import NounFinder, Nouns
-from rvos.stages.devices import Place
-from rvos.weights.provenance import digests
+import numpy as np
+from numpy.typing import NDArray
+
+from rvos.data.split import Video
+from rvos.masks import FileError, Track, TrackFiles, canonical_track, read_json
+
+
+@dataclass(frozen=True)
+class CoarseTrack:
+    """The coarse masks of one expression, (T,), and how sure the model is of each, in 0..1."""
+
+    track: Track
+    confidence: NDArray[np.float64]  # (T,); 0 where nothing is known
 
 
 @dataclass(frozen=True)
@@ -19,75 +23,45 @@ class VideoTask:
     """What is to be made for one video."""
 
     video: Video
-    wanted: tuple[str, ...]  # single nouns to make masklets of, sorted
+    wanted: tuple[str, ...]  # single nouns, or expression_ids, to make masklets of, sorted
     nouns: Mapping[str, str]  # {expression_id: noun} of the whole video
+    # by expression_id, for a source that sets `reads_coarse`
+    coarse: Mapping[str, CoarseTrack] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class MaskletFiles:
-    """What the refinement reads."""
+def coarse_of(files: TrackFiles, video: Video) -> dict[str, CoarseTrack]:
+    """The checked coarse masks of all expressions of a video. Raises FileError."""
+    if video.name not in files:
+        raise FileError(f"{files.path}: video {video.name} is not there")
+    raw = files.read(video.name, video.frames)
+    confidence = frame_scores(files, video)
+    tracks = {}
+    for key in (e.expression_id for e in video.expressions):
+        masks = raw.get(key) if isinstance(raw, dict) else None
+        track = canonical_track(masks) if isinstance(masks, list) else None
+        if track is None or len(track) != len(video.frames):
+            where = f"{files.source(video.name)}: video {video.name}, expression {key}"
+            raise FileError(f"{where}: expected {len(video.frames)} sound coarse masks")
+        tracks[key] = CoarseTrack(track, confidence[key])
+    return tracks
 
-    path: Path | None  # of {video: {noun: [track per instance]}}; None where none are needed
-    nouns: Nouns
-    origin: str  # the store's folder, or "unknown origin" for given files
-    by_expression: bool = False  # {video: {expression_id: [track per instance]}} instead
 
-    @property
-    def tracks(self) -> TrackFiles | None:
-        """Opened when asked: other processes may still be writing before that."""
-        return None if self.path is None else TrackFiles(self.path)
+def frame_scores(coarse: TrackFiles, video: Video) -> dict[str, NDArray[np.float64]]:
+    """How sure the model was of each frame's mask, by expression_id: (T,) in 0..1.
 
-
-@dataclass(kw_only=True)
-class MaskletSource(ABC):
-    """How masklets are made; a choice of conf/masklets, whose keys are its fields.
-
-    `noun` finds the noun of each expression; `nouns`, a file {video: {expression_id: noun}}, gives
-    them instead.
+    It is the probability of the chosen query in the frame's sub-clip, read from `coarse_scores`
+    beside the store; 0 everywhere for masks without such scores.
     """
-
-    noun: NounFinder
-    nouns: str | None
-
-    name: ClassVar[str]  # in the names of stores
-    uses_gpu: ClassVar[bool] = False
-    needs_truth: ClassVar[bool] = False
-    reads_frames: ClassVar[bool] = True
-    may_have_scores: ClassVar[bool] = False  # whether `make_scored` gives any
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """Everything that decides the masks besides the data and the weights, as JSON values."""
-
-    @abstractmethod
-    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
-        """A list of tracks, possibly empty, for each wanted noun."""
-
-    def make_scored(
-        self, task: VideoTask, frames: Frames | None
-    ) -> tuple[MaskletTracks, MaskletScores]:
-        """What `make` gives, and how sure the networks were; a source without scores gives {}."""
-        return self.make(task, frames), {}
-
-    def weights_used(self) -> dict[str, str]:
-        """{config key: path, or name on the hub} of the weights; empty for a source without."""
-        return {}
-
-    def checkpoint_sha256(self) -> str | None:
-        """Hash of the weights, fetched where the hub has them; None for a source without.
-
-        Raises InputError where they are not.
-        """
-        return digests(self.weights_used())
-
-    def bind(  # noqa: B027
-        self, split: Split, truth: Truth | None, nouns: Nouns
-    ) -> None:
-        """What a source of ground truth needs to know before it is asked for its settings."""
-
-    def prepare(self, place: Place) -> None:  # noqa: B027
-        """Load the networks. Called once in every process that has something to do."""
-
-    def open(self, frames: Frames) -> Frames:
-        """The frames as `make` wants them. Runs in a thread while the video before is made."""
-        return frames
+    scores = {e.expression_id: np.zeros(len(video.frames)) for e in video.expressions}
+    folder = coarse.folder_beside("coarse_scores")
+    path = folder / f"{video.name}.json.gz" if folder else None
+    if path is None or not path.is_file():
+        return scores
+    content = read_json(path)["expressions"]
+    for key, of_frame in scores.items():
+        whole = content[key].get("long_term")
+        for clip in content[key]["clips"]:
+            query = (whole or clip)["query"]
+            frame_idx = clip["start"] + clip["step"] * np.arange(clip["frames"])
+            of_frame[frame_idx] = clip["scores"][query]
+    return scores

@@ -8,122 +8,181 @@ them with the chosen source. A video's frames are decoded once for all its nouns
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 from rvos.data.frames import Frames
-from rvos.data.split import Split, Truth, Video
+from rvos.data.split import Split, Video
 from rvos.errors import InputError
-from rvos.masklets.source import (
-    MaskletFiles,
-    MaskletSource,
-    VideoTask,
+from rvos.masklets.source import VideoTask, coarse_of
+from rvos.masks import (
+    FileError,
+    MaskletScores,
+    MaskletTracks,
+    Track,
+    TrackFiles,
+    read_json,
+    write_json,
 )
-from rvos.masks import MaskletScores, MaskletTracks, Track, TrackFiles, read_json, write_json
-from rvos.nouns.finder import Nouns, parts, read_nouns, write_nouns
-from rvos.stages.devices import Devices, Place
+from rvos.nouns.finder import NounFinder, Nouns, parts, read_nouns, write_nouns
+from rvos.stages.devices import Place
 from rvos.stages.runner import Advance, Stage, run_stage
-from rvos.stages.store import Store, Stores
-from rvos.weights.provenance import digests_formerly, origins
+from rvos.stages.store import Store
+from rvos.stages.work import CoarseFiles, MaskletFiles, Work
+from rvos.weights.provenance import digests, digests_formerly, origins
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class MadeMasklets(MaskletSource):
-    """A source whose masklets are made here and kept in a store."""
+class MadeMasklets(ABC):
+    """A source whose masklets are made here and kept in a store; its fields are keys of its file.
 
-    def check(self, split: Split, stores: Stores, truth: Truth | None, *, write: bool) -> None:
-        """Find the nouns (kept in the store if `write`) and the weights, before hours of work.
+    `noun` finds the noun of each expression; `nouns`, a file {video: {expression_id: noun}}, gives
+    them instead.
+    """
 
-        Raises InputError for what is missing or malformed.
+    noun: NounFinder
+    nouns: str | None
+
+    name: ClassVar[str]  # in the names of stores
+    uses_gpu: ClassVar[bool] = False
+    needs_truth: ClassVar[bool] = False
+    reads_frames: ClassVar[bool] = True
+    reads_coarse: ClassVar[bool] = False  # whether tasks have the coarse masks of their video
+    by_expression: ClassVar[bool] = False  # whether masklets are of expressions, not of nouns
+    may_have_scores: ClassVar[bool] = False  # whether `make_scored` gives any
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the masks besides the data and the weights, as JSON values."""
+
+    @abstractmethod
+    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
+        """A list of tracks, possibly empty, for each wanted noun (or expression_id)."""
+
+    def make_scored(
+        self, task: VideoTask, frames: Frames | None
+    ) -> tuple[MaskletTracks, MaskletScores]:
+        """What `make` gives, and how sure the networks were; a source without scores gives {}."""
+        return self.make(task, frames), {}
+
+    def completed(
+        self, video: Video, nouns: dict[str, str], made: MaskletTracks, scores: MaskletScores
+    ) -> tuple[MaskletTracks, MaskletScores]:
+        """What is kept of a video: what was made, and entries of several nouns."""
+        return _with_entries(nouns, made, scores)
+
+    def weights_used(self) -> dict[str, str]:
+        """{config key: path, or name on the hub} of the weights; empty for a source without."""
+        return {}
+
+    def checkpoint_sha256(self) -> str | None:
+        """Hash of the weights, fetched where the hub has them; None for a source without.
+
+        Raises InputError where they are not.
         """
-        nouns = find_nouns(self, split, stores, write=write)
-        self._bind(split, truth, nouns)
+        return digests(self.weights_used())
+
+    def bind(self, work: Work, coarse: CoarseFiles, nouns: Nouns) -> None:  # noqa: B027
+        """What a source may need to know before it is asked for its settings."""
+
+    def prepare(self, place: Place) -> None:  # noqa: B027
+        """Load the networks. Called once in every process that has something to do."""
+
+    def open(self, frames: Frames) -> Frames:
+        """The frames as `make` wants them. Runs in a thread while the video before is made."""
+        return frames
+
+    def check(self, work: Work) -> None:
+        """Find the nouns (the first process keeps them in the store), ground truth and weights.
+
+        Raises InputError for what is missing or malformed, before hours of work.
+        """
+        self.find_nouns(work)
+        if self.needs_truth and work.truth is None:
+            raise InputError(
+                f"masklets={self.name} needs a split with ground truth; {work.split.name} has none"
+            )
         self.checkpoint_sha256()
 
-    def tracks(
-        self,
-        split: Split,
-        stores: Stores,
-        devices: Devices,
-        truth: Truth | None,
-        coarse: TrackFiles | None = None,
-    ) -> MaskletFiles:
+    def tracks(self, work: Work, coarse: CoarseFiles) -> MaskletFiles:
         """The files of the split's masklets, made where they are missing, and the nouns.
 
-        `coarse` is for sources that start from coarse masks.
-
-        Raises InputError: frames missing or, after all other videos, not decodable; ground truth,
-        nouns or weights missing or malformed.
+        Raises InputError: frames, ground truth, nouns or weights missing or malformed.
         """
-        nouns = find_nouns(self, split, stores, write=devices.is_first)
-        self._bind(split, truth, nouns)
-        store = stores.open(
+        nouns = self.find_nouns(work)
+        self.bind(work, coarse, nouns)
+        store = work.stores.open(
             "masklets",
-            split,
+            work.split,
             settings={"name": self.name, **self.settings()},
             checkpoint_sha256=self.checkpoint_sha256(),
             origins=origins(self.weights_used()),
             formerly={"checkpoint_sha256": digests_formerly(self.weights_used())},
         )
-        run_stage(MaskletStage(self, store, nouns), split, devices)
-        return MaskletFiles(store.path, nouns, str(store.path))
+        stage = MaskletStage(self, store, nouns, coarse.tracks)
+        failed = run_stage(stage, work.split, work.devices, leave_out=coarse.failed)
+        return MaskletFiles(
+            TrackFiles(store.path), nouns, self.by_expression, {**coarse.failed, **failed}
+        )
 
-    def _bind(self, split: Split, truth: Truth | None, nouns: Nouns) -> None:
-        if self.needs_truth and truth is None:
-            raise InputError(
-                f"masklets={self.name} needs a split with ground truth; {split.name} has none"
-            )
-        self.bind(split, truth, nouns)
+    def find_nouns(self, work: Work) -> Nouns:
+        """The nouns of all expressions: from `masklets.nouns`, else from the store's nouns.json.
 
-
-def find_nouns(source: MaskletSource, split: Split, stores: Stores, *, write: bool) -> Nouns:
-    """The nouns of all expressions: from `masklets.nouns`, else from the store's nouns.json.
-
-    Where neither is there they are found, and kept in the store if `write`.
-    """
-    if source.nouns:
-        return read_nouns(Path(source.nouns), split)
-    store = stores.open("nouns", split, settings=vars(source.noun))
-    path = store.path / "nouns.json"
-    if path.is_file():
-        log.info("nouns: %s (edit it to correct them)", path)
-        return read_nouns(path, split)
-    nouns = source.noun.for_split(split)
-    if write:
-        write_nouns(path, nouns)
-        log.info("nouns written to %s: correct them there and run again", path)
-    return nouns
+        Where neither is there they are found, and the first process keeps them in the store.
+        """
+        split = work.split
+        if self.nouns:
+            return read_nouns(Path(self.nouns), split)
+        store = work.stores.open("nouns", split, settings=vars(self.noun))
+        path = store.path / "nouns.json"
+        if path.is_file():
+            log.info("nouns: %s (edit it to correct them)", path)
+            return read_nouns(path, split)
+        nouns = self.noun.for_split(split)
+        if work.devices.is_first:
+            write_nouns(path, nouns)
+            log.info("nouns written to %s: correct them there and run again", path)
+        return nouns
 
 
 class MaskletStage(Stage):
-    """The missing nouns of each video, by one source."""
+    """The missing nouns (or expressions) of each video, by one source."""
 
     name = "masklets"
-    remarks_title = "(video, noun) runs that found no instance; refinement keeps their coarse masks"
+    remarks_title = "without any masklet; refinement keeps their coarse masks"
 
-    def __init__(self, source: MaskletSource, store: Store, nouns: Nouns):
-        self.source, self.store, self.nouns = source, store, nouns
+    def __init__(self, source: MadeMasklets, store: Store, nouns: Nouns, coarse: TrackFiles):
+        self.source, self.store, self.nouns, self.coarse = source, store, nouns, coarse
         self.reads_frames = source.reads_frames
         self._empty: list[str] = []
 
     def missing(self, video: Video) -> bool:
-        return not set(self.nouns[video.name].values()) | self._needed(video) <= self._done(video)
+        entries = () if self.source.by_expression else self.nouns[video.name].values()
+        return not self._needed(video).union(entries) <= self._done(video)
 
-    def cost(self, video: Video) -> int:
-        return len(video.frames)
+    def problems(self, video: Video) -> list[str]:
+        try:
+            if self.source.reads_coarse:
+                coarse_of(self.coarse, video)
+        except FileError as error:
+            return [str(error)]
+        return []
 
     def plan(self, split: Split, videos: Sequence[Video], world_size: int) -> str:
         runs = [len(self._needed(video)) for video in split.videos]
         cached = sum(len(self._needed(video) & self._done(video)) for video in split.videos)
         expressions = sum(len(video.expressions) for video in split.videos)
         frames, todo = (sum(len(v.frames) for v in some) for some in (split.videos, videos))
+        kind = "expression" if self.source.by_expression else "noun"
         return (
             f"masklets={self.source.name}, {split.name}: {len(split.videos)} videos, "
-            f"{expressions} expressions, {sum(runs)} (video, noun) runs, {frames} frames\n"
+            f"{expressions} expressions, {sum(runs)} (video, {kind}) runs, {frames} frames\n"
             f"  cached: {cached} runs; to do: {sum(runs) - cached} runs in {len(videos)} videos, "
             f"{todo} frames, on {world_size} device(s)\n  store: {self.store.path}"
         )
@@ -135,13 +194,14 @@ class MaskletStage(Stage):
         return self.source.open(frames)
 
     def make(
-        self, video: Video, frames: Frames | None, advance: Advance
+        self, video: Video, content: Frames | None, advance: Advance
     ) -> tuple[MaskletTracks, MaskletScores]:
-        """All single nouns of the video, those that are there already read from its file."""
-        wanted = self._needed(video) - self._done(video)
-        task = VideoTask(video, tuple(sorted(wanted)), self.nouns[video.name])
-        made, scores = self.source.make_scored(task, frames) if wanted else ({}, {})
-        self._empty += [f"{video.name}: {noun}" for noun, found in made.items() if not found]
+        """All that is needed of the video; what is there already is read from its file."""
+        wanted = tuple(sorted(self._needed(video) - self._done(video)))
+        coarse = coarse_of(self.coarse, video) if self.source.reads_coarse else {}
+        task = VideoTask(video, wanted, self.nouns.get(video.name, {}), coarse)
+        made, scores = self.source.make_scored(task, content) if wanted else ({}, {})
+        self._empty += [f"video {video.name}, {key}" for key, tracks in made.items() if not tracks]
         if self.store.has(video.name):
             before = self.store.read(video.name)
             made = {noun: t for noun, t in before.items() if len(parts(noun)) == 1} | made
@@ -155,9 +215,12 @@ class MaskletStage(Stage):
 
     def write(self, video: Video, made: tuple[MaskletTracks, MaskletScores]) -> None:
         """With the entries that name several nouns; then the index, from which plans are made."""
-        value, scores = _with_entries(self.nouns[video.name], *made)
+        value, scores = self.source.completed(video, self.nouns.get(video.name, {}), *made)
         if self.source.may_have_scores:
             self._scores.write(video.name, {noun: scores[noun] for noun in sorted(scores)})
+        if self.source.by_expression:
+            self.store.write(video.name, value)
+            return
         self.store.write(video.name, {noun: value[noun] for noun in sorted(value)})
         write_json(self._index(video), sorted(value))
 
@@ -165,12 +228,18 @@ class MaskletStage(Stage):
         return self._empty
 
     def _needed(self, video: Video) -> set[str]:
+        if self.source.by_expression:
+            return {expression.expression_id for expression in video.expressions}
         return {part for entry in self.nouns[video.name].values() for part in parts(entry)}
 
     def _done(self, video: Video) -> set[str]:
-        """The nouns that the video's file has (read off its index: planning reads no masks)."""
+        """What the video's file has (of nouns read off its index: planning reads no masks)."""
+        if not self.store.has(video.name):
+            return set()
+        if self.source.by_expression:  # such a file is written whole
+            return self._needed(video)
         path = self._index(video)
-        return set(read_json(path)) if path.is_file() and self.store.has(video.name) else set()
+        return set(read_json(path)) if path.is_file() else set()
 
     def _index(self, video: Video) -> Path:
         return self.store.path / ".nouns" / f"{video.name}.json"

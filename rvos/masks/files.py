@@ -176,7 +176,7 @@ class TrackFiles:
     one `<video>.json[.gz]` each, or (coarse only) a PNG tree `<video>/<expression_id>/<frame>.png`
     (`read_pixels` says what is foreground). The folder above one of INNER is read as that one.
     Instead of a track there may be `{"prediction_masks": track}`, as in Sa2VA's results.json.
-    Folders are read video by video when asked.
+    Folders are read video by video when asked; a store may be empty.
     Raises FileError naming the file; the masks themselves are not checked here.
     """
 
@@ -187,7 +187,7 @@ class TrackFiles:
             inner = (self.path / name for name in INNER)
             self.path = next((folder for folder in inner if folder.is_dir()), self.path)
             names = [p for p in self.path.iterdir() if not p.name.startswith(".")]
-            if not any(p.is_dir() or _is_video(p) for p in names):
+            if not self._is_store and not any(p.is_dir() or _is_video(p) for p in names):
                 raise FileError(
                     f"{self.path}: expected <video>.json[.gz] files or <video> folders "
                     "of PNG masks, found none"

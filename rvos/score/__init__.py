@@ -10,7 +10,7 @@ from rvos import lazily
 
 if TYPE_CHECKING:
     from rvos.score.ablation import COARSE, REFINED, Hashes, grid, labelled, score_rules
-    from rvos.score.evaluate import Scorer, evaluate_video
+    from rvos.score.evaluate import Scorer, ScoreStage, evaluate_video
     from rvos.score.extra import make_metrics
     from rvos.score.inputs import Inputs, VideoInputs
     from rvos.score.measures import FrameScores, Metric, Summary, score_track
@@ -35,6 +35,7 @@ _MODULES = {
     "REFINED": "ablation",
     "Results": "results",
     "RuleScores": "results",
+    "ScoreStage": "evaluate",
     "Scorer": "evaluate",
     "Summary": "measures",
     "Unit": "protocols",
@@ -62,6 +63,7 @@ __all__ = [
     "REFINED",
     "Results",
     "RuleScores",
+    "ScoreStage",
     "Scorer",
     "Summary",
     "Unit",

@@ -1,23 +1,17 @@
 """Checked inputs -> refined masks and scores, video by video.
 
-A process pool goes over the videos, each of which writes its own files to the run folder:
+`ScoreStage` goes over the videos, each of which writes its own files to the run folder:
 `refined/` and `decisions/`, and where there is ground truth `inputs/` and `scores/` (`explorer/`
 too, if asked), from which the report is made; and as the last its scores (`results.py`).
 """
 
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from rvos.data import split as data
-from rvos.errors import InputError
 from rvos.masks import Track, write_json
 from rvos.refine import Candidates, ConfidenceRule, Masklets, Refinement, Rule
 from rvos.score.ablation import (
@@ -29,139 +23,87 @@ from rvos.score.ablation import (
     score_rules,
 )
 from rvos.score.explorer import Explorer, VideoExplorer
-from rvos.score.inputs import VideoInputs
+from rvos.score.inputs import Inputs, VideoInputs
 from rvos.score.jumps import jumps_of
 from rvos.score.measures import Metric
 from rvos.score.protocols import Expressions
 from rvos.score.results import ExpressionResult, RuleScores, VideoFiles, VideoResult
-from rvos.settings import require, whole
+from rvos.stages.runner import Advance, Stage
+from rvos.stages.sharding import cost
 
-IDLE_SECONDS = 1.0  # between two looks at what others have done
-_KILLED = "the process that refined it was killed, most often because the memory ran out"
-_TOO_LARGE = "does not fit into memory"
 MASKS_PER_PROCESS = 1000  # fewer are refined and scored in less time than a process needs to start
 
 
 def num_workers(workers: int, videos: Sequence[data.Video]) -> int:
-    """`score.workers` as a number of processes for these videos. Raises SettingsError.
+    """`score.workers` as a number of processes for these videos, at least 1.
 
     0 is one per core, but fewer where there is little to do.
     """
-    require(SimpleNamespace(workers=workers), "score", workers=whole(0))
     masks = sum(len(video.frames) * len(video.expressions) for video in videos)
-    return workers or max(1, min(len(os.sched_getaffinity(0)), masks // MASKS_PER_PROCESS))
+    cores = min(len(os.sched_getaffinity(0)), masks // MASKS_PER_PROCESS)
+    return max(1, min(workers or cores, len(videos)))
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """What is done with every video; travels to the processes of the pool."""
+    """What is done with every video; travels to the processes of a pool."""
 
     rules: Mapping[str, Rule]  # by label, COARSE and REFINED among them
     extra: Mapping[str, Metric]  # of the refined masks
     output_dir: Path
     protocol: Expressions | None = None  # None is the plain mean over expressions
-    optional: Mapping[str, ConfidenceRule] | None = (
-        None  # label -> presence rule whose confidence may be lacking
-    )
+    # by label: presence rules whose confidence may be lacking
+    optional: Mapping[str, ConfidenceRule] | None = None
     explorer: Explorer | None = None  # the grid that the page shows, if any
 
-    def __call__(self, inputs: VideoInputs) -> str:
-        """Refine and score a video and write its files. Returns what went wrong, or nothing."""
+    def __call__(self, inputs: VideoInputs) -> None:
+        """Refine and score a video and write its files. Raises InputError."""
         lacking = {
             label for label, rule in (self.optional or {}).items() if rule.name in inputs.lacking
         }
         rules = {label: rule for label, rule in self.rules.items() if label not in lacking}
-        try:
-            result = evaluate_video(
-                *(inputs, rules, self.extra, self.output_dir), self.protocol, self.explorer
-            )
-        except InputError as error:
-            return str(error)
-        except MemoryError:
-            return _TOO_LARGE
+        result = evaluate_video(
+            inputs, rules, self.extra, self.output_dir, self.protocol, self.explorer
+        )
         result = replace(result, scored_as_empty=inputs.scored_as_empty, lacking=inputs.lacking)
         VideoFiles(self.output_dir).write(inputs.video, inputs.stamp, result)
-        return ""
 
 
-def evaluate(
-    videos: Iterable[VideoInputs | None], scorer: Scorer, *, workers: int
-) -> Iterator[tuple[str, str]]:
-    """Score videos in `workers` processes: (video, what went wrong with it or ""), as they end.
+class ScoreStage(Stage):
+    """Refinement and scores of every video, from checked inputs; its files are in a run folder."""
 
-    A video is taken from `videos` when a process is about to be free, so that memory holds few;
-    None stands for "none at the moment". What went wrong with one video does not stop the others,
-    also where its process was killed.
-    """
-    if workers == 1:
-        for inputs in videos:
-            if inputs is None:
-                time.sleep(IDLE_SECONDS)
-            else:
-                yield inputs.video.name, scorer(inputs)
-        return
-    with _Pool(scorer, workers) as pool:
-        for inputs in videos:
-            if inputs is not None:
-                pool.submit(inputs)
-            elif not pool.running:
-                time.sleep(IDLE_SECONDS)
-            if pool.running and (inputs is None or len(pool.running) > workers):
-                yield from pool.finished()
-        while pool.running:
-            yield from pool.finished()
+    name = "refinement"
+    unit = "expression-frames"
+    reads_frames = False
 
+    def __init__(
+        self, inputs: Inputs, scorer: Scorer, check: Callable[[VideoInputs], None] | None = None
+    ):
+        """`check` raises VideoProblems for a video that the rules cannot refine."""
+        self.inputs, self.job, self.check = inputs, scorer, check
+        self.files = VideoFiles(scorer.output_dir)
 
-class _Pool:
-    """Processes that score videos; one that is killed costs no more than its video."""
+    @property
+    def folder(self) -> Path:
+        return self.files.folder
 
-    def __init__(self, scorer: Scorer, workers: int):
-        self.scorer, self.workers = scorer, workers
-        self.running: dict[Future[str], VideoInputs] = {}
-        self.executor = self._start(workers)
+    def missing(self, video: data.Video) -> bool:
+        return not self.files.has(video, self.inputs.stamp(video))
 
-    def _start(self, workers: int) -> ProcessPoolExecutor:
-        # spawn: safe whatever threads or devices this process holds.
-        return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    def cost(self, video: data.Video) -> int:
+        return cost(video)
 
-    def __enter__(self) -> "_Pool":
-        return self
+    def read(self, split: data.Split, video: data.Video) -> VideoInputs:
+        content = self.inputs.read_video(video)
+        if self.check is not None:
+            self.check(content)
+        return content
 
-    def __exit__(self, *_: object) -> None:
-        self.executor.shutdown(wait=True, cancel_futures=True)
+    def make(self, video: data.Video, content: VideoInputs, advance: Advance) -> None:
+        self.job(content)
 
-    def submit(self, inputs: VideoInputs) -> None:
-        try:
-            self.running[self.executor.submit(self.scorer, inputs)] = inputs
-        except BrokenProcessPool as error:  # `finished` finds out whose process it was
-            broken: Future[str] = Future()
-            broken.set_exception(error)
-            self.running[broken] = inputs
-
-    def finished(self) -> Iterator[tuple[str, str]]:
-        """What has ended by now; waits a while for at least one."""
-        done, _ = wait(self.running, IDLE_SECONDS, FIRST_COMPLETED)
-        broken = []
-        for future in done:
-            inputs = self.running.pop(future)
-            try:
-                yield inputs.video.name, future.result()
-            except BrokenProcessPool:
-                broken.append(inputs)
-        if broken:
-            yield from self._one_by_one([*broken, *self.running.values()])
-
-    def _one_by_one(self, videos: Iterable[VideoInputs]) -> Iterator[tuple[str, str]]:
-        """Those that were running when a process was killed, each in a process of its own."""
-        self.running.clear()
-        self.executor.shutdown(wait=True, cancel_futures=True)
-        for inputs in videos:
-            with self._start(1) as alone:
-                try:
-                    yield inputs.video.name, alone.submit(self.scorer, inputs).result()
-                except BrokenProcessPool:
-                    yield inputs.video.name, _KILLED
-        self.executor = self._start(self.workers)
+    def write(self, video: data.Video, made: None) -> None:
+        """The scorer has written the files, in whichever process it ran."""
 
 
 def evaluate_video(

@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -32,20 +32,9 @@ from rvos.refine import ConfidenceRule
 from rvos.score.confidence import Confidence
 from rvos.score.protocols import Expressions
 from rvos.settings import one_of, optional, require, whole
-from rvos.stages.claims import Problems, together
+from rvos.stages.records import Failures, VideoProblems, together
 
 log = logging.getLogger(__name__)
-
-
-class InputProblems(InputError):
-    """All that is wrong with the inputs of one video or several, by kind."""
-
-    def __init__(self, problems: Problems):
-        self.problems = problems
-        super().__init__("\n".join(list_problems(kind, found) for kind, found in problems.items()))
-
-    def __reduce__(self) -> tuple[type["InputProblems"], tuple[Problems]]:
-        return InputProblems, (self.problems,)
 
 
 @dataclass(frozen=True)
@@ -93,7 +82,7 @@ class Inputs:
         needs: Collection[ConfidenceRule] = (),
         wants: Collection[ConfidenceRule] = (),
         stamped: str = "",
-        failed: Mapping[str, Problems] | None = None,
+        failed: Failures | None = None,
     ):
         """`needs`, `wants`: presence rules whose confidence must, or may, lie beside the masks.
 
@@ -124,7 +113,7 @@ class Inputs:
     def check(self, videos: Sequence[Video] | None = None) -> None:
         """Look for names that are missing, and for ground truth of another length; reads no masks.
 
-        `videos` None are all of the split. Raises InputProblems.
+        `videos` None are all of the split. Raises VideoProblems.
         """
         with self._collecting():
             for name in self.needs:
@@ -144,21 +133,21 @@ class Inputs:
                         self._check_annotation(video, expression.expression_id, annotation_id)
 
     def read(self) -> list[VideoInputs]:
-        """The inputs of all videos together. Raises InputProblems with what is wrong with any."""
+        """The inputs of all videos together. Raises VideoProblems with what is wrong with any."""
         inputs, problems = [], []
         for video in self.split.videos:
             try:
                 inputs.append(self.read_video(video))
-            except InputProblems as error:
+            except VideoProblems as error:
                 problems.append(error.problems)
         if problems:
-            raise InputProblems(together(problems))
+            raise VideoProblems(together(problems))
         return inputs
 
     def read_video(self, video: Video) -> VideoInputs:
-        """The inputs of one video. Raises InputProblems."""
+        """The inputs of one video. Raises VideoProblems."""
         if video.name in self.failed:
-            raise InputProblems(self.failed[video.name])
+            raise VideoProblems(self.failed[video.name])
         self._lacking, self._scored_as_empty = {}, 0
         stamp = self.stamp(video)
         with self._collecting():
@@ -190,7 +179,7 @@ class Inputs:
         self._problems.clear()
         yield
         if self._problems:
-            raise InputProblems({kind: list(texts) for kind, texts in self._problems.items()})
+            raise VideoProblems({kind: list(texts) for kind, texts in self._problems.items()})
 
     def _video(self, video: Video) -> VideoInputs:
         by_annotation, size = self._annotations_of(video)

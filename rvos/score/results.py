@@ -21,7 +21,7 @@ from rvos.score.ablation import COARSE, REFINED, Fingerprint, Hashes, Scored
 from rvos.score.jumps import Jumps
 from rvos.score.measures import Summary
 from rvos.score.protocols import Unit, mean_of
-from rvos.stages.claims import beside
+from rvos.stages.records import beside
 
 FOLDER = "videos"  # of the files, in a run folder
 LAYOUT = 2  # of the files; 1 had no facts of the expressions

@@ -5,13 +5,17 @@ Importing this module needs no torch; only a trainer needs it.
 
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rvos.errors import InputError
-from rvos.stages.claims import Problems, Sharing
+from rvos.stages.sharding import Sharing
+
+if TYPE_CHECKING:
+    from rvos.stages.runner import Stage, Task
 
 T = TypeVar("T")
 
@@ -26,6 +30,7 @@ class Place:
 
     def __init__(self, device: str = "cpu"):
         self._device = device
+        self._counts: Counter[str] = Counter()
 
     @cached_property
     def device(self) -> str:
@@ -48,9 +53,21 @@ class Place:
         """Broadcast: returns in every process the value that the first process passes."""
         return value
 
-    def gather(self, messages: list[str]) -> list[str]:
-        """Return the messages of all processes in every process, once all have called this."""
-        return messages
+    def gather(self, values: list[T]) -> list[T]:
+        """Return the values of all processes in every process, once all have called this."""
+        return values
+
+    def add(self, key: str, amount: int) -> int:
+        """Add to a count that all processes of this run share; returns the sum, and never waits."""
+        self._counts[key] += amount
+        return self._counts[key]
+
+    def each(
+        self, stage: "Stage", tasks: "Iterator[Task]", advance: Callable[[int], None]
+    ) -> "Iterator[tuple[Task, Callable[[], Any]]]":
+        """Each task with a function that returns what `stage` makes of it, or raises."""
+        for task in tasks:
+            yield task, partial(stage.make, task.video, task.content, advance)
 
 
 class Devices(Protocol):
@@ -59,8 +76,6 @@ class Devices(Protocol):
     precision: str  # as `trainer.precision`
     is_first: bool  # whether this process is the first of its run
     sharing: Sharing  # what this run does of a split that several runs share
-    # Takes the videos that a stage could not make, by name: why. None: the stage raises them.
-    failed: dict[str, Problems] | None
 
     def run(self, work: Callable[[Place], T]) -> T:
         """Call `work` once in every process; returns its result in this process.
@@ -73,7 +88,6 @@ class OneDevice:
     """Only this process, on a device such as `cpu`, `cuda:1` or `auto`."""
 
     precision, is_first = "32-true", True
-    failed: dict[str, Problems] | None = None
 
     def __init__(self, device: str = "cpu", sharing: Sharing | None = None):
         self.device, self.sharing = device, sharing or Sharing()
@@ -102,5 +116,5 @@ def end_on_sigterm(kill_others: Callable[[int], None] | None = None) -> None:
 
 def raise_together(place: Place, problems: list[str]) -> None:
     """Raise in every process one InputError with the problems of all, if there are any."""
-    if found := place.gather(problems):
-        raise InputError("\n".join(dict.fromkeys(found)))
+    if of_all := place.gather(problems):
+        raise InputError("\n".join(dict.fromkeys(of_all)))

@@ -5,7 +5,8 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -14,8 +15,8 @@ from hydra.utils import instantiate
 from torch import distributed
 
 from rvos.errors import InputError
-from rvos.stages.claims import Problems, Sharing
 from rvos.stages.devices import Place, end_on_sigterm, raise_together
+from rvos.stages.sharding import Sharing
 
 T = TypeVar("T")
 
@@ -70,9 +71,9 @@ def check_devices(accelerator: str, devices: int | str | Sequence[int]) -> None:
 class TrainerPlace(Place):
     """One of the processes of a trainer, on that process' device."""
 
-    def __init__(self, trainer: pl.Trainer):
+    def __init__(self, trainer: pl.Trainer, counts: "SharedCounts | None" = None):
         super().__init__(str(trainer.strategy.root_device))
-        self.trainer = trainer
+        self.trainer, self.counts = trainer, counts
         self.rank, self.world_size = trainer.global_rank, trainer.world_size
 
     def convert(self, network: Any) -> Any:
@@ -85,18 +86,56 @@ class TrainerPlace(Place):
     def from_first(self, value: T) -> T:
         return self.trainer.strategy.broadcast(value)
 
-    def gather(self, messages: list[str]) -> list[str]:
+    def gather(self, values: list[T]) -> list[T]:
         if not distributed.is_initialized():
-            return messages
-        of_all: list[list[str]] = [[] for _ in range(distributed.get_world_size())]
-        distributed.all_gather_object(of_all, messages)
-        return [message for of_one in of_all for message in of_one]
+            return values
+        of_all: list[list[T]] = [[] for _ in range(distributed.get_world_size())]
+        distributed.all_gather_object(of_all, values)
+        return [value for of_one in of_all for value in of_one]
+
+    def add(self, key: str, amount: int) -> int:
+        return super().add(key, amount) if self.counts is None else self.counts.add(key, amount)
+
+
+class SharedCounts:
+    """Counts of all processes of a trainer, for one run of a function on its devices.
+
+    They lie in a TCPStore of our own, which the first process holds: no collective waits for a
+    process that still works, and a process group gives up after 30 minutes.
+    """
+
+    _store: ClassVar[distributed.TCPStore | None] = None  # for all runs of this process
+    _runs: ClassVar[int] = 0
+
+    def __init__(self, trainer: pl.Trainer):
+        cls = type(self)
+        if cls._store is None:
+            cls._store = self._connected(trainer)
+        cls._runs += 1  # all processes run the same functions in the same order
+        self._run = cls._runs
+
+    def add(self, key: str, amount: int) -> int:
+        """Add to a count; returns the sum. InputError where the first process has ended."""
+        assert self._store is not None
+        try:
+            return self._store.add(f"{self._run}/{key}", amount)
+        except distributed.DistError as error:
+            raise InputError(
+                f"the first process of this run has ended; start again to continue ({error!s:.80})"
+            ) from None
+
+    def _connected(self, trainer: pl.Trainer) -> distributed.TCPStore:
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        assert environment is not None
+        address, is_first = environment.main_address, trainer.is_global_zero
+        make = partial(distributed.TCPStore, address, wait_for_workers=False)
+        store = make(0, is_master=True) if is_first else None
+        port = trainer.strategy.broadcast(store.port if store else None)
+        return store or make(port, is_master=False)
 
 
 class TrainerDevices:
     """The devices of a Lightning trainer, which starts its processes at the first `run`."""
-
-    failed: dict[str, Problems] | None = None
 
     def __init__(self, trainer: Any, sharing: Sharing | None = None):
         self.trainer, self.sharing = trainer, sharing or Sharing()
@@ -121,7 +160,9 @@ class _Work(pl.LightningModule):
         end_on_sigterm(None if launcher is None else launcher.kill)
         if distributed.is_initialized():
             close_group_at_exit()
-        place, errors = TrainerPlace(self.trainer), []
+        several = self.trainer.world_size > 1
+        counts = SharedCounts(self.trainer) if several else None
+        place, errors = TrainerPlace(self.trainer, counts), []
         try:
             self.result = self.work(place)
         except InputError as error:  # the others do their share before all report it

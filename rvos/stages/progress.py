@@ -1,14 +1,13 @@
-"""Progress of a stage: a bar over all devices while it runs, a table at the end."""
+"""Progress of a stage: a bar over all devices while it runs, a line at the end."""
 
 import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 60  # in logs, where no bar can be drawn
@@ -17,17 +16,14 @@ SECONDS_BETWEEN_LINES = 60  # in logs, where no bar can be drawn
 class StageProgress:
     """Videos, rate and remaining time of all devices, shown by the first process.
 
-    Videos that other devices have finished are recognised by their files (`is_done`); of this
-    device's video in progress every reported part counts. `costs`: {video: cost in `unit`}, where
-    the unit is for example "expression-frames".
+    `costs` are those of the videos in `unit`, for example "expression-frames". `add` adds to a
+    count that all processes share (`Place.add`); of the first one's video in progress every
+    reported part counts.
     """
 
-    def __init__(
-        self, name: str, unit: str, costs: Mapping[str, int], is_done: Callable[[str], bool]
-    ):
-        self.name, self.unit, self.costs, self.is_done = name, unit, costs, is_done
-        self.num_videos = 0
-        self._total = sum(costs.values())
+    def __init__(self, name: str, unit: str, costs: Sequence[int], add: Callable[[str, int], int]):
+        self.name, self.unit, self.add = name, unit, add
+        self._num_videos, self._total = len(costs), sum(costs)
         self._finished = 0  # cost of finished videos
         self._in_progress = 0  # of the video in progress
         self._started: float | None = None  # None: not shown
@@ -54,24 +50,19 @@ class StageProgress:
         self._in_progress += count
         self._show()
 
-    def finish(self) -> None:
-        """Report that the file of the video in progress is written."""
+    def finish(self, cost: int) -> None:
+        """Report that a video of this cost is done, by whomever."""
         self._in_progress = 0
-        self._refresh()
+        self._finished = self.add("cost", cost)
+        self.add("videos", 1)
+        self._show()
 
     def stop(self) -> None:
         """Remove the bar. May be called after an error, and on devices that show none."""
         if self._started is not None:
             self._in_progress = 0
-            self._refresh()
-            self._bar.stop()
-
-    def _refresh(self) -> None:
-        if self._started is not None:
-            done = [video for video in self.costs if self.is_done(video)]
-            self.num_videos = len(done)
-            self._finished = sum(self.costs[video] for video in done)
             self._show()
+            self._bar.stop()
 
     def _show(self) -> None:
         if self._started is None:
@@ -79,7 +70,8 @@ class StageProgress:
         now = time.monotonic()
         seconds = max(now - self._started, 1e-9)
         done = min(self._finished + self._in_progress, self._total)
-        status = f"{self.num_videos}/{len(self.costs)} videos, {done / seconds:.3g} {self.unit}/s"
+        videos = f"{self.add('videos', 0)}/{self._num_videos} videos"
+        status = f"{videos}, {done / seconds:.3g} {self.unit}/s"
         self._bar.update(self._task, completed=done, status=status)
         if not self._bar.console.is_terminal and now - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = now
@@ -87,24 +79,19 @@ class StageProgress:
             log.info("%s: %s, %.0f min left", self.name, status, left / 60)
 
     def print_summary(self, num_failed: int, num_devices: int, where: str) -> None:
-        """Print a table of what this process and the other devices did."""
+        """Say in a line what this process and the other devices did."""
         assert self._started is not None
-        seconds = time.monotonic() - self._started
-        table = Table(title=self.name.capitalize(), show_header=False)
-        rows = {
-            "videos": f"{self.num_videos} of {len(self.costs)}",
-            "videos with unreadable frames": str(num_failed),
-            self.unit: str(self._finished),
-            "seconds": f"{seconds:.1f}",
-            f"{self.unit}/s": f"{self._finished / seconds:.3g}",
-            "devices": str(num_devices),
-            "peak memory (first device)": _peak_memory(),
-        }
-        for row in rows.items():
-            table.add_row(*row)
-        console = Console()
-        console.print(table)
-        console.print(where, soft_wrap=True)
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        failed = f", of which {num_failed} failed" if num_failed else ""
+        done = self.add("cost", 0)
+        Console().print(
+            f"{self.name}: {self._num_videos} videos{failed} in {seconds:.1f} s, "
+            f"{done / seconds:.3g} {self.unit}/s on {num_devices} device(s), "
+            f"peak memory {_peak_memory()}\n  {where}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
 
 
 def _peak_memory() -> str:

@@ -31,7 +31,7 @@ NO_EFFECT: Mapping[str, frozenset[str]] = {
             "device",
             "shard",
             "shards",
-            "claims",
+            "claims",  # of runs by earlier versions
             "score.workers",
             "data.num_workers",
             "coarse.expression_batch",
@@ -40,8 +40,15 @@ NO_EFFECT: Mapping[str, frozenset[str]] = {
     # the scores of a split: a comparison of two runs does not list them
     "scores": frozenset(
         {
-            *("output_dir", "name", "paths", "task", "ablation", "report"),
-            *("shard", "shards", "claims"),
+            "output_dir",
+            "name",
+            "paths",
+            "task",
+            "ablation",
+            "report",
+            "shard",
+            "shards",
+            "claims",
         }
     ),
     # what given weights answer: keys of conf/model that matter in training alone

@@ -1,8 +1,46 @@
-"""Division of videos among processes: each to exactly one, balanced, the same in all processes."""
+"""Division of videos among jobs: each to exactly one, balanced, the same in all processes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rvos.data.split import Video
+from rvos.errors import SettingsError
+from rvos.settings import optional, require, whole
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """The part of a split that this job does: keys `shard` and `shards`.
+
+    `shard` is i, or "i/n" with n for `shards`: this job does the i-th of n parts (from 0). Without
+    it, it does whatever is missing.
+    """
+
+    shard: int | str | None = None
+    shards: int | None = None
+
+    def __post_init__(self) -> None:
+        number, slash, count = str(self.shard).partition("/")
+        if slash and number.isdecimal() and count.isdecimal() and self.shards in (None, int(count)):
+            object.__setattr__(self, "shard", int(number))
+            object.__setattr__(self, "shards", int(count))
+        known = isinstance(self.shards, int) and self.shards > 0
+        last = self.shards - 1 if known and self.shards is not None else None
+        require(self, "", shards=optional(whole(1)), shard=optional(whole(0, last)))
+        if (self.shard is None) != (self.shards is None):
+            raise SettingsError(
+                [
+                    "shard: expected both shard and shards, or shard=i/n, or neither; got "
+                    f"shard={self.shard}, shards={self.shards}"
+                ]
+            )
+
+    def part(self, videos: Sequence[Video]) -> list[Video]:
+        """The videos that are this job's to do, in their order."""
+        if self.shards is None or not isinstance(self.shard, int):
+            return list(videos)
+        mine = balance([cost(video) for video in videos], self.shards)[self.shard]
+        return [videos[i] for i in mine]
 
 
 def cost(video: Video) -> int:

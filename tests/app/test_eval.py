@@ -13,6 +13,7 @@ from fork_server import forked_python
 from made_data import DAVIS, REPOSITORY, davis_arguments, square
 
 from rvos.masks import TrackFiles, canonical_track, read_json, write_json
+from rvos.masks.files import _Unpacked
 from rvos.report.best import main as best
 
 
@@ -177,6 +178,22 @@ def test_made_data_scores_by_hand(made_data, run_eval):
     assert metrics["coarse"]["J"] == pytest.approx((5 / 7 + 1 + 4 * 1 - 1) / 6)
     assert metrics["J"] == pytest.approx((1 + 1 + 0.5 + 0.5 + 1 + 1) / 6)
     assert (metrics["num_expressions"], metrics["num_frames"]) == (6, 24)
+
+
+def test_files_of_all_videos_are_parsed_once(made_data, run_eval, monkeypatch):
+    parsed = []
+    original = _Unpacked.__init__
+    monkeypatch.setattr(
+        _Unpacked, "__init__", lambda self, path: parsed.append(path.name) or original(self, path)
+    )
+    assert run_eval([*made_data.write(), "presence=none"])[0] == 0
+    assert sorted(parsed) == ["coarse.json", "masklets.json"]
+
+
+def test_a_key_that_is_gone_says_what_to_write_instead(made_data, run_eval):
+    status, errors = run_eval([*made_data.write(), "claims.stale_after=600"])
+    assert status == 1 and "claims.stale_after: there is no such key" in errors
+    assert "shard=i/n" in errors
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -33,6 +33,7 @@ from rvos.mutr import build_mutr
 from rvos.mutr.features import Predictions
 from rvos.score.measures import FrameScores
 from rvos.stages.lightning import TrainerDevices
+from rvos.stages.records import raise_failures
 from rvos.stages.runner import run_stage
 from rvos.stages.store import Stores
 
@@ -110,7 +111,7 @@ def opened_store(stores: Path, split, settings, model=MODEL, precision="32-true"
 
 def fill(split, store, settings, trainer, model=MODEL):
     stage = CoarseStage(split, store, settings, partial(build_mutr, **model))
-    run_stage(stage, split, TrainerDevices(trainer))
+    raise_failures(run_stage(stage, split, TrainerDevices(trainer)))
 
 
 def run(case: Path, stores: Path, **changes):

@@ -28,6 +28,7 @@ from rvos.masks import read_json, union
 from rvos.refine import CoarseScore
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
+from rvos.stages.work import Work
 from rvos.tracking.detect import Detector, names
 
 TEXTS = {
@@ -62,7 +63,7 @@ def run(tmp_path, monkeypatch):
 
         monkeypatch.setattr(Grounded, "prepare", prepare)
         split = read_split(tmp_path, "valid_u")
-        files = source.tracks(split, Stores(tmp_path / stores, "made"), OneDevice())
+        files = source.tracks(Work(split, Stores(tmp_path / stores, "made"), OneDevice())).tracks
         scores = read_json(
             files.path.parent.with_name("coarse_scores") / files.path.name / "a.json.gz"
         )

@@ -14,10 +14,13 @@ from rvos.app.entry import build
 from rvos.coarse.several import FusedTracks
 from rvos.data.mevis import read_split
 from rvos.data.split import Expression, Video
-from rvos.masklets.keyframe import frame_scores, key_frame
+from rvos.masklets.keyframe import key_frame
+from rvos.masklets.source import frame_scores
 from rvos.masks import TrackFiles, decode, encode, read_json, write_json
 from rvos.stages.devices import OneDevice
+from rvos.stages.records import raise_failures
 from rvos.stages.store import Stores
+from rvos.stages.work import CoarseFiles, Work
 from rvos.tracking import sam2
 from rvos.tracking.track import Step
 
@@ -148,11 +151,14 @@ def made(data, tmp_path, coarse=None, **changes):
     settings = preset("masklets", "keyframe") | {"weights": str(weights)} | changes
     source = build(OmegaConf.create(settings))
     stores = Stores(tmp_path / "stores", "made")
-    source.check(split, stores, None, write=True)
+    work = Work(split, stores, OneDevice())
+    source.check(work)
     files = coarse or TrackFiles(store.path)
-    found = source.tracks(split, stores, OneDevice(), None, files)
+    found = source.tracks(work, CoarseFiles(files))
+    raise_failures(found.failed)
     assert found.by_expression
-    return found, found.tracks.read(split.videos[0].name), read_json(found.path / "provenance.json")
+    provenance = read_json(found.tracks.path / "provenance.json")
+    return found, found.tracks.read(split.videos[0].name), provenance
 
 
 @pytest.fixture
@@ -167,7 +173,7 @@ def test_one_masklet_per_expression_with_a_coarse_mask(data, tmp_path, tracker, 
     found, content, provenance = made(data, tmp_path)
     ids = [e.expression_id for e in split.videos[0].expressions]
     assert list(content) == ids and found.nouns == {}
-    assert content[ids[-1]] == [] and f"expression {ids[-1]}" in caplog.text
+    assert content[ids[-1]] == [] and f"video {split.videos[0].name}, {ids[-1]}" in caplog.text
     assert content["0"] == [[coarse["0"][6]] * 8]  # the surest frame that has a mask
     for key in ids[1:-1]:
         areas = [0 if mask is None else decode(mask).sum() for mask in coarse[key]]
@@ -185,10 +191,10 @@ def test_a_second_run_does_nothing_and_other_coarse_masks_are_another_store(
     split, coarse, store, _ = data
     first, content, _ = made(data, tmp_path)
     tracker.prompts.clear()
-    assert made(data, tmp_path)[0].path == first.path and not tracker.prompts
+    assert made(data, tmp_path)[0].tracks.path == first.tracks.path and not tracker.prompts
     write_json(tmp_path / "coarse.json", {split.videos[0].name: coarse})
     second, _, provenance = made(data, tmp_path, TrackFiles(tmp_path / "coarse.json"))
-    assert second.path != first.path and tracker.prompts
+    assert second.tracks.path != first.tracks.path and tracker.prompts
     assert len(provenance["settings"]["coarse"]) == 64  # a hash of the file's content
     # Without scores expression 0 takes its largest mask.
     largest = max((0, 6), key=lambda t: decode(coarse["0"][t]).sum())
@@ -207,7 +213,7 @@ def test_one_more_after_those_of_the_noun(data, tmp_path, tracker):
     nouns = {video: {key: "object" for key in content}}
     write_json(tmp_path / "nouns.json", nouns)
     other = made(data, tmp_path, **{"with": "flow", "nouns": str(tmp_path / "nouns.json")})
-    assert other[0].path != found.path and other[0].nouns == nouns
+    assert other[0].tracks.path != found.tracks.path and other[0].nouns == nouns
 
 
 def test_settings_and_files_that_are_wrong(data, tmp_path, tracker):

@@ -13,6 +13,7 @@ from rvos.refine import DetectorScore
 from rvos.score import Inputs
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
+from rvos.stages.work import CoarseFiles, Work
 from rvos.tracking.detect import Boxes
 from rvos.tracking.track import Step
 
@@ -75,6 +76,7 @@ def run(root, monkeypatch, nouns="nouns.json", *, scored=True):
     from rvos.masklets import Sam2
 
     monkeypatch.setattr(Sam2, "checkpoint_sha256", lambda self: "none")
+    monkeypatch.setattr(Sam2, "weights_used", lambda self: {})
     monkeypatch.setattr(Sam2, "may_have_scores", scored)
 
     def prepare(self, place):
@@ -83,11 +85,13 @@ def run(root, monkeypatch, nouns="nouns.json", *, scored=True):
     monkeypatch.setattr(Sam2, "prepare", prepare)
     source = build(OmegaConf.create(preset("masklets", "sam2") | {"nouns": str(root / nouns)}))
     split = read_split(root, "valid_u")
-    return split, source.tracks(split, Stores(root / "stores", "made"), OneDevice(), None)
+    return split, source.tracks(
+        Work(split, Stores(root / "stores", "made"), OneDevice()), CoarseFiles(None)
+    )
 
 
 def scores_of(found):
-    path = found.path.parent.with_name("masklet_scores") / found.path.name
+    path = found.tracks.folder_beside("masklet_scores")
     return read_json(path / "a.json.gz")
 
 

@@ -11,7 +11,6 @@ from rvos.report.csv_tables import write_tables
 from rvos.report.metrics import Metrics
 from rvos.report.rows import make_rows
 from rvos.score import COARSE, Scorer, grid, labelled, read_results
-from rvos.score.evaluate import evaluate
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,9 @@ def scored(tiny, tmp_path_factory):
     cells = grid([1, 6], [0.5], rules["vote"])
     every = labelled(Vote(6, 0.5), cells, rules)
     folder = tmp_path_factory.mktemp("scored") / "run"
-    assert not any(
-        wrong for _, wrong in evaluate(tiny.videos, Scorer(every, {}, folder), workers=1)
-    )
+    scorer = Scorer(every, {}, folder)
+    for video in tiny.videos:
+        scorer(video)
     results = read_results(folder, [inputs.video.name for inputs in tiny.videos])
     rows = make_rows(results, every)
     shutil.copytree(tiny.run, folder, dirs_exist_ok=True)

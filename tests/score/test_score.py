@@ -4,21 +4,23 @@ import numpy as np
 import pytest
 
 from rvos import SettingsError, preset
-from rvos.data.split import Expression, Video
+from rvos.data.split import Expression, Split, Video
 from rvos.masks import area, canonical, encode, read_json
 from rvos.refine import KeepCoarse, Vote
 from rvos.score import (
     COARSE,
     REFINED,
     Scorer,
+    ScoreStage,
     VideoFiles,
     VideoInputs,
     make_metrics,
     score_track,
 )
 from rvos.score.contour import contour_of, in_common, tolerance_radius
-from rvos.score.evaluate import evaluate
 from rvos.score.measures import decay, recall, temporal_ious
+from rvos.stages.pool import PoolDevices
+from rvos.stages.runner import run_stage
 
 
 def square(x, y, side, size=(100, 120)):
@@ -203,6 +205,20 @@ def test_metrics_that_cannot_be_made_are_all_named():
     assert "expected J or F, got 'K'" in error.value.problems[3]
 
 
+class Given(ScoreStage):
+    """Scores inputs that are there, without files."""
+
+    def __init__(self, videos, scorer):
+        self.of_video = {inputs.video.name: inputs for inputs in videos}
+        self.job, self.files = scorer, VideoFiles(scorer.output_dir)
+
+    def missing(self, video):
+        return not self.files.has(video, "")
+
+    def read(self, split, video):
+        return self.of_video[video.name]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_metrics_and_rules_travel_to_the_workers_by_label(tmp_path, workers):
     """Two videos; the masklet is the truth, twice as large as the coarse mask that lies in it."""
@@ -219,8 +235,9 @@ def test_metrics_and_rules_travel_to_the_workers_by_label(tmp_path, workers):
     ]
     rules = {COARSE: KeepCoarse(), REFINED: Vote(2, 0.4), "strict": Vote(2, 0.5)}
     metrics = make_metrics({"error": f"{__name__}.area_error"})
-    ended = list(evaluate(videos, Scorer(rules, metrics, tmp_path), workers=workers))
-    assert sorted(ended) == [("a", ""), ("b", "")]
+    split = Split(tmp_path, "made", tuple(v.video for v in videos), "")
+    stage = Given(videos, Scorer(rules, metrics, tmp_path))
+    assert run_stage(stage, split, PoolDevices(workers)) == {}
     found = [r for v in videos for r in VideoFiles(tmp_path).read(v.video.name).expressions]
     assert [(r.video, r.expression_id, r.expression) for r in found] == [
         ("a", "7", "the square"),

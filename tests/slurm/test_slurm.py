@@ -1,10 +1,11 @@
 """On a real SLURM of two nodes, both on this machine (cluster.sh): training over nodes, requeued
-and resumed; an array of shards; a job that is killed, its videos taken over by another."""
+and resumed; arrays of shards, of which one is killed and requeued."""
 
 import csv
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -109,16 +110,63 @@ def test_training_on_two_nodes_is_requeued_and_ends_like_one_process(root, tmp_p
     assert len(list(two.glob("csv/version_*"))) == 2
 
 
-def test_an_array_of_five_shards(arguments, notes, alone, tmp_path):  # noqa: F811
+def test_an_array_of_eight_shards_one_of_which_is_killed(
+    arguments,  # noqa: F811
+    notes,  # noqa: F811
+    alone,  # noqa: F811
+    tmp_path,
+):
+    """More shards than nodes. One is killed with SIGKILL while it makes a video, and requeued."""
+    out, logs = tmp_path / "out", tmp_path / "logs"
+    logs.mkdir()
+    command = " ".join(f"'{a}'" for a in [*arguments, f"output_dir={out}"])
+    number = submit(
+        "--array=0-7",
+        "--ntasks=1",
+        "--cpus-per-task=1",
+        f"--time={MINUTES}",
+        "--requeue",
+        f"--output={logs}/%a",
+        f"--wrap=exec {sys.executable} eval.py {command} shard=$SLURM_ARRAY_TASK_ID/8",
+    )
+    deadline = time.monotonic() + SECONDS
+    killed = None
+    while killed is None:
+        assert time.monotonic() < deadline, texts(logs)
+        for path in (out / "videos").rglob(".*.started"):
+            who = read(path)
+            if (killed := who.get("job")) is not None:  # both nodes are this machine
+                os.kill(who["pid"], signal.SIGKILL)
+                break
+        time.sleep(0.002)
+    for shard in range(8):
+        wait_for(f"{number}_{shard}", logs / str(shard))
+    left = [path.name for path in (out / "videos").rglob(".*.started")]
+    assert len(left) >= 1 and not (out / "metrics.json").exists(), texts(logs)
+    subprocess.run(["scontrol", "requeue", killed], check=True)
+    assert wait_for(killed, logs / killed.partition("_")[2])["JobState"] == "COMPLETED", texts(logs)
+    assert files(out) == alone
+    assert 3 * NUM_VIDEOS <= len(notes.read_text()) <= 3 * (NUM_VIDEOS + len(left))
+
+
+def texts(logs):
+    return {path.name: path.read_text()[-500:] for path in logs.iterdir()}
+
+
+def test_shards_by_the_launcher(arguments, notes, alone, tmp_path):  # noqa: F811
     out = tmp_path / "out"
     launcher = ["gpus_per_node=0", "tasks_per_node=1", "cpus_per_task=1", "mem_gb=1"]
     done = subprocess.run(
-        [sys.executable, "eval.py", "-m", *arguments, "hydra/launcher=slurm"]
-        + [f"hydra.launcher.{setting}" for setting in launcher]
-        + [
+        [
+            sys.executable,
+            "eval.py",
+            "-m",
+            *arguments,
+            "hydra/launcher=slurm",
+            *(f"hydra.launcher.{setting}" for setting in launcher),
             f"hydra.launcher.timeout_min={MINUTES}",
-            "shard=range(0,5)",
-            "shards=5",
+            "shard=range(0,3)",
+            "shards=3",
             f"output_dir={out}",
         ],
         cwd=REPOSITORY,
@@ -128,42 +176,6 @@ def test_an_array_of_five_shards(arguments, notes, alone, tmp_path):  # noqa: F8
         timeout=SECONDS,
     )
     assert done.returncode == 0, done.stderr
-    found = {k: v for k, v in files(out).items() if not re.match(r"\d/|.submitit/", k)}
-    assert found == alone
+    made = {k: v for k, v in files(out).items() if not re.match(r"\d/|.submitit/", k)}
+    assert made == alone
     assert notes.read_text() == "x" * 3 * NUM_VIDEOS
-
-
-def test_a_job_that_is_killed_is_taken_over(arguments, notes, alone, tmp_path):  # noqa: F811
-    out = tmp_path / "out"
-    logs = [tmp_path / "log0", tmp_path / "log1"]
-    command = " ".join(f"'{a}'" for a in [*arguments, f"output_dir={out}"])
-    numbers = [
-        submit(
-            *(
-                "--ntasks=1",
-                "--cpus-per-task=1",
-                f"--time={MINUTES}",
-                f"--output={log}",
-                "--no-requeue",
-            ),
-            f"--wrap=exec {sys.executable} eval.py {command}",
-        )
-        for log in logs
-    ]
-    deadline = time.monotonic() + SECONDS
-    killed = None
-    while killed is None:
-        assert time.monotonic() < deadline, [log.read_text() for log in logs]
-        for path in (out / "videos").rglob("*.claim-*"):
-            if (found := read(path).get("job")) in numbers:
-                killed = found
-                subprocess.run(["scancel", "--signal=KILL", "--full", killed], check=True)
-                break
-        time.sleep(0.002)
-    for number, log in zip(numbers, logs, strict=True):
-        state = wait_for(number, log)
-        assert number == killed or state["JobState"] == "COMPLETED", log.read_text()
-    assert files(out) == alone
-    taken_over = sum(log.read_text().count("taken over, its claim") for log in logs)
-    assert 3 * NUM_VIDEOS <= len(notes.read_text()) <= 3 * (NUM_VIDEOS + taken_over)
-    assert taken_over <= 1

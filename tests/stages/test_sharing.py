@@ -4,17 +4,21 @@ import hashlib
 import os
 import signal
 import subprocess
+import sys
 import time
+from dataclasses import replace
 
 import pytest
 from commands import command
 from fork_server import forked_python
 from made_data import REPOSITORY, small_synthetic, square
+from rich.console import Console
 
 from rvos.app.status import Status
 from rvos.data.formats import open_checked
 from rvos.data.split import merge_tracks
 from rvos.masks import read_json, write_json
+from rvos.stages.records import Records
 
 FOLDERS = [REPOSITORY, REPOSITORY / "tests/support", REPOSITORY / "tests/stages"]
 PATH = os.pathsep.join(map(str, FOLDERS))
@@ -71,9 +75,9 @@ def files(folder):
     }
 
 
-def start(arguments, out):
+def start(arguments, out, python=None):
     return subprocess.Popen(
-        [forked_python(), "eval.py", *arguments, f"output_dir={out}"],
+        [python or forked_python(), "eval.py", *arguments, f"output_dir={out}"],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": PATH},
         stdout=subprocess.PIPE,
@@ -114,28 +118,12 @@ def test_shards_in_any_order(arguments, notes, run_eval, tmp_path, alone, count)
     assert files(out) == alone
 
 
-@pytest.mark.parametrize("killed", [None, 0, 1, 2])
-def test_three_processes_of_which_one_is_killed(arguments, notes, tmp_path, alone, killed):
-    out = tmp_path / "out"
-    processes = [start(arguments, out) for _ in range(3)]
-    if killed is not None:
-        own = "*.claim-*"  # killed while it has a claim
-        deadline = time.monotonic() + 200
-        while time.monotonic() < deadline and processes[killed].poll() is None:
-            pids = [read(path).get("pid") for path in (out / "videos").rglob(own)]
-            if processes[killed].pid in pids:
-                processes[killed].send_signal(signal.SIGKILL)
-                break
-            time.sleep(0.002)
-    ended = [(p.communicate(timeout=300), p.returncode) for p in processes]
-    for i, ((_, errors), status) in enumerate(ended):
-        assert status in ((0, -signal.SIGKILL) if i == killed else (0,)), errors
-    taken_over = sum(errors.count("taken over, its claim") for (_, errors), _ in ended)
-    taken_over += sum(out.count("taken over, its claim") for (out, _), _ in ended)
-    assert files(out) == alone
-    scored = len(notes.read_text())
-    assert 3 * NUM_VIDEOS <= scored <= 3 * (NUM_VIDEOS + taken_over)
-    assert taken_over <= (killed is not None)
+def marks(folder):
+    """{process: videos that it has begun} of a folder of results."""
+    by_process = {}
+    for path in folder.rglob(".*.started"):
+        by_process.setdefault(read(path).get("pid"), []).append(path)
+    return by_process
 
 
 def read(path):
@@ -143,6 +131,40 @@ def read(path):
         return read_json(path)
     except ValueError:
         return {}
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_three_processes_that_know_nothing_of_each_other(arguments, notes, tmp_path, alone, kill):
+    """One is killed while it makes a video: the others make it, and the files are those of one."""
+    out = tmp_path / "out"
+    processes = [start(arguments, out, sys.executable) for _ in range(3)]
+    at_work = {process.pid: process for process in processes}
+    killed = None
+    deadline = time.monotonic() + 200
+    while kill and killed is None and time.monotonic() < deadline:
+        for pid in at_work.keys() & marks(out / "videos").keys():
+            killed = at_work[pid]
+            killed.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    assert kill == (killed is not None)
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == (-signal.SIGKILL if process is killed else 0), errors
+    assert files(out) == alone
+    scored = len(notes.read_text())
+    assert 3 * NUM_VIDEOS <= scored < 3 * 3 * NUM_VIDEOS  # less than three times the work
+
+
+def test_sigterm_leaves_no_mark(arguments, notes, tmp_path):
+    out = tmp_path / "out"
+    process = start(arguments, out)
+    while not marks(out / "videos") and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not marks(out / "videos") and not (out / "metrics.json").exists()
 
 
 def test_killed_alone_it_goes_on(arguments, notes, tmp_path, alone):
@@ -172,9 +194,9 @@ def test_bad_videos_are_listed_and_the_others_are_done(arguments, notes, made_da
     assert status == 1 and "Bad masks (2):" in errors
     assert errors.index("video short, expression 1") < errors.index("video more/1, expression 0")
     assert notes.read_text() == "x" * 3 * (NUM_VIDEOS - 2) and not (out / "metrics.json").exists()
-    found = Status.of(out)
-    assert set(found.failed) == {"more/1", "short"} and len(found.done) == NUM_VIDEOS - 2
-    assert found.total == NUM_VIDEOS and not found.running
+    status = Status.of(out)
+    assert set(status.failed) == {"more/1", "short"} and len(status.done) == NUM_VIDEOS - 2
+    assert status.total == NUM_VIDEOS and status.missing == 0 and not status.begun
     made_data.coarse["more/1"]["0"][1] = whole
     folder = made_data.root / "coarse"  # in files of their own, mending one changes one
     for name, tracks in made_data.coarse.items():
@@ -236,3 +258,28 @@ def test_masks_that_changed_are_refined_anew(arguments, notes, made_data, run_ev
 def test_what_is_no_run_has_no_status(tmp_path, capsys):
     assert command("status")([str(tmp_path)]) == 1
     assert "expected a run folder of eval.py (config.yaml) or a store" in capsys.readouterr().err
+
+
+def test_status_counts_from_files_alone(tmp_path):
+    """Files a minute apart, a night between the third and the fourth: a rest of 2 takes 2 min."""
+    folder = tmp_path / "stores" / "masklets" / "made"
+    write_json(folder / "provenance.json", {})
+    times = [0, 60, 120, 40_000, 40_060]
+    for i, at in enumerate(times):
+        write_json(folder / f"more/{i}.json.gz", {})
+        os.utime(folder / f"more/{i}.json.gz", (at, at))
+    records = Records(folder)
+    records.begin("more/5")
+    records.begin("more/6")
+    records.end("more/6", {"bad frames": ["video more/6: frame 3"]})
+    status = Status.of(folder)
+    assert set(status.done) == {f"more/{i}" for i in range(5)} and status.missing is None
+    assert list(status.begun) == ["more/5"]
+    assert status.failed == {"more/6": {"bad frames": ["video more/6: frame 3"]}}
+    assert replace(status, total=8).missing == 2
+    assert replace(status, total=8).seconds_left == 120
+    console = Console(record=True, width=200)
+    replace(status, total=8).show(console)
+    text = console.export_text()
+    for words in ("5 of 8 videos", "bad frames (1):", f"process {os.getpid()}; starts: 1"):
+        assert words in text

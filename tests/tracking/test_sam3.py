@@ -17,6 +17,7 @@ from rvos.masklets import Sam3
 from rvos.masks import decode, encode, read_json
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
+from rvos.stages.work import CoarseFiles, Work
 from rvos.tracking.sam2_frames import processor_pixels
 from rvos.tracking.sam3 import HALF, ConceptSegmenter, MaskKernels, drop_unread, load_sam3
 
@@ -352,8 +353,10 @@ def run(tmp_path, monkeypatch):
         monkeypatch.setattr(Sam3, "prepare", prepare)
         source = build(OmegaConf.create(preset("masklets", "sam3")))
         split = read_split(tmp_path, "valid_u")
-        found = source.tracks(split, Stores(tmp_path / "stores", "made"), OneDevice(), None)
-        scores = found.path.parent.with_name("masklet_scores") / found.path.name / "a.json.gz"
+        found = source.tracks(
+            Work(split, Stores(tmp_path / "stores", "made"), OneDevice()), CoarseFiles(None)
+        )
+        scores = found.tracks.folder_beside("masklet_scores") / "a.json.gz"
         return found.tracks.read("a"), read_json(scores)
 
     return run
