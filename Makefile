@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 MASKS := tests/data/davis_masks
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-train masks test fuzz lint eval train sweep bench clean
+.PHONY: help setup demo demo-train masks test fuzz lowest wheel lint eval train sweep bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,13 +16,13 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python >= 3.11 is needed"'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  setuptools wheel --editable '.[models,nouns,drive,dev]'
+	  setuptools wheel --editable '.[all,dev]'
 	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt --no-build-isolation --editable '.[sam2]'
 	@touch $(READY)
 
-demo: $(READY) ## synthetic videos: fine-tune, segment, track, refine, score (demo/demo.sh)
-	PYTHON=$(BIN)/python demo/demo.sh
+demo: $(READY) ## synthetic videos: fine-tune, segment, track, refine, score (rvos demo)
+	$(BIN)/python -m rvos demo $(ARGS)
 
 demo-train: $(READY) ## the small checkpoint from scratch (about two hours; docs/training.md)
 	test -e data/synthetic_large/train/meta_expressions.json || $(BIN)/python -m rvos data \
@@ -52,6 +52,23 @@ test: $(READY) ## run all tests (the page's need Chromium; SLURM's need root, sl
 
 fuzz: $(READY) ## 2,000 cases of damaged input (tests/app/test_fuzz.py; `make test` runs 200)
 	RVOS_FUZZ=2000 $(BIN)/python -m pytest -q tests/app/test_fuzz.py
+
+# Quick tests that the core can run, and an evaluation as a whole.
+LOWEST = tests/masks/test_masks.py tests/score/test_score.py tests/refine/test_refine.py \
+  tests/refine/test_rules.py tests/report/test_bootstrap.py tests/data/test_datasets.py
+lowest: $(READY) ## the core in the lowest versions that pyproject.toml allows, and its quick tests
+	rm -rf build/lowest && $(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/lowest/bin/uv pip compile --quiet --no-header --resolution lowest-direct \
+	  --python build/lowest/bin/python pyproject.toml --output-file build/lowest.txt
+	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python \
+	  --requirement build/lowest.txt pytest hypothesis
+	PYTHONPATH=. OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest -q -m "not slow" $(LOWEST)
+	PYTHONPATH=. $(MAKE) -o $(READY) masks BIN=build/lowest/bin ARGS="output_dir=build/lowest_masks"
+
+wheel: $(READY) ## install a wheel elsewhere and use it as another user (.ci/wheel)
+	.ci/wheel
+	.ci/wheel core
 
 lint: $(READY) ## ruff, mypy and the import contracts
 	$(BIN)/ruff format --check .

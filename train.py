@@ -1,59 +1,6 @@
-"""Frames, expressions, masks -> a fine-tuned MUTR: `python train.py trainer.devices=4`.
+"""`python train.py ...` in a checkout is `rvos train ...`."""
 
-Settings: conf/train.yaml. Checkpoints, curves and overlays go to the run folder (`output_dir`).
-"""
-
-import logging
-from pathlib import Path
-
-from omegaconf import DictConfig
-
-from rvos.app.entry import check_ranks, entry_point, folder_is_fixed, plain, run_folder
-
-log = logging.getLogger(__name__)
-
-
-@entry_point("train")
-def main(cfg: DictConfig) -> float | None:
-    """Fine-tune MUTR; returns the last J&F of the validations, None if there was none."""
-    # Imported here, so that --help is quick.
-    from pytorch_lightning.utilities.rank_zero import rank_zero_only
-
-    from rvos.app.training import make_parts
-    from rvos.stages.lightning import close_group_at_exit
-    from rvos.stages.run_folder import claim_folder, wandb_id
-    from rvos.train import run as training
-
-    folder = run_folder(cfg)
-    cfg.output_dir = str(folder)  # also in the jobs of a multirun and in every rank
-    runs = Path(cfg.paths.runs) / cfg.task / cfg.name
-    resume = training.resume_from(cfg.ckpt_path, folder, runs, folder_is_fixed=folder_is_fixed())
-    if cfg.logger.get("wandb") is not None:
-        before = folder if resume is None else resume.parent.parent
-        cfg.logger.wandb.id = wandb_id(before, cfg.logger.wandb.id)
-    parts = make_parts(cfg)  # what is wrong with the settings is said before anything runs
-    check_ranks(parts.trainer.world_size)
-    settings = plain(cfg)
-    if resume is not None and (metrics := training.finished(resume, folder, settings)):
-        return metrics["last"].get("val/JF")
-    close_group_at_exit()
-
-    meta_sha256 = training.open_data(parts)
-    options = {key: cfg[key] for key in ("seed", "compile", "hints")}
-    options |= {"max_videos": cfg.score.max_videos, "overlays": folder / "overlays"}
-    segmenter = training.make_segmenter(parts, **options)
-    if resume is not None:
-        training.check_fits(resume, segmenter, parts.trainer)
-    if rank_zero_only.rank == 0:
-        hashes = {"meta_expressions_sha256": meta_sha256}
-        claim_folder(folder, settings, inputs=hashes, results=training.RESULTS)
-        training.start_loggers(parts.trainer, settings, folder)
-        log.info("%s, seed %d -> %s", training.plan(parts), cfg.seed, folder)
-    try:
-        return training.fit(parts, segmenter, folder, resume=resume)
-    finally:
-        training.finish_loggers(parts.trainer)
-
+from rvos.app.train import main
 
 if __name__ == "__main__":
     main()

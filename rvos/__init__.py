@@ -51,3 +51,7 @@ def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
 
 
 __getattr__ = lazily(__name__, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

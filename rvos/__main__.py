@@ -1,13 +1,21 @@
-"""`python -m rvos`: the commands beside train.py, eval.py and predict.py."""
+"""`rvos`, also as `python -m rvos`: the three programs, and the commands beside them."""
 
+import runpy
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from rvos.errors import one_message
 
+# Name -> what it does; rvos.app.<name> is its module, which Hydra starts as a script.
+PROGRAMS = {
+    "train": "fine-tune MUTR",
+    "eval": "segment, track, refine, score; or refine and score given masks",
+    "predict": "the same stages on a video of your own",
+}
 # Name -> the module whose `main(arguments)` it is, and what it does.
 COMMANDS = {
+    "demo": ("rvos.app.demo", "the whole method on synthetic videos; --quick: one video"),
     "doctor": ("rvos.app.doctor", "what is installed and found on this machine"),
     "weights": ("rvos.app.weights", "list, fetch (get) and check the weights of networks"),
     "data": (
@@ -29,19 +37,33 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Call the command, or print the table of all of them."""
-    if arguments and arguments[0] in COMMANDS:
+    """Call the program or command, or print the table of all of them."""
+    name, rest = (arguments[0], list(arguments[1:])) if arguments else ("help", [])
+    if name in PROGRAMS:
+        sys.argv[1:] = rest
+        # As `python -m`: so the other processes of a run are started by this module's name.
+        runpy.run_module(f"rvos.app.{name}", run_name="__main__", alter_sys=True)
+        return 0
+    if name in COMMANDS:
         with one_message():
-            return import_module(COMMANDS[arguments[0]][0]).main(list(arguments[1:]))
-    wanted_help = not arguments or arguments[0] in ("-h", "--help", "help")
+            return import_module(COMMANDS[name][0]).main(rest)
+    wanted_help = name in ("-h", "--help", "help")
     out = sys.stdout if wanted_help else sys.stderr
     if not wanted_help:
-        print(f"error: no command {arguments[0]!r}", file=out)
-    print("usage: python -m rvos COMMAND ...; python -m rvos COMMAND --help\n", file=out)
-    for name, (_, text) in COMMANDS.items():
-        print(f"  {name:<11} {text}", file=out)
-    print("\nTraining, evaluation, prediction: train.py, eval.py, predict.py --help", file=out)
+        print(f"error: no command {name!r}", file=out)
+    print("usage: rvos COMMAND ...; rvos COMMAND --help\n", file=out)
+    for command, text in PROGRAMS.items():
+        print(f"  {command:<11} {text}", file=out)
+    print(file=out)
+    for command, (_, text) in COMMANDS.items():
+        print(f"  {command:<11} {text}", file=out)
     return 0 if wanted_help else 2
+
+
+def console() -> int:
+    """The installed command `rvos`: finds modules in the working folder, as `python -m rvos`."""
+    sys.path.insert(0, "")
+    return main(sys.argv[1:])
 
 
 if __name__ == "__main__":

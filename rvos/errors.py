@@ -40,8 +40,8 @@ class SettingsError(InputError):
 def one_message() -> Iterator[None]:
     """Every program and command runs in it: a user's mistake ends in one message on stderr.
 
-    Exits with status 1, without a traceback. A path that the system refuses is such a mistake too:
-    a user's own source opens files with `open`.
+    Exits with status 1, without a traceback; with 130 after Ctrl-C. A path that the system refuses
+    is such a mistake too: a user's own source opens files with `open`.
     """
     try:
         yield
@@ -51,6 +51,9 @@ def one_message() -> Iterator[None]:
         if error.filename is None:
             raise
         message = f"{error.filename}: {error.strerror}"
+    except KeyboardInterrupt:
+        print("\nStopped by Ctrl-C. The same command makes what is missing.", file=sys.stderr)
+        sys.exit(130)
     else:
         return
     print(f"error: {message}", file=sys.stderr)

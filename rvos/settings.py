@@ -42,11 +42,13 @@ from rvos.errors import InputError, SettingsError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
+_PACKAGE = Path(__file__).resolve().parent
+# In a wheel inside of the package, in a checkout beside it (setup.py).
+CONFIG_DIR = next(filter(Path.is_dir, (_PACKAGE / "conf", _PACKAGE.parent / "conf")))
 
 
 def shipped(path: str) -> str:
-    """A file that comes with the repository, found from any working folder."""
+    """A file that comes with rvos, found from any working folder."""
     return path if Path(path).exists() else str(CONFIG_DIR.parent / path)
 
 

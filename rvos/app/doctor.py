@@ -27,12 +27,14 @@ from rvos.settings import CONFIG_DIR
 
 _SPLITS = ("train", "valid_u", "valid", "test")
 _EXTRAS = {
-    "models": "training and networks: make setup",
+    "models": "training and networks: pip install 'rvos[models]'",
     "sam2": "masklets.tracker=sam2_package: make setup",
-    "nouns": "masklets.noun.method=benepar or spacy: pip install -e '.[nouns]'",
-    "drive": "python -m rvos weights get, files on Google Drive: pip install -e '.[drive]'",
-    "bench": "benchmarks/scoring.py: pip install -e '.[bench]'",
-    "dev": "tests: pip install -e '.[dev]'",
+    "video": "video files and nouns: pip install 'rvos[video]'",
+    "wandb": "logger=wandb: pip install 'rvos[wandb]'",
+    "nouns": "masklets.noun.method=benepar or spacy: pip install 'rvos[nouns]'",
+    "drive": "python -m rvos weights get, files on Google Drive: pip install 'rvos[drive]'",
+    "bench": "benchmarks/scoring.py: pip install 'rvos[bench]'",
+    "dev": "tests: pip install 'rvos[dev]'",
 }
 
 
@@ -63,17 +65,20 @@ def _packages() -> Iterator[Finding]:
     try:
         requirements = importlib.metadata.requires("rvos") or []
     except importlib.metadata.PackageNotFoundError:
-        yield Finding("needed", "packages", "rvos is not installed: make setup")
+        yield Finding("needed", "packages", "rvos is not installed: pip install rvos")
         return
     extras: dict[str, str | None] = {}  # of each package; the first group counts
     for requirement in map(Requirement, requirements):
         match = re.search(r"extra == ['\"](\w+)", str(requirement.marker))
-        extras.setdefault(requirement.name, match[1] if match else None)
+        if requirement.name != "rvos":  # an extra of it
+            extras.setdefault(requirement.name, match[1] if match else None)
     for name, extra in extras.items():
         try:
             yield Finding("ok", name, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            todo = _EXTRAS.get(extra, f"pip install -e '.[{extra}]'") if extra else "make setup"
+            todo = (
+                _EXTRAS.get(extra, f"pip install 'rvos[{extra}]'") if extra else "pip install rvos"
+            )
             yield Finding("absent" if extra else "needed", name, f"not installed; for {todo}")
 
 

@@ -2,15 +2,17 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
+from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -25,8 +27,12 @@ Task = Callable[[DictConfig], Any]
 _HYDRA_KEYS = ("_target_", "_convert_", "_recursive_", "_partial_")
 
 
-def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
+def entry_point(
+    config_name: str, *, short_help: bool = False
+) -> Callable[[Task], Callable[[], Any]]:
     """Decorate `task(cfg)`: Hydra composes `conf/<config_name>.yaml` and calls it.
+
+    `--help` shows all settings; with `short_help` those of that file alone, and `--help-all` all.
 
     Users' mistakes end in one message on stderr and exit status 1, without a traceback. What the
     task returns is what a Hydra sweeper optimises. Sentences and paths are taken as typed.
@@ -65,11 +71,16 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
             with one_message(), explained():
                 sys.argv[1:] = arguments = as_typed(sys.argv[1:], config_name)
                 overrides = [word for word in arguments if not word.startswith("-")]
-                if {*arguments} - {*overrides} in ({"--help"}, {"-h"}):
-                    print(_help(sys.modules[task.__module__].__doc__, config_name, overrides))
-                    return None
+                flags = {*arguments} - {*overrides}
                 try:
+                    if flags in ({"--help"}, {"-h"}, {"--help-all"}):
+                        short = short_help and flags != {"--help-all"}
+                        page = _own_settings(config_name) if short else _all(config_name, overrides)
+                        print(sys.modules[task.__module__].__doc__, page, sep="\n")
+                        return None
                     return composed()
+                except ConfigCompositionException as error:
+                    raise InputError(_with_near_key(str(error), config_name, overrides)) from None
                 except (OSError, ValueError, TypeError, AssertionError) as error:
                     if in_task:
                         raise
@@ -84,20 +95,54 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], Any]]:
     return decorate
 
 
-def _help(program: str | None, config_name: str, overrides: Sequence[str]) -> str:
-    """The page of `--help`; Hydra's own takes twice as long, since it copies itself per group."""
+def _all(config_name: str, overrides: Sequence[str]) -> str:
+    """All groups and settings; Hydra's own page takes twice as long: it copies itself per group."""
     groups: dict[str, list[str]] = {}
     for file in sorted(CONFIG_DIR.glob("*/*.yaml")):
         groups.setdefault(file.parent.name, []).append(file.stem)
-    with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        settings = OmegaConf.to_yaml(hydra.compose(config_name, list(overrides)))
+    settings = OmegaConf.to_yaml(_composed(config_name, overrides))
     choices = "\n".join(f"  {group}: {', '.join(names)}" for group, names in groups.items())
     return (
-        f"{program}\nGroups and their choices (group=choice):\n\n{choices}\n\n"
+        f"Groups and their choices (group=choice):\n\n{choices}\n\n"
         f"Settings (key=value):\n\n{settings}\n"
         "Flags: --multirun, --cfg job (the settings alone), --config-dir DIR (own choices); "
         "--hydra-help lists all"
     )
+
+
+def _own_settings(config_name: str) -> str:
+    """What stands in conf/<config_name>.yaml itself, with its comments."""
+    text = (CONFIG_DIR / f"{config_name}.yaml").read_text()
+    before, _, settings = text.partition(f"task: {config_name}\n")
+    comments = [line[2:] for line in before.splitlines() if line.startswith("#")]
+    lines = [*comments[1:], "", *settings.splitlines()]
+    return (
+        re.sub(r"\$\{text:(\w+)\}", r"\1", "\n".join(lines))
+        + "\n\n--help-all shows the settings of all stages."
+    )
+
+
+def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        return hydra.compose(config_name, list(overrides))
+
+
+def _with_near_key(message: str, config_name: str, overrides: Sequence[str]) -> str:
+    """What Hydra says, in our words where a key is unknown: with the most similar one."""
+    from rvos.stages.store import flat
+
+    match = re.search(r"Could not override '([^']+)'", message)
+    if match is None:
+        return message
+    key = match[1]
+    rest = [text for text in overrides if text.partition("=")[0] != key]
+    try:
+        settings: Any = OmegaConf.to_container(_composed(config_name, rest))
+        near = get_close_matches(key, flat(settings), n=1)
+    except ConfigCompositionException:  # of another override
+        near = []
+    hint = f"did you mean {near[0]}?" if near else "--help lists all"
+    return f"{key}: no such key; {hint} (+{key}=... adds a key to the settings)"
 
 
 def build(node: DictConfig, *, keep: Sequence[str] = ()) -> Any:

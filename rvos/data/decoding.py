@@ -99,7 +99,7 @@ def _open_image(file: FilePath) -> Image.Image:
         image = Image.open(file if isinstance(file, Path) else file.open("rb"))
     except IMAGE_ERRORS as error:
         raise FrameError(f"{file}: cannot be read as an image: {error}") from None
-    if image.tile and ";16" in str(image.tile[0].args):  # the raw mode: I;16B, RGB;16B, ...
+    if image.tile and ";16" in str(image.tile[0][3]):  # the raw mode: I;16B, RGB;16B, ...
         raise FrameError(f"{file}: has 16 bits per channel; rvos reads 8: mogrify -depth 8 *.png")
     return image
 
@@ -289,7 +289,7 @@ def _open_video(path: Path) -> Any:
         import av
     except ImportError:
         raise InputError(
-            f"{path}: reading a video file needs PyAV: pip install 'rvos[models]'"
+            f"{path}: reading a video file needs PyAV: pip install 'rvos[video]'"
         ) from None
     try:
         return av.open(str(path))

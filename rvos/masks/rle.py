@@ -5,7 +5,7 @@ area 0 means the same). Its runs go down the columns and start with background. 
 object over a video: a list with one mask per frame. Tracks are never held as dense T x H x W.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -171,6 +171,25 @@ def canonical_track(track: Sequence[Any], size: Sequence[int] | None = None) -> 
     return result
 
 
+def check_together(tracks: Mapping[str, Any]) -> None:
+    """Raise MaskError unless all tracks, by name, have the same frames and masks of one size."""
+    size, lengths = None, {}
+    for name, track in tracks.items():
+        if not isinstance(track, list | tuple):
+            raise MaskError(f"{name}: expected a list with one mask per frame, got {_short(track)}")
+        lengths[name] = len(track)
+        for t, mask in enumerate(track):
+            if mask is not None:
+                try:
+                    _check_form(mask, size)
+                except MaskError as error:
+                    raise MaskError(f"{name}, frame {t}: {error}") from None
+                size = mask["size"]
+    if len({*lengths.values()}) > 1:
+        counts = ", ".join(f"{name}: {count}" for name, count in lengths.items())
+        raise MaskError(f"expected a mask or None for each frame of the video; frames of {counts}")
+
+
 def size_of(mask: Any) -> tuple[int, int] | None:
     """(height, width) of a mask in pixels; None where it has none, or none that makes sense."""
     size = mask.get("size") if isinstance(mask, dict) else None
@@ -183,7 +202,10 @@ def size_of(mask: Any) -> tuple[int, int] | None:
 
 def _check_form(rle: Any, size: Sequence[int] | None) -> None:
     if not isinstance(rle, dict) or "size" not in rle or "counts" not in rle:
-        text = "the frame's file is missing" if rle == MISSING_FRAME else f"got {_short(rle)}"
+        missing = isinstance(rle, str) and rle == MISSING_FRAME
+        text = "the frame's file is missing" if missing else f"got {_short(rle)}"
+        if isinstance(rle, np.ndarray):
+            text = f"got an array {rle.shape}; rvos.masks.encode(array) makes a mask"
         raise MaskError(f'expected {{"size": [h, w], "counts": str}} or null, {text}')
     mask_size = rle["size"]
     if size_of(rle) is None:

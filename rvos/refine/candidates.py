@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos.masks import Mask, Track, overlap_fractions, union
+from rvos.masks import Mask, Track, check_together, overlap_fractions, union
 
 Combination = tuple[int, ...]  # positions of masklets in their list, ascending
 Span = tuple[int, int, Combination]  # C_sel of the frames start .. stop - 1
@@ -52,10 +52,14 @@ class Refinement:
 
 
 class Masklets:
-    """The instances of one (video, noun). Each union of them is computed once and kept."""
+    """The instances of one (video, noun). Each union of them is computed once and kept.
+
+    Raises MaskError where they are no masks, or not of the same frames.
+    """
 
     def __init__(self, tracks: Sequence[Track]):
         self.tracks = list(tracks)  # O tracks of T masks
+        check_together({f"masklet {i}": track for i, track in enumerate(self.tracks)})
         self._unions: dict[tuple[int, Combination], Mask] = {}
 
     def union(self, frame_idx: int, selected: Combination) -> Mask:
@@ -71,6 +75,7 @@ class Candidates:
 
     `confidence` is that of the models, in 0..1, by the name of the presence rule that reads it.
     `video` and `expression_id` are for rules that know something of the expression from elsewhere.
+    Raises MaskError where the coarse track has no masks, or not of the masklets' frames.
     """
 
     def __init__(
@@ -82,6 +87,8 @@ class Candidates:
         video: str = "",
         expression_id: str = "",
     ):
+        first = {f"masklet {i}": track for i, track in enumerate(masklets.tracks[:1])}
+        check_together({"coarse masks": coarse} | first)
         self.coarse = coarse
         self.masklets = masklets
         self.confidence = confidence or {}

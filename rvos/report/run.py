@@ -42,6 +42,14 @@ class Run:
     results: Results
     settings: dict[str, Any]  # config.yaml; empty without
 
+    def __repr__(self) -> str:
+        coarse, refined = (100 * s.summary.JF for s in (self.metrics.coarse, self.metrics.refined))
+        return (
+            f"Run({str(self.folder)!r}: {self.metrics.split}, {len(self.videos)} videos, "
+            f"{self.metrics.num_expressions} expressions, {self.metrics.refine['name']}, "
+            f"J&F {coarse:.2f} -> {refined:.2f})"
+        )
+
     @classmethod
     def read(cls, folder: Path | str) -> "Run":
         """Raises InputError naming what is missing or malformed."""

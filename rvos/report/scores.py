@@ -45,7 +45,7 @@ def headline(
     for label, other in others.items():
         rows.append(row(label.capitalize(), "compared", scores(other, REFINED)))
     if oracle is not None:
-        rows.append(row("Oracle", "oracle", scores(oracle, REFINED)))
+        rows.append(row("Oracle (perfect masklets)", "oracle", scores(oracle, REFINED)))
     change = {score: refined[score] - coarse[score] for score in SCORES}
     return [*rows, row("Change", "difference", change)]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos.errors import SettingsError
-from rvos.masks import Mask, Track, area
+from rvos.masks import Mask, Track, area, check_together
 from rvos.score.contour import Contour, contour_of, in_common
 
 Scores = NDArray[np.float64]
@@ -64,7 +64,11 @@ def _j_and_f(truth: Contour, prediction: Contour) -> tuple[float, float]:
 
 
 def score_track(truth: Track, prediction: Track) -> tuple[Scores, Scores]:
-    """J and F of every frame, each (T,) in 0..1; tracks are canonical and of equal length."""
+    """J and F of every frame, each (T,) in 0..1; tracks are canonical.
+
+    Raises MaskError where they are no masks, or not of the same frames.
+    """
+    check_together({"ground truth": truth, "prediction": prediction})
     pairs = [FrameScores()(g, p) for g, p in zip(truth, prediction, strict=True)]
     return np.array([j for j, _ in pairs]), np.array([f for _, f in pairs])
 

@@ -31,6 +31,8 @@ NOISE: tuple[tuple[type[Warning], str], ...] = (
     (UserWarning, r"Checkpoint directory .* exists and is not empty"),
     # Lightning, wherever SLURM is installed: one process needs no srun (docs/cluster.md).
     (UserWarning, r"The `srun` command is available"),
+    # DDP, of a weight whose gradient lies otherwise in memory: it copies, which takes no time here.
+    (UserWarning, r"Grad strides do not match bucket view strides"),
     # Lightning: data.num_workers is documented, and a small machine has no more cores.
     (UserWarning, r"The '\w+_dataloader' does not have many workers"),
 )
@@ -46,7 +48,8 @@ def make_trainer(settings: Any, **arguments: Any) -> pl.Trainer:
     """The trainer of the group conf/trainer. Raises InputError for devices that are not there."""
     check_devices(settings.accelerator, settings.devices)
     quiet()
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its hints are for training
+    for name in ("pytorch_lightning", "lightning_fabric"):  # hints for training; ranks that start
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         return instantiate(settings, **arguments)
     except InstantiationException as error:

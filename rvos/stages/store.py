@@ -7,6 +7,7 @@ Files of different settings never mix: another setting, checkpoint or data file 
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from rvos.errors import InputError
 from rvos.masks import FileError, TrackFiles, read_json, write_json
 
 NOW = "now"  # in the provenance of a store of an older rvos: the name that it would have today
+log = logging.getLogger(__name__)
 
 
 def flat(value: Any, key: str = "") -> dict[str, Any]:
@@ -61,6 +63,7 @@ class Store:
         """
         file = self.path / "provenance.json"
         if not file.is_file():
+            self._tell_what_differs()
             try:
                 more = {"weights": self.origins, "rvos_version": __version__}
                 write_json(file, self.provenance | more)
@@ -93,6 +96,22 @@ class Store:
             with suppress(OSError):  # a folder that can only be read
                 write_json(file, content | {NOW: today.path.name})
         return bool(content.get(NOW, today.path.name) == today.path.name)
+
+    def _tell_what_differs(self) -> None:
+        """Say why the store is made anew, where there is another one for the same split."""
+        split = self.path.name.rpartition("-")[0]
+        others = []
+        for file in self.path.parent.glob(f"{split}-*/provenance.json"):
+            found = {key: value for key, value in read_json(file).items() if key in self.provenance}
+            others.append((differences(found, self.provenance), file.parent.name))
+        if others:
+            rows, name = min(others, key=lambda other: len(other[0]))
+            told = [f"{key.removeprefix('settings.')} {was!r} -> {now!r}" for key, was, now in rows]
+            more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+            log.info(
+                "%s %s is new; the nearest, %s, differs in %s%s",
+                *(self.path.parent.name, self.path.name, name, "; ".join(told[:3]), more),
+            )
 
     def has(self, video: str) -> bool:
         """Whether the video's file is there."""

@@ -4,7 +4,9 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,7 +14,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.trainer.states import TrainerFn
 
 from rvos.masks import write_json
 from rvos.settings import require, whole
@@ -43,12 +47,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(Checkpoint):
-    """`dirpath/last.ckpt`: every few optimizer steps, at the end, and when told to stop.
+    """`dirpath/last.ckpt`: every few optimizer steps, before each validation, and at the end.
 
-    On SIGTERM (and SLURM's SIGUSR1) the current optimizer step is finished, the checkpoint is
-    written and the process ends with status 128 + signal; after SIGUSR1 the SLURM job is requeued.
+    On Ctrl-C and SIGTERM (and SLURM's SIGUSR1) the current optimizer step is finished, the
+    checkpoint is written and the process ends with status 128 + signal; after SIGUSR1 the SLURM job
+    is requeued. Ctrl-C ends a validation at once, and a second Ctrl-C ends the process at once.
     A checkpoint is only ever written between two optimizer steps, so nothing is done twice or left
-    out when it is resumed. A NaN loss writes `not_finite_rank<r>.json` and stops.
+    out when it is resumed, except for a validation that Ctrl-C ended. A NaN loss writes
+    `not_finite_rank<r>.json` and stops. `rvos.train.run.fit` gives the signals back.
     """
 
     def __init__(self, *, dirpath: str | Path, every_n_steps: int):
@@ -56,17 +62,27 @@ class LastCheckpoint(Checkpoint):
         self.every_n_steps = every_n_steps
         require(self, "callbacks.last", every_n_steps=whole(1))
         self.signal: int | None = None
-        self._stop = False
+        self._stop = False  # the checkpoint is written, and training ends when that can be logged
+        self._may_end = False  # at once, since no optimizer step is under way
         self._saved_step = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Lightning's handlers, registered before, would stop in the middle of an optimizer step.
-        signals = [signal.SIGTERM] + [signal.SIGUSR1] * ("SLURM_JOB_ID" in os.environ)
+        signals = [signal.SIGINT, signal.SIGTERM]
+        signals += [signal.SIGUSR1] * ("SLURM_JOB_ID" in os.environ)
         for number in signals:
-            signal.signal(number, self._remember)
+            signal.signal(number, partial(self._remember, trainer))
 
-    def _remember(self, number: int, frame: FrameType | None) -> None:
+    def _remember(self, trainer: pl.Trainer, number: int, frame: FrameType | None) -> None:
         self.signal = number
+        if number != signal.SIGINT:
+            return
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if self._may_end:
+            self._end(trainer)
+        if trainer.is_global_zero:
+            todo = "this step is finished and saved; Ctrl-C again ends at once, without that"
+            print(f"\nStopping: {todo}", file=sys.stderr, flush=True)
 
     def on_train_batch_end(
         self,
@@ -90,8 +106,22 @@ class LastCheckpoint(Checkpoint):
         if self._stop:  # only now: the last step has been logged
             self._end(trainer)
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
+            return
+        self._save(trainer)
+        self._may_end = True
+        if self.signal == signal.SIGINT:
+            self._end(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._may_end = False
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save(trainer)
+        self._may_end = True
+        if self.signal == signal.SIGINT:
+            self._end(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
         if self._saved_step != trainer.global_step:
@@ -101,6 +131,12 @@ class LastCheckpoint(Checkpoint):
     def _end(self, trainer: pl.Trainer) -> None:
         if self.signal == signal.SIGUSR1 and trainer.is_global_zero:
             subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        if isinstance(environment, LightningEnvironment):  # Lightning started the other processes
+            if not trainer.is_global_zero:
+                raise SystemExit(0)  # it kills the first process when another one ends badly
+            if self._may_end:  # the others may not know of the signal
+                trainer.strategy.launcher.kill(signal.SIGKILL)
         raise SystemExit(128 + (self.signal or signal.SIGTERM))
 
     def on_exception(

@@ -382,8 +382,8 @@ class DataModule(pl.LightningDataModule):
 
 
 def _start_worker(worker_id: int) -> None:
-    # SLURM signals all processes of a job; the trainer still needs its loader to end well.
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    # SLURM and the terminal signal all processes; the trainer needs its loader to end well.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     vars(multiprocessing.queues)["Queue"]._on_queue_feeder_error = staticmethod(_end_worker)
 

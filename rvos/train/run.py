@@ -3,12 +3,13 @@
 import logging
 import os
 import re
+import signal
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -127,25 +128,61 @@ def _in_steps(trainer: pl.Trainer, per_epoch: int) -> str:
 
 
 def fit(parts: Parts, segmenter: Segmenter, folder: Path, *, resume: Path | None) -> float | None:
-    """Train, and write what the run leaves; returns the last J&F (0..1), None without any."""
+    """Train, and write what the run leaves; returns the last J&F (0..1), None without any.
+
+    Where a signal ends it, the log says how to go on.
+    """
     trainer, data = parts.trainer, parts.data
-    with explained_loading(data.num_workers):
+    with explained_loading(data.num_workers), _told_how_to_go_on(trainer, folder):
         if parts.validation.at_start and resume is None:
             trainer.validate(segmenter, data, verbose=False)
         trainer.fit(segmenter, data, ckpt_path=resume, weights_only=True)
         if resume is not None and not trainer.callback_metrics:  # stopped after its last step
             trainer.validate(segmenter, data, verbose=False)
-    score = trainer.callback_metrics.get("val/JF")
-    if trainer.is_global_zero and not trainer.fast_dev_run:
-        metrics = finish(trainer, segmenter.model, folder)
-        log.info(
-            "finished after %d steps%s; %s holds the weights of %s",
-            metrics["steps"],
-            "" if score is None else f", last J&F {100 * float(score):.2f}",
-            folder / WEIGHTS,
-            metrics["weights_of"],
-        )
+        score = trainer.callback_metrics.get("val/JF")
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            metrics = finish(trainer, segmenter.model, folder)
+            log.info(
+                "finished after %d steps%s; %s holds the weights of %s",
+                metrics["steps"],
+                "" if score is None else f", last J&F {100 * float(score):.2f}",
+                folder / WEIGHTS,
+                metrics["weights_of"],
+            )
     return None if score is None else float(score)
+
+
+@contextmanager
+def _told_how_to_go_on(trainer: pl.Trainer, folder: Path) -> Iterator[None]:
+    """Say so where a signal ends the training; Ctrl-C ends what no callback looks after.
+
+    The handlers of signals are as before when it is over.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGINT, _end)  # Lightning's own way from KeyboardInterrupt loses all
+    try:
+        yield
+    except SystemExit:
+        last = folder / CHECKPOINTS / "last.ckpt"
+        if not trainer.is_global_zero:
+            pass
+        elif trainer.global_step and last.is_file():
+            log.warning(
+                "stopped after step %d: %s is saved. To go on, add output_dir=%s ckpt_path=last to "
+                "the same command",
+                *(trainer.global_step, last, folder),
+            )
+        else:
+            log.warning("stopped before the first step: nothing is saved")
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def fetch_drive(url: str, target: Path) -> None:
         import gdown
     except ImportError:
         raise InputError(
-            f"{target.name}: files on Google Drive need gdown: pip install -e '.[drive]'. Or fetch "
+            f"{target.name}: files on Google Drive need gdown: pip install 'rvos[drive]'. Or fetch "
             f"{url} with a browser and put it there as {target}"
         ) from None
     if _constants().HF_HUB_OFFLINE:

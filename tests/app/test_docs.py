@@ -23,7 +23,16 @@ from rvos.data.frames import FrameFolder
 from rvos.masks import write_video
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-STARTS = ("python ", "make ", "torchrun ", "srun ", "wandb ", "pip ", "WANDB_MODE=offline python ")
+STARTS = (
+    "python ",
+    "rvos ",
+    "make ",
+    "torchrun ",
+    "srun ",
+    "wandb ",
+    "pip ",
+    "WANDB_MODE=offline python ",
+)
 PROGRAMS = ("train.py", "eval.py", "predict.py")
 
 
@@ -46,7 +55,7 @@ COMMANDS = [block for page in PAGES for block in blocks(page)]
 INLINE = [
     (text, f"{page.name}")
     for page in PAGES
-    for text in re.findall(r"`((?:python|make) [^`]*)`", page.read_text())
+    for text in re.findall(r"`((?:python|make|rvos) [^`]*)`", page.read_text())
 ]
 
 
@@ -77,6 +86,9 @@ def help_of(*words: str) -> str:
 def check_readable(command: str) -> None:
     """The program is there, its settings compose, its options exist."""
     words = shlex.split(command)
+    if words[0] == "rvos":  # the same as a file of a checkout, or as a module
+        is_program = f"{words[1]}.py" in PROGRAMS
+        words = ["python", f"{words[1]}.py", *words[2:]] if is_program else ["python", "-m", *words]
     if words[0] == "make":
         rules = (REPOSITORY / "Makefile").read_text()
         for target in [w for w in words[1:] if "=" not in w and w != "-n"]:
@@ -145,22 +157,29 @@ def as_written(command: str, *more: str, **stand_ins: str) -> str:
 
 def small_demo(command: str, folder: Path) -> None:
     """The target itself: fewer and smaller videos, two steps of training."""
-    variables = {
-        "DEMO_RUNS": str(folder / "demo"),
-        "DEMO_DATA": str(folder / "data"),
-        "DEMO_SIZE": "num_videos.train=2 num_videos.valid_u=2 num_videos.valid=2 num_frames=8 "
-        "size=[96,144]",
-        "DEMO_STEPS": "trainer.max_steps=2 score.max_videos=1 trainer.val_check_interval=2",
-    }
-    variables["RVOS_STORES"] = str(folder / "stores")
-    target = command.split()[1]
-    printed = make(target, **variables)
+    options = [
+        *("--runs", f"{folder}/demo", "--data", f"{folder}/data", "--synthesize"),
+        *("num_videos.train=2", "num_videos.valid_u=2", "num_videos.valid=2", "num_frames=8"),
+        *("size=[96,144]", "--train", "trainer.max_steps=2", "score.max_videos=1"),
+        "trainer.val_check_interval=2",
+    ]
+    words = [command.split()[1], f"ARGS={shlex.join(options)}"]
+    variables = {"RVOS_STORES": str(folder / "stores")}
+    printed = make(*words, **variables)
     assert f"report: {folder}/demo/refined/report/index.html" in printed
     assert (folder / "demo/refined/report/index.html").is_file()
     last = max((folder / "demo").glob("*/metrics.json"), key=lambda path: path.stat().st_mtime_ns)
     assert last.parent.name == "refined"
-    again = make(target, **variables)
+    again = make(*words, **variables)
     assert "Refining" not in again and "report: " in again
+
+
+def quick_demo(command: str, folder: Path) -> None:
+    options = ["--data", f"{folder}/data", "--runs", f"{folder}/run"]
+    words = [forked_python(), "-m", *shlex.split(command), *options]
+    printed = run(*words, RVOS_STORES=str(folder / "stores"))
+    assert f"report: {folder}/run/report/index.html" in printed
+    assert (folder / "run/report/index.html").is_file()
 
 
 def given_masks(command: str, folder: Path) -> None:
@@ -204,6 +223,7 @@ def plainly(command: str, folder: Path) -> None:
 
 RUN = {
     "make demo": small_demo,
+    "rvos demo --quick": quick_demo,
     "make test": None,  # what runs this
     "make masks": lambda command, folder: make(
         "masks", f"ARGS=report=none output_dir={folder}/run"

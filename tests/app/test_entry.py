@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from rvos import CONFIG_DIR
 from rvos.__main__ import COMMANDS
+from rvos.__main__ import PROGRAMS as RUNNABLE
 from rvos.app.arguments import as_typed
 
 SENTENCES = [
@@ -209,6 +210,7 @@ def test_an_error_of_the_task_is_not_blamed_on_the_run_folder(tmp_path):
 # --------------------------------------------------------------------------------------- help
 
 PROGRAMS = [["train.py"], ["eval.py"], ["predict.py"], ["-m", "rvos"]]
+PROGRAMS += [["-m", "rvos", name] for name in RUNNABLE]
 PROGRAMS += [["-m", "rvos", name] for name in COMMANDS]
 PROGRAMS += [["-m", "rvos", "data", "verify"], ["-m", "rvos", "submission", "pack"]]
 SLOW_TO_IMPORT = {"torch", "pytorch_lightning", "transformers", "numba", "scipy", "matplotlib"}
@@ -243,3 +245,34 @@ def test_help_shows_the_choices_and_the_settings_as_they_would_be(flag):
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: ")
     assert "refine.windw" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_of_predict_shows_its_own_settings_first():
+    command = [sys.executable, "predict.py", "--help"]
+    page = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout
+    keys = re.findall(r"^([a-z_]+): ", page, re.M)
+    own = "video expression expressions every max_frames masks fps device"
+    assert keys == ["experiment", *own.split()] and "--help-all" in page
+    command[2] = "--help-all"
+    page = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout
+    assert "\n  masklets: base, files, flow" in page and "\nrefine:\n" in page
+
+
+@pytest.mark.parametrize(
+    "argument, meant",
+    [("refine.windw=3", "refine.window"), ("vidoe=a.mp4", "video"), ("coarse.xyzzy=3", "--help")],
+)
+def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(argument, meant):
+    command = [sys.executable, "predict.py", argument, "experiment=shapes"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    key = argument.partition("=")[0]
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {key}: no such key; ")
+    assert meant in done.stderr
+
+
+def test_conf_names_classes_of_rvos_and_of_lightning_only():
+    """What a config may build, as docs/install.md says."""
+    texts = [file.read_text() for file in CONFIG_DIR.rglob("*.yaml")]
+    targets = {name for text in texts for name in re.findall(r"_target_: *([\w.]+)", text)}
+    assert len(targets) > 30
+    assert {name.partition(".")[0] for name in targets} == {"rvos", "pytorch_lightning"}

@@ -231,9 +231,13 @@ def test_given_nouns_are_taken(root):
     assert not (root / "stores/nouns").exists()
 
 
-def test_other_settings_are_another_store(root):
+def test_other_settings_are_another_store(root, caplog):
+    caplog.set_level("INFO", "rvos.stages.store")
     first = run(root, "flow").tracks.path
+    assert "the nearest" not in caplog.text
     assert run(root, "flow", "masklets.flow.difference=30").tracks.path != first
+    told = f"the nearest, {Path(first).name}, differs in flow.difference "
+    assert told in caplog.text and "-> 30" in caplog.text
     assert run(root, "oracle").tracks.path != first
     with pytest.raises(ConfigCompositionException, match="oracle"):  # not of this choice
         run(root, "flow", "masklets.oracle.drop=0.5")

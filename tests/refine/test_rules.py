@@ -23,6 +23,7 @@ from rvos.refine import (
     WholeVideo,
     make_rule,
 )
+from rvos.score import score_track
 
 CHOICES = sorted(path.stem for path in (CONFIG_DIR / "refine").glob("*.yaml"))
 CHOICES.remove("given")  # has no masks without its file: tests/refine/test_given.py
@@ -211,3 +212,29 @@ def test_all_wrong_values_are_named():
         "refine.window: expected a whole number >= 1, got '15'",
         "refine.tau: expected a number with 0 <= value < 1, got 2",
     )
+
+
+# ----------------------------------------------------------------------------------- as a library
+
+ONE, TWO = (encode(np.eye(side, dtype=np.uint8)) for side in (8, 9))
+
+
+@pytest.mark.parametrize(
+    "coarse, masklets, told",
+    [
+        ([np.eye(8)], [[ONE]], "coarse masks, frame 0: .*got an array .8, 8.; rvos.masks.encode"),
+        (np.ones((1, 8, 8)), [[ONE]], "coarse masks: expected a list with one mask per frame"),
+        ([ONE, None], [[ONE]], "frames of coarse masks: 2, masklet 0: 1"),
+        ([ONE], [[ONE], [ONE, ONE]], "frames of masklet 0: 1, masklet 1: 2"),
+        ([ONE], [[TWO]], "masklet 0, frame 0: expected a mask of 8 x 8 pixels"),
+        ([ONE], [ONE], "masklet 0: expected a list with one mask per frame"),
+    ],
+)
+def test_wrong_masks_are_said_in_our_words(coarse, masklets, told):
+    with pytest.raises(InputError, match=told):
+        Vote(window=15, tau=0.8)(Candidates(coarse, Masklets(masklets)))
+
+
+def test_a_truth_of_other_frames_is_said_in_our_words():
+    with pytest.raises(InputError, match="frames of ground truth: 1, prediction: 2"):
+        score_track([ONE], [ONE, ONE])

@@ -27,6 +27,23 @@ class SendSignal(Callback):
             os.kill(os.getpid(), self.number)
 
 
+class SendInValidation(Callback):
+    """Sends SIGINT to this process alone, in the first validation after the first step."""
+
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+        if trainer.global_step and trainer.is_global_zero:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+class SendTwice(SendSignal):
+    """The signal, and at once again."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+
+
 class AtTimeLimit(Callback):
     """Lets the time limit of the SLURM job come: SLURM then sends what `--signal` says, to all
     processes. At the start of forward pass `after` of the first start the limit is moved to

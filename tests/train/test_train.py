@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -186,6 +187,78 @@ def test_killed_runs_continue_step_by_step(train, root, tmp_path):
     assert {k: v for k, v in curve(killed).items() if k >= 8} == {
         k: v for k, v in expected.items() if k >= 8
     }
+
+
+IN_STEP = "+callbacks.send={_target_: send_signal.SendSignal, name: SIGINT, after: %d}"
+IN_VALIDATION = "+callbacks.send={_target_: send_signal.SendInValidation}"
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_says_how_to_go_on_and_ends_with_130(train, tmp_path):
+    """In the second pass of step 5, and in the validation after step 6, by two epochs of 12."""
+    short = ["model.dropout=0", "trainer.limit_train_batches=12"]
+    whole = tmp_path / "whole"
+    assert train(f"output_dir={whole}", *short)[0] == 0
+    expected = curve(whole)
+    before = signal.getsignal(signal.SIGINT)
+    for where, step in ((IN_STEP % 10, 5), (IN_VALIDATION, 6)):
+        folder = tmp_path / f"after_{step}"
+        status, _ = train(f"output_dir={folder}", *short, where, "data.num_workers=1")
+        assert status == 130 and signal.getsignal(signal.SIGINT) is before
+        told = (folder / "train.log").read_text()
+        last = folder / "checkpoints" / "last.ckpt"
+        assert f"stopped after step {step}: {last} is saved" in told
+        assert f"output_dir={folder} ckpt_path=last" in told
+        assert torch.load(last, weights_only=True)["global_step"] == step
+        assert train(f"output_dir={folder}", *short, "ckpt_path=last")[0] == 0
+        assert curve(folder) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", [IN_STEP % 3, IN_VALIDATION], ids=["step", "validation"])
+def test_ctrl_c_ends_two_devices_without_a_traceback(root, tmp_path, where):
+    """It comes to the first process alone, as `kill -INT` sends it."""
+    program = [forked_python(), str(REPOSITORY / "train.py"), *SETTINGS, f"data.root={root}"]
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests/support")])
+    ended = subprocess.run(
+        [*program, f"output_dir={tmp_path / 'run'}", "trainer.devices=2", where],
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 130 and "Traceback" not in ended.stderr, ended.stderr
+    assert "is saved. To go on" in ended.stdout + ended.stderr
+    assert (tmp_path / "run/checkpoints/last.ckpt").is_file()
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once(root, tmp_path):
+    program = [forked_python(), str(REPOSITORY / "train.py"), *SETTINGS, f"data.root={root}"]
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests/support")])
+    twice = (IN_STEP % 5).replace("SendSignal", "SendTwice")
+    ended = subprocess.run(
+        [*program, f"output_dir={tmp_path / 'run'}", twice],
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=tmp_path,
+    )
+    assert ended.returncode == -signal.SIGINT  # 130 in a shell
+    last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 2  # as every second step; the third was not finished
+
+
+@pytest.mark.slow
+def test_a_log_has_lines_instead_of_a_bar(root, tmp_path, train, monkeypatch, caplog):
+    from rvos.train import progress
+
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    bar = "callbacks.progress={_target_: rvos.train.progress.Progress}"
+    some = ["trainer.max_steps=3", "trainer.enable_progress_bar=true"]
+    assert train(f"output_dir={tmp_path / 'run'}", bar, *some)[0] == 0
+    told = (tmp_path / "run/train.log").read_text()
+    assert "step 1 of 3, loss " in told and "step 2 of 3, loss " in told
+    for noise in ("Epoch", "v_num", "FLOPs", "GLOBAL_RANK"):
+        assert noise not in told
 
 
 @pytest.mark.slow

@@ -274,7 +274,7 @@ def test_google_drive(machine, hub):
     row = find("mutr_mevis_swin_l")
     hide = "import sys\nsys.modules['gdown'] = None"
     said = machine.patched(hide, "get", row.name, status=1)
-    assert "'.[drive]'" in said and row.url in said and str(target) in said
+    assert "'rvos[drive]'" in said and row.url in said and str(target) in said
     # the interface of gdown 5.2 and later: download(url, output, ..., id=, resume=)
     stand_in = (
         "import sys, types, pathlib\n"

@@ -21,7 +21,8 @@ function fill(box, index) {
     addPlayer(place, detail, timeline).then((made) => { player = made; });
   }
   box.append(timeline, element("p", { class: "note" },
-    "Bars: the masklets of each frame's combination C_t. Blue: the window's C_sel. Grey: the window keeps its coarse masks."));
+    "Bars: C_t, the masklets that lie in the coarse mask of each frame. Blue: C_sel, what most frames of the window agree on. "
+    + "Grey: the window keeps its coarse masks."));
   if (explorer) {
     const button = element("button", { type: "button" }, "What if …");
     button.addEventListener("click", () => explorer.then(({ set }) => {

@@ -36,7 +36,7 @@ function drawTimeline(detail, width, seek) {
     for (const instance of selected) {
       const row = lanes + lane * instances.indexOf(instance);
       const area = shape(svg, "rect", { class: "selected", x: x(start), y: row + 1, width: x(stop) - x(start), height: lane - 2 });
-      shape(area, "title", {}, `frames ${start}–${stop - 1}: C_sel = {${selected.join(", ")}}`);
+      shape(area, "title", {}, `frames ${start}–${stop - 1}: chosen for the window (C_sel): {${selected.join(", ")}}`);
     }
     if (start) shape(svg, "path", { class: "window", d: `M${x(start)} ${top}V${bottom}` });
   }

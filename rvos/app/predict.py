@@ -1,0 +1,53 @@
+"""One's own video + sentences -> masks and overlay videos.
+
+    rvos predict video=my.mp4 expression="the cat walking left"
+
+Settings: conf/predict.yaml. The stages are those of eval.py, with their stores in the run folder
+(`output_dir`); a second start with the same settings goes on from what is there.
+"""
+
+from omegaconf import DictConfig
+
+from rvos import Checks
+from rvos.app.entry import ask_for_weights, entry_point, plain, run_folder
+
+RESULTS = ("index.html", "refined", "decisions")
+
+
+@entry_point("predict", short_help=True)
+def main(cfg: DictConfig) -> None:
+    """Read, segment, track, refine, draw."""
+    # Imported here, so that --help is quick.
+    from rich.console import Console
+
+    from rvos.app import own_video as own
+    from rvos.app.evaluation import Evaluation
+    from rvos.data.split import own_split
+    from rvos.masklets import NoMasklets
+    from rvos.stages.devices import OneDevice
+    from rvos.stages.run_folder import claim_folder
+    from rvos.stages.store import Stores
+    from rvos.stages.work import Work
+
+    with Checks() as check:
+        todo = check(Evaluation.of, cfg)
+        output = check(own.Output, cfg.video, cfg.masks, cfg.fps)
+        thin = check(own.Thinning, cfg.every, cfg.max_frames)
+        texts = check(own.read_sentences, cfg.expression, cfg.expressions)
+    with Checks() as check:
+        check(own.check_device, cfg.device, uses_gpu=todo.uses_gpu)
+        idle = isinstance(todo.masklets, NoMasklets)
+        check(ask_for_weights, cfg, ["coarse"] if idle else ["coarse", "masklets"])
+        split = check(own_split, cfg.video, texts, **vars(thin))
+    folder = run_folder(cfg)
+    work = Work(split, Stores(folder / "stores", "own"), OneDevice(cfg.device))
+    todo.check(work)
+    claim_folder(folder, plain(cfg), inputs=own.inputs_of(cfg, split), results=RESULTS)
+
+    video = own.refine(todo, todo.make(work), folder)
+    page = output.write(folder, split, video, note=own.note_of(cfg))
+    Console().print("page:", page, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
