@@ -224,6 +224,7 @@ def plainly(command: str, folder: Path) -> None:
 RUN = {
     "make demo": small_demo,
     "rvos demo --quick": quick_demo,
+    "rvos doctor": lambda command, folder: run(forked_python(), "-m", *command.split()),
     "make test": None,  # what runs this
     "make masks": lambda command, folder: make(
         "masks", f"ARGS=report=none output_dir={folder}/run"
