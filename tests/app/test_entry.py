@@ -260,7 +260,7 @@ def test_help_of_predict_shows_its_own_settings_first():
 
 @pytest.mark.parametrize(
     "argument, meant",
-    [("refine.windw=3", "refine.window"), ("vidoe=a.mp4", "video"), ("coarse.xyzzy=3", "--help")],
+    [("refine.windw=3", "refine.window"), ("vidoe=a.mp4", "video"), ("zzqqj=3", "--help")],
 )
 def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(argument, meant):
     command = [sys.executable, "predict.py", argument, "experiment=shapes"]
