@@ -26,8 +26,8 @@ from rvos.settings import Expected, one_of, optional, real, require, whole, word
 log = logging.getLogger(__name__)
 DEMO_NOTE = (
     "The masks come from mutr_tiny, the demo's model: a few million parameters, trained on "
-    "synthetic videos of coloured shapes. It knows nothing of real objects; docs/weights.md says "
-    "where real weights come from."
+    "synthetic videos of textured, coloured shapes. It knows nothing of real objects, nor of plain "
+    "drawings; docs/weights.md says where real weights come from."
 )
 FRAMES_PER_SECOND = 10  # of an overlay whose source does not say
 

@@ -27,6 +27,7 @@ from rvos.report.metrics import Metrics
 from rvos.settings import CONFIG_DIR
 
 _KEYS = {"name", "program", "method", "metric", "parameters", "command"}
+_PROGRAMS = {"train.py": "train", "eval.py": "eval"}  # file of a checkout -> command of rvos
 _MACROS = {"${env}", "${program}", "${args_no_hyphens}"}
 _FINISHED = ".finished"  # in the folder of a run that ended with status 0
 
@@ -88,8 +89,8 @@ def _problems(content: dict[Any, Any]):
     if content.get("method", "grid") != "grid":
         yield f"method: expected grid, got {content['method']!r}"
     program = content.get("program")
-    if program is not None and not (CONFIG_DIR.parent / str(program)).is_file():
-        yield f"program: {program}: no such file"
+    if program is not None and program not in _PROGRAMS:
+        yield f"program: expected {' or '.join(_PROGRAMS)}, got {program!r}"
     metric = content.get("metric", {"name": "", "goal": "maximize"})
     if not isinstance(metric, dict) or metric.keys() != {"name", "goal"}:
         yield f"metric: expected name and goal, got {metric!r}"
@@ -152,10 +153,8 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
             console.print(f"[{number}/{len(runs)}] {label}: finished before", soft_wrap=True)
             continue
         console.print(f"[{number}/{len(runs)}] {label}", soft_wrap=True)
-        program = CONFIG_DIR.parent / sweep.program
-        done = subprocess.run(
-            [sys.executable, str(program), *overrides, f"output_dir={target.resolve()}"]
-        )
+        command = [sys.executable, "-m", "rvos", _PROGRAMS[sweep.program], *overrides]
+        done = subprocess.run([*command, f"output_dir={target.resolve()}"])
         if done.returncode:
             raise InputError(
                 f"{label}: {sweep.program} ended with status {done.returncode}; "

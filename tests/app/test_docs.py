@@ -15,12 +15,10 @@ from pathlib import Path
 import pytest
 from fork_server import forked_python
 from hydra import compose, initialize_config_dir
-from made_data import DAVIS, REPOSITORY, small_synthetic
+from made_data import DAVIS, REPOSITORY
 
 from rvos import CONFIG_DIR
 from rvos.__main__ import COMMANDS as RVOS_COMMANDS
-from rvos.data.frames import FrameFolder
-from rvos.masks import write_video
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 STARTS = (
@@ -196,16 +194,6 @@ def given_masks(command: str, folder: Path) -> None:
     assert (folder / "run/metrics.json").is_file()
 
 
-def own_video(command: str, folder: Path) -> None:
-    small_synthetic(folder / "data", num_videos={"valid_u": 1}, num_frames=4)
-    (video,) = (folder / "data/valid_u/JPEGImages").iterdir()
-    write_video(folder / "my.mp4", FrameFolder(video), 10)
-    words = shlex.split(command)
-    words[words.index("video=my.mp4")] = f"video={folder}/my.mp4"
-    run(forked_python(), *words[1:], f"output_dir={folder}/out", "device=cpu")
-    assert (folder / "out/index.html").is_file()
-
-
 def new_data(command: str, folder: Path) -> None:
     less = ("num_frames=2", "num_videos={train: 1, valid_u: 1, valid: 0}")
     words = [
@@ -231,9 +219,6 @@ RUN = {
     ),
     "python eval.py data.root=D data.split=valid_u coarse=files coarse.path=C masklets=files "
     "masklets.path=M masklets.nouns=N refine.window=15 refine.tau=0.8": given_masks,
-    'python predict.py experiment=shapes video=my.mp4 expression="the red circle moving left"': (
-        own_video
-    ),
     "python -m rvos data synthesize out=/data/synthetic": new_data,
     "python -m rvos noun --tsv tests/nouns/expressions.tsv": plainly,
     "python eval.py --cfg job": plainly,

@@ -84,7 +84,7 @@ def test_the_papers_table_and_the_grid():
     ("change", "message"),
     [
         ({"method": "bayes"}, "method: expected grid, got 'bayes'"),
-        ({"program": "evil.py"}, "program: evil.py: no such file"),
+        ({"program": "evil.py"}, "program: expected train.py or eval.py, got 'evil.py'"),
         ({"metric": {"name": "refined/JF"}}, "metric: expected name and goal"),
         ({"metric": {"name": "x", "goal": "max"}}, "metric.goal: .*got 'max'"),
         ({"parameters": {"a": 5}}, "parameters.a: expected value or values, got 5"),
