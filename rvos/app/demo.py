@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rvos.errors import InputError
 from rvos.report.best import best_overrides
+from rvos.report.metrics import Metrics
 
 MODEL = (
     *("model=mutr_tiny", "model.num_queries=1", "coarse=mutr_tiny"),
@@ -75,7 +76,26 @@ def whole(data: Path, runs: Path, synthesize: Sequence[str], train: Sequence[str
     evaluate(data, "valid", oracle, "masklets=oracle", *chosen)
     evaluate(data, "valid", refined, "masklets=flow", *chosen, f"report.oracle={oracle}")
     print("chosen on valid_u:", *best)
+    print(f"J&F in percent on the {len(Metrics.read(refined).videos)} held-out videos:")
+    for masklets, folder in (("optical flow", refined), ("perfect masklets", oracle)):
+        print(f"  {masklets}: {in_words(Metrics.read(folder))}")
     return refined
+
+
+def in_words(metrics: Metrics) -> str:
+    """The scores of a run with a grid, as README's table has them."""
+    JF = (100 * masks.summary.JF for masks in (metrics.coarse, metrics.refined))
+    jumps = (masks.jumps.per_100_pairs for masks in (metrics.coarse, metrics.refined))
+    text = "coarse {:.2f}, refined {:.2f}".format(*JF)
+    window = metrics.refine["window"]
+    chosen = next((row for row in metrics.windows if row.window == window), None)
+    if chosen is not None:
+        mean, low, high = (100 * getattr(chosen.over_shortest, k) for k in ("mean", "low", "high"))
+        text += f"; windows of {window} frames add {mean:+.2f} ({low:+.2f} to {high:+.2f})"
+        text += " over each frame alone" if metrics.windows[0].window == 1 else ""
+    return text + "; jumps to another object {:.2f} -> {:.2f} per 100 pairs of frames".format(
+        *jumps
+    )
 
 
 def quick(data: Path, runs: Path) -> Path:
