@@ -17,7 +17,7 @@ import inspect
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar, cast, dataclass_transform, overload
@@ -37,18 +37,15 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema
 
+from rvos import CONFIG_DIR
 from rvos.errors import InputError, SettingsError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_PACKAGE = Path(__file__).resolve().parent
-# In a wheel inside of the package, in a checkout beside it (setup.py).
-CONFIG_DIR = next(filter(Path.is_dir, (_PACKAGE / "conf", _PACKAGE.parent / "conf")))
-
 
 def shipped(path: str) -> str:
-    """A file that comes with rvos, found from any working folder."""
+    """A file that comes with the repository, found from any working folder."""
     return path if Path(path).exists() else str(CONFIG_DIR.parent / path)
 
 
@@ -75,6 +72,12 @@ def _ordered(pair: tuple[Any, Any]) -> tuple[Any, Any]:
     return pair
 
 
+def _different(values: Sequence[Any]) -> Sequence[Any]:
+    if any(value in values[:i] for i, value in enumerate(values)):
+        raise ValueError("a value stands there twice")
+    return values
+
+
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, StringConstraints(strict=True, pattern=r"\S")]  # not empty
 Whole = Annotated[int, Field(strict=True, ge=0)]  # 0, 1, ...
@@ -84,9 +87,26 @@ Amount = Annotated[Real, Field(ge=0)]  # 0 and above
 Positive = Annotated[Real, Field(gt=0)]
 Share = Annotated[Real, Field(ge=0, le=1)]
 Part = Annotated[Real, Field(ge=0, lt=1)]  # a share that is less than the whole
+Inside = Annotated[Real, Field(gt=0, lt=1)]  # a share that is neither none nor all
+Folder = Annotated[Text | Path, Field(description="a folder")]
+Different = Annotated[
+    Sequence[T], AfterValidator(_different), Field(description="different values, each {}")
+]
 LeastMost = Annotated[
     tuple[T, T], AfterValidator(_ordered), Field(description="least and most, each {}")
 ]
+
+
+_GONE = ("flag", "least_and_most", "list_of", "one_of", "optional", "real", "require", "whole")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _GONE:
+        raise ImportError(
+            f"rvos.settings.{name} is gone: a value is declared by its type alone, as in "
+            "`@checked class Mine: window: Count; tau: Part` (docs/extending.md, Was and is now)"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 # ------------------------------------------------------------------------------ classes, functions
@@ -119,6 +139,11 @@ class WrongValues(SettingsError):
         return [
             p.at(path, title) for p in self.wrong if (p.key or "").partition(".")[0] not in without
         ]
+
+
+def wrong(key: str, expected: str, got: Any) -> WrongValues:
+    """What a class raises that finds one of its values wrong beside the others."""
+    return WrongValues([Problem(key, f"expected {expected}, got {got!r}")], "")
 
 
 @overload
@@ -163,6 +188,16 @@ def _explained(call: Callable[P, T], described: Any) -> Callable[P, T]:
     return wrapper
 
 
+def check_value(key: str, kind: Any, got: Any) -> None:
+    """Raises SettingsError if a single value, that of `key`, is not of a kind such as `Count`."""
+    adapter = TypeAdapter(kind)
+    try:
+        adapter.validate_python(got)
+    except ValidationError:
+        expected = _words(adapter.json_schema())
+        raise SettingsError([f"{key}: expected {expected}, got {got!r}"]) from None
+
+
 # -------------------------------------------------------------------------- the library's errors
 
 
@@ -176,17 +211,22 @@ def _wrong_values(error: ValidationError, described: Any, given: Mapping[str, An
         first, *rest = found["loc"] or ("",)
         loc = [names[first] if isinstance(first, int) else first, *map(str, rest)]
         cause = found.get("ctx", {}).get("error")
-        if isinstance(cause, InputError):
+        if isinstance(cause, WrongValues):
+            problems |= {str(problem.key): problem for problem in cause.wrong}
+        elif isinstance(cause, InputError):
             texts = cause.problems if isinstance(cause, SettingsError) else [str(cause)]
             problems |= {text: Problem(None, text) for text in texts}
-        elif found["type"].startswith(("missing", "unexpected")):
+        elif found["type"].startswith(("missing", "unexpected")) and loc[-1] == found["loc"][-1]:
             what = "key missing" if found["type"].startswith("missing") else "no such key"
             absent.setdefault((".".join(loc[:-1]), what), []).append(loc[-1])
         else:
             keys, expected = _place(loc, schema)
             text = f"expected {expected or cause or found['msg']}, got {_value(given, keys)!r}"
             problems[".".join(keys)] = Problem(".".join(keys), text)
-    lists = [Problem(key, f"{what}: {', '.join(sorted(k))}") for (key, what), k in absent.items()]
+    lists = [
+        Problem(key, f"{what}: {', '.join(sorted(keys))}")
+        for (key, what), keys in sorted(absent.items(), reverse=True)  # unknown ones first
+    ]
     return WrongValues([*lists, *problems.values()], described.__qualname__)
 
 
@@ -330,7 +370,8 @@ def _built(node: Any, path: str, check: "Checks") -> Any:
 
 def _instance(items: dict[Any, Any], path: str, check: "Checks") -> Any:
     """The object of a node whose parts are made."""
-    target = check(named, f"{path}._target_".lstrip("."), title := items["_target_"])
+    title = f"{path}: {items['_target_']}".removeprefix(": ")
+    target = check(named, f"{path}._target_".lstrip("."), items["_target_"])
     if target is None:
         return _WRONG
     keys = {key: value for key, value in items.items() if key not in _HYDRA_KEYS}
@@ -382,116 +423,6 @@ def _plain(target: Any, keys: Mapping[str, Any]) -> Any:
         raise _wrong_values(error, target, keys) from None
 
 
-# LEGACY-BEGIN
-@dataclass(frozen=True)
-class Expected:
-    """What a setting may be: in words, and as a test."""
-
-    text: str
-    accepts: Callable[[Any], bool]
-
-
-def whole(least: int, most: int | None = None) -> Expected:
-    """A whole number of at least `least` and at most `most`."""
-    limit = f">= {least}" if most is None else f"from {least} to {most}"
-    return Expected(
-        f"a whole number {limit}",
-        lambda value: (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and value >= least
-            and (most is None or value <= most)
-        ),
-    )
-
-
-def real(
-    *,
-    least: float | None = None,
-    above: float | None = None,
-    most: float | None = None,
-    below: float | None = None,
-) -> Expected:
-    """A number (never NaN) inside the given bounds."""
-    low = f"{least:g} <= " if least is not None else f"{above:g} < " if above is not None else ""
-    high = f" <= {most:g}" if most is not None else f" < {below:g}" if below is not None else ""
-    return Expected(
-        f"a number with {low}value{high}" if low or high else "a number",
-        lambda value: (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and value == value
-            and (least is None or value >= least)
-            and (above is None or value > above)
-            and (most is None or value <= most)
-            and (below is None or value < below)
-        ),
-    )
-
-
-def one_of(*choices: Any) -> Expected:
-    """One of the given values."""
-    text = " or ".join(str(choice) for choice in choices)
-    return Expected(text, lambda value: any(value == c and type(value) is type(c) for c in choices))
-
-
-def flag() -> Expected:
-    """True or False."""
-    return Expected("true or false", lambda value: isinstance(value, bool))
-
-
-def words() -> Expected:
-    """A text that is not empty."""
-    return Expected("a text", lambda value: isinstance(value, str) and bool(value.strip()))
-
-
-def optional(expected: Expected) -> Expected:
-    """The same, or null."""
-    return Expected(
-        f"{expected.text}, or null", lambda value: value is None or expected.accepts(value)
-    )
-
-
-def list_of(expected: Expected, *, length: int | None = None, least: int = 0) -> Expected:
-    """A list whose items are all as expected; of `length` items, or of at least `least`."""
-    count = f" of {length}" if length is not None else f" of at least {least}" if least else ""
-
-    def accepts(value: Any) -> bool:
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            return False
-        fits = len(value) >= least if length is None else len(value) == length
-        return fits and all(map(expected.accepts, value))
-
-    return Expected(f"a list{count}, each {expected.text}", accepts)
-
-
-def least_and_most(expected: Expected) -> Expected:
-    """Two values as expected, of which the second is not less than the first."""
-    pair = list_of(expected, length=2)
-    return Expected(
-        f"least and most, each {expected.text}",
-        lambda value: pair.accepts(value) and value[0] <= value[1],
-    )
-
-
-def require(settings: object, group: str, /, **expected: Expected) -> None:
-    """Check attributes of `settings`, the keys of a group of conf/ ("": keys of no group).
-
-    Raises SettingsError naming for every wrong one its key, its value and what was expected.
-    """
-    found = {key: getattr(settings, key) for key in expected}
-    problems = [
-        f"{group}.{key}".lstrip(".") + f": expected {expected[key].text}, got {value!r}"
-        for key, value in found.items()
-        if not expected[key].accepts(value)
-    ]
-    if problems:
-        raise SettingsError(problems)
-
-
-# LEGACY-END
-
-
 class Checks:
     """Collects what is wrong with several settings, so that one error names all of it.
 
@@ -517,18 +448,6 @@ class Checks:
         except InputError as error:
             self.problems.append(str(error))
         return cast(T, None)
-
-    def make(self, made: Any, keys: Mapping[str, Any], where: str) -> Any:
-        """A dataclass of these keys; `where` begins what is said of unknown and missing ones."""
-        known = {field.name: field for field in fields(made) if field.init}
-        needed = {key for key, f in known.items() if f.default is f.default_factory is MISSING}
-        unknown, missing = keys.keys() - known.keys(), needed - keys.keys()
-        for what, names in (("no such key", unknown), ("key missing", missing)):
-            if names:
-                self.problems.append(f"{where}: {what}: {', '.join(sorted(names))}")
-        if missing:
-            return None
-        return self(made, **{key: value for key, value in keys.items() if key in known})
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self.problems:

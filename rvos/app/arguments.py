@@ -16,11 +16,14 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rvos import CONFIG_DIR
 from rvos.errors import InputError
-from rvos.settings import CONFIG_DIR
 
 SENTENCES = {"expression"}  # keys whose value is a text, whatever it holds: `null` and `${` too
-GONE = {"claims.stale_after": "there is no such key any more; use shard=i/n (docs/cluster.md)"}
+GONE = {  # keys of older versions -> what to write now
+    "claims.stale_after": "there is no such key any more; use shard=i/n (docs/cluster.md)",
+    "masklets.with": "there is no such key any more; write masklets.beside",
+}
 MAY_GO = ("callbacks.", "logger.", "score.extra.")  # keys of these may be deleted: ~callbacks.ema
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from rich.console import Console
 
 from rvos.errors import InputError
 from rvos.masks import FileError, file_sha256, read_json, write_json
-from rvos.settings import flag, list_of, optional, require, words
+from rvos.settings import Flag, Text, checked
 from rvos.weights import hub
 
 RECORD = "rvos.json"  # {"hub", "revision", "licence", "files": {name: {size, mtime_ns, sha256}}}
@@ -42,13 +42,14 @@ DATASETS: Mapping[str, HubDataset] = {
 }
 
 
+@checked
 def get(
     name: str,
     root: Path,
     *,
-    splits: Sequence[str] | None,
-    accept_licence: bool,
-    revision: str | None,
+    splits: Annotated[Sequence[Text], Field(min_length=1)] | None,
+    accept_licence: Flag,
+    revision: Text | None,
     console: Console,
 ) -> list[str]:
     """Bring the files of `splits` (None: all that the hub has) to `root`; returns the splits.
@@ -57,13 +58,6 @@ def get(
     right are kept. The commit of the first fetch is kept too, unless `revision` names another.
     Raises InputError: licence not accepted, no such split, no room, wrong bytes, no network.
     """
-    require(
-        SimpleNamespace(splits=splits, accept_licence=accept_licence, revision=revision),
-        "get",
-        splits=optional(list_of(words(), least=1)),
-        accept_licence=flag(),
-        revision=optional(words()),
-    )
     about = DATASETS[name]
     licence = f"{about.licence}: {about.licence_address} ({about.page})"
     console.print(f"licence of {name}: {licence}", soft_wrap=True, highlight=False)

@@ -20,10 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from packaging.requirements import Requirement
 from rich.console import Console
 
-from rvos import __version__
+from rvos import CONFIG_DIR, __version__
 from rvos.data.mevis import METAS
 from rvos.masks import find_json
-from rvos.settings import CONFIG_DIR
 
 _SPLITS = ("train", "valid_u", "valid", "test")
 _EXTRAS = {

@@ -4,27 +4,24 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, InstantiationException
+from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from rvos import CONFIG_DIR
 from rvos.app.arguments import as_typed, explained
 from rvos.errors import InputError, one_message
-from rvos.settings import CONFIG_DIR, Checks, named
 from rvos.stages.devices import Devices, OneDevice
 from rvos.stages.sharding import Sharing
 
 Task = Callable[[DictConfig], Any]
-_HYDRA_KEYS = ("_target_", "_convert_", "_recursive_", "_partial_")
 
 
 def entry_point(
@@ -78,6 +75,8 @@ def entry_point(
                         page = _own_settings(config_name) if short else _all(config_name, overrides)
                         print(sys.modules[task.__module__].__doc__, page, sep="\n")
                         return None
+                    import rvos.settings  # noqa: F401, what ${shipped:...} in conf/ is
+
                     return composed()
                 except ConfigCompositionException as error:
                     raise InputError(_with_near_key(str(error), config_name, overrides)) from None
@@ -143,76 +142,6 @@ def _with_near_key(message: str, config_name: str, overrides: Sequence[str]) -> 
         near = []
     hint = f"did you mean {near[0]}?" if near else "--help lists all"
     return f"{key}: no such key; {hint} (+{key}=... adds a key to the settings)"
-
-
-def build(node: DictConfig, *, keep: Sequence[str] = ()) -> Any:
-    """Instantiate the object that a choice of a config group describes.
-
-    `name` is the label of the choice; it becomes an argument only if `keep` contains it. Raises
-    InputError (SettingsError for values out of range) instead of Hydra's exception.
-    """
-    settings = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(settings, dict)
-    if "name" not in keep:
-        settings.pop("name", None)
-    try:
-        return instantiate(settings)
-    except InstantiationException as error:
-        cause = _cause(error)
-        if isinstance(cause, InputError | TypeError):
-            check_nested(settings)
-        if isinstance(cause, InputError):
-            raise cause from None
-        raise InputError(f"{settings.get('_target_')}: {cause}") from None
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The user's mistake that an error comes from, or else its first cause."""
-    while error.__cause__ is not None and not isinstance(error, InputError):
-        error = error.__cause__
-    return error
-
-
-def check_nested(settings: Any) -> None:
-    """Raise one SettingsError for a node of the config and for all nodes inside of it.
-
-    (Hydra makes the inner objects first and stops at the first that fails.)
-    """
-    with Checks() as check:
-        _make(settings, check)
-
-
-def _make(value: Any, check: Checks) -> Any:
-    """What a node stands for; what is wrong goes to `check`, and an empty object stands for it."""
-    if isinstance(value, list):
-        return [_make(item, check) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    inner = Checks()
-    made = {str(key): _make(item, inner) for key, item in value.items()}
-    if "_target_" in value:
-        keys = {key: item for key, item in made.items() if key not in _HYDRA_KEYS}
-        made = _instance(value, keys, check, complete=not inner.problems)
-    check.problems += inner.problems  # after those of the node itself
-    return made
-
-
-def _instance(node: Mapping[str, Any], keys: dict[str, Any], check: Checks, complete: bool) -> Any:
-    """A node's object; `complete` says that no stand-in is among what its keys stand for."""
-    if (target := check(named, "_target_", node["_target_"])) is None:
-        return None
-    if node.get("_partial_"):
-        return functools.partial(target, **keys)
-    try:
-        if is_dataclass(target):
-            made = check.make(target, keys, node["_target_"])
-        else:
-            made = check(target, **keys)
-        return object.__new__(target) if made is None and isinstance(target, type) else made
-    except (TypeError, AttributeError) as error:
-        if complete:
-            check.problems.append(f"{node['_target_']}: {error}")
-        return None
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

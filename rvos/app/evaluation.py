@@ -4,12 +4,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from rvos.app.entry import build, plain
+from rvos.app.entry import plain
 from rvos.data.formats import open_split, open_truth
 from rvos.data.split import NoTruth, Split, Truth
 from rvos.errors import InputError
@@ -33,17 +32,7 @@ from rvos.score.inputs import Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric
 from rvos.score.protocols import Expressions, make_protocol
 from rvos.score.results import FOLDER
-from rvos.settings import (
-    Checks,
-    all_checked,
-    list_of,
-    one_of,
-    optional,
-    preset,
-    require,
-    whole,
-    words,
-)
+from rvos.settings import Checks, Count, Text, Whole, all_checked, build, checked, make, preset
 from rvos.stages.records import VideoProblems
 from rvos.stages.run_folder import MASKLETS_FILE
 from rvos.stages.sharding import Sharing
@@ -52,22 +41,18 @@ from rvos.stages.work import CoarseSource, MaskletSource, Work
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@checked
 class ScoreSettings:
     """Keys of conf/score but the metrics."""
 
-    workers: int
+    workers: Whole
     missing: Literal["error", "empty"]
-    max_videos: int | None
+    max_videos: Count | None
 
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "score",
-            workers=whole(0),
-            missing=one_of("error", "empty"),
-            max_videos=optional(whole(1)),
-        )
+
+def score_counts(cfg: DictConfig) -> dict[str, Any]:
+    """The keys of `ScoreSettings`."""
+    return {key: cfg.score[key] for key in ("workers", "missing", "max_videos")}
 
 
 @dataclass(frozen=True)
@@ -111,17 +96,18 @@ class Evaluation:
         score, refine, ablation = (settings[group] for group in ("score", "refine", "ablation"))
         with Checks() as check:
             rule = check(make_rule, **refine)
-            presence = check(build, cfg.presence)
+            presence = check(build, cfg.presence, "presence")
             cells = check(grid, ablation["windows"], ablation["taus"], rule, name=refine["name"])
-            named = check(named_rules, ablation["rules"], refine)
-            also = check(named_presence, ablation["presence"], settings["presence"])
+            of_rules = {"rules": ablation["rules"], "refine": refine}
+            named = check(make, named_rules, "ablation", of_rules)
+            of_presence = {"presence": ablation["presence"], "own": settings["presence"]}
+            also = check(make, named_presence, "ablation", of_presence)
             values = check(thresholds, ablation["thresholds"], settings["presence"]["name"])
             extra = check(make_metrics, score["extra"])
             protocol = check(make_protocol, score["protocol"])
-            counts = {key: score[key] for key in ("workers", "missing", "max_videos")}
-            checked = check(ScoreSettings, **counts)
-            coarse: Any = check(build, cfg.coarse) if stages else None
-            page = check(build, cfg.report) if "report" in cfg else None
+            counted = check(make, ScoreSettings, "score", score_counts(cfg))
+            coarse: Any = check(build, cfg.coarse, "coarse") if stages else None
+            page = check(build, cfg.report, "report") if "report" in cfg else None
             sharing = check(Sharing, settings.get("shard"), settings.get("shards"))
 
             asked = getattr(page, "explorer", False)
@@ -132,7 +118,9 @@ class Evaluation:
             idle &= not any(
                 one and one.needs_masklets for one in (presence, *(also or {}).values())
             )
-            masklets = check(build, cfg.masklets) if stages and not idle else NoMasklets()
+            masklets: Any = NoMasklets()
+            if stages and not idle:
+                masklets = check(build, cfg.masklets, "masklets")
         on_top = {f"{refine['name']} + {name}": p for name, p in also.items()}
         swept = {f"threshold={value}": replace(presence, threshold=value) for value in values}
         rules = labelled(
@@ -151,7 +139,7 @@ class Evaluation:
             optional={label: p for label, p in on_top.items() if isinstance(p, ConfidenceRule)},
             metrics=extra,
             protocol=protocol,
-            score=checked,
+            score=counted,
             coarse=coarse,
             masklets=masklets,
             page=page,
@@ -224,30 +212,30 @@ def check_scores(
         )
 
 
-def named_presence(names: Any, presence: Mapping[str, Any]) -> dict[str, PresenceRule]:
+@checked
+def named_presence(presence: Sequence[Text], own: Mapping[str, Any]) -> dict[str, PresenceRule]:
     """The rules of `ablation.presence` as their files describe them; the run's own as it is."""
-    require(SimpleNamespace(presence=names), "ablation", presence=list_of(words()))
     with Checks() as check:
-        return {name: check(_named_presence, name, presence) for name in names}
+        return {name: check(_named_presence, name, own) for name in presence}
 
 
 def _named_presence(name: str, presence: Mapping[str, Any]) -> PresenceRule:
     own = presence if presence["name"] == name else preset("presence", name)
-    rule = build(OmegaConf.create(dict(own)))
+    rule = build(own, "presence")
     if isinstance(rule, NoPresence):
         raise InputError(f"ablation.presence: expected names of presence rules, got {name}")
     return rule
 
 
-def named_rules(names: Any, refine: Mapping[str, Any]) -> dict[str, Rule]:
+@checked
+def named_rules(rules: Sequence[Text], refine: Mapping[str, Any]) -> dict[str, Rule]:
     """The rules of `ablation.rules` as their files describe them.
 
     They get the run's window and tau where both rules have them; the run's own rule among them
     has all settings of the run.
     """
-    require(SimpleNamespace(rules=names), "ablation", rules=list_of(words()))
     with Checks() as check:
-        return {name: check(_named_rule, name, refine) for name in names}
+        return {name: check(_named_rule, name, refine) for name in rules}
 
 
 def _named_rule(name: str, refine: Mapping[str, Any]) -> Rule:

@@ -3,11 +3,11 @@
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig
+from pydantic import Field
 from rich.progress import track as progress
 
 from rvos import __version__
@@ -21,7 +21,7 @@ from rvos.report.prediction import write_masks, write_page
 from rvos.score.ablation import REFINED
 from rvos.score.evaluate import evaluate_video
 from rvos.score.inputs import Inputs, VideoInputs
-from rvos.settings import Expected, one_of, optional, real, require, whole, words
+from rvos.settings import Count, Positive, Text, checked
 
 log = logging.getLogger(__name__)
 DEMO_NOTE = (
@@ -43,25 +43,16 @@ def refine(todo: Evaluation, inputs: Inputs, folder: Path) -> VideoInputs:
     return video
 
 
-@dataclass(frozen=True)
+@checked
 class Output:
     """What is written of a video: `masks` as png files, or only as `rle`; `fps` of the overlay.
 
     `fps` None takes that of the video.
     """
 
-    video: str
-    masks: str
-    fps: float | None
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "",
-            video=Expected("a file or a folder of frames", words().accepts),
-            masks=one_of("png", "rle"),
-            fps=optional(real(above=0)),
-        )
+    video: Annotated[Text, Field(description="a file or a folder of frames")]
+    masks: Literal["png", "rle"]
+    fps: Positive | None
 
     def write(self, folder: Path, split: Split, inputs: VideoInputs, *, note: str) -> Path:
         """Overlays, masks and the page of what `folder` holds in refined/; returns the page."""
@@ -85,15 +76,12 @@ class Output:
         return page
 
 
-@dataclass(frozen=True)
+@checked
 class Thinning:
     """Which frames are used: every `every`-th from the first on, at most `max_frames` of them."""
 
-    every: int
-    max_frames: int | None
-
-    def __post_init__(self) -> None:
-        require(self, "", every=whole(1), max_frames=optional(whole(1)))
+    every: Count
+    max_frames: Count | None
 
 
 def read_sentences(expression: str | None, path: str | None) -> list[str]:

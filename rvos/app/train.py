@@ -39,9 +39,9 @@ def main(cfg: DictConfig) -> float | None:
     close_group_at_exit()
 
     meta_sha256 = training.open_data(parts)
-    options = {key: cfg[key] for key in ("seed", "compile", "hints")}
-    options |= {"max_videos": cfg.score.max_videos, "overlays": folder / "overlays"}
-    segmenter = training.make_segmenter(parts, **options)
+    segmenter = training.make_segmenter(
+        parts, max_videos=cfg.score.max_videos, overlays=folder / "overlays"
+    )
     if resume is not None:
         training.check_fits(resume, segmenter, parts.trainer)
     if rank_zero_only.rank == 0:

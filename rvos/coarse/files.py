@@ -1,15 +1,15 @@
 """Coarse masks that some model has already made: `coarse=files`. Needs no torch."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 from rvos.masks import TrackFiles
+from rvos.settings import checked
 from rvos.stages.store import given_files
 from rvos.stages.work import CoarseFiles, Work
 
 
-@dataclass(frozen=True)
+@checked
 class GivenMasks:
     """`path`: one file {video: {expression_id: track}}, a folder of files, or a PNG tree."""
 

@@ -15,6 +15,7 @@ from rvos.data.frames import Frame, FrameCache, Frames
 from rvos.data.split import Split, Video, merge_tracks
 from rvos.masks import Track, TrackFiles
 from rvos.nouns.finder import NounFinder
+from rvos.settings import checked
 from rvos.stages.devices import Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store
@@ -29,10 +30,8 @@ if TYPE_CHECKING:
 class Grounding(Detection):
     """`coarse.detect.*`: where and how Grounding DINO looks for the sentence."""
 
-    group = "coarse"
 
-
-@dataclass(kw_only=True)
+@checked(frozen=False, kw_only=True)
 class Grounded(DetectAndTrack):
     """`coarse=grounded`: Grounding DINO's boxes of the sentence's subject, tracked by SAM 2."""
 

@@ -1,54 +1,39 @@
 """The keys of `coarse=mutr`, checked. Needs no torch, so that wrong ones are named at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from rvos.coarse.clips import ClipPlan, Sampling
 from rvos.errors import InputError
-from rvos.settings import one_of, optional, preset, real, require, whole, words
+from rvos.settings import Count, Inside, Text, checked, make, preset
 from rvos.weights.local import find, how_to_get
 
 QueryChoice = Literal["per_clip", "long_term"]
 Heads = Literal["upstream", "last"]
 
 
-@dataclass(frozen=True)
+@checked
 class CoarseSettings:
     """How whole videos are segmented; conf/coarse/mutr.yaml says what each key means.
 
     Raises SettingsError listing every value that makes no sense.
     """
 
-    checkpoint: str | None
+    checkpoint: Text | None
     sampling: Sampling
     query: QueryChoice
-    clip_length: int
+    clip_length: Count
     clip_plan: ClipPlan
-    script_processes: int
+    script_processes: Count
     heads: Heads
-    mask_threshold: float
-    short_side: int
-    expression_batch: int
-    cpu_threads: int
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "coarse",
-            checkpoint=optional(words()),
-            sampling=one_of(*get_args(Sampling)),
-            query=one_of(*get_args(QueryChoice)),
-            clip_length=whole(1),
-            clip_plan=one_of(*get_args(ClipPlan)),
-            script_processes=whole(1),
-            heads=one_of(*get_args(Heads)),
-            mask_threshold=real(above=0, below=1),
-            short_side=whole(32),
-            expression_batch=whole(1),
-            cpu_threads=whole(1),
-        )
+    mask_threshold: Inside
+    short_side: Annotated[Count, Field(ge=32)]
+    expression_batch: Count
+    cpu_threads: Count
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "CoarseSettings":
@@ -97,4 +82,4 @@ def coarse_settings(group: Mapping[str, Any]) -> CoarseSettings:
             f"coarse={group.get('name')}: expected the keys of coarse=mutr; missing or unknown: "
             f"{wrong}"
         )
-    return CoarseSettings(**given)
+    return make(CoarseSettings, "coarse", given)

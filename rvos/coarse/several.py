@@ -1,13 +1,13 @@
 """Coarse masks of several models, made one: `coarse=several`. Needs no torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pycocotools import mask as coco
+from pydantic import Field
 
 from rvos.masks import (
     FileError,
@@ -19,14 +19,12 @@ from rvos.masks import (
     decode,
     encode,
 )
-from rvos.settings import all_checked, list_of, one_of, require, words
+from rvos.settings import Text, all_checked, checked
 from rvos.stages.store import given_files
 from rvos.stages.work import CoarseFiles, Work
 
-FUSIONS = ("agreement", "majority", "first")
 
-
-@dataclass(frozen=True)
+@checked
 class Several:
     """`sources`: run folders (their refined masks), stores, or what `coarse=files` reads.
 
@@ -35,14 +33,11 @@ class Several:
     than half of the sources have; `first` the track of the first source that has the expression.
     """
 
-    sources: Sequence[str]
-    fusion: str
+    sources: Annotated[Sequence[Text], Field(min_length=1)]
+    fusion: Literal["agreement", "majority", "first"]
 
     uses_gpu: ClassVar[bool] = False
     may_have_scores: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        require(self, "coarse", sources=list_of(words(), least=1), fusion=one_of(*FUSIONS))
 
     def check(self, work: Work) -> None:
         """Raises SettingsError with all sources where nothing of the kind is."""

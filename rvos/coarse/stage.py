@@ -8,7 +8,6 @@ batched within it), not on devices, order or interruptions.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +17,7 @@ from rvos.data.frames import Frames
 from rvos.data.split import Split, Video
 from rvos.errors import InputError
 from rvos.masks import TrackFiles, file_sha256
+from rvos.settings import checked
 from rvos.stages.devices import Place
 from rvos.stages.run_folder import has_no_effect
 from rvos.stages.runner import Advance, Stage, TooLarge, run_stage
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rvos.mutr import MUTR
 
 
-@dataclass(frozen=True)
+@checked
 class Mutr(CoarseSettings):
     """`coarse=mutr`. `model` builds the network: `functools.partial(build_mutr, ...)`."""
 

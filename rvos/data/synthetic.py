@@ -17,29 +17,33 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from pydantic import Field
 from rich.progress import track as progress
 
 from rvos.data import sprites
 from rvos.errors import InputError
 from rvos.masks import Track, encode, write_json
 from rvos.settings import (
-    Expected,
+    Amount,
+    Count,
+    LeastMost,
+    Part,
+    Real,
+    Share,
+    Whole,
     all_checked,
-    least_and_most,
-    list_of,
-    one_of,
-    real,
-    require,
-    whole,
+    checked,
+    make,
 )
 
-SPLITS = ("train", "valid_u", "valid")  # their position is part of each video's seed
+SplitName = Literal["train", "valid_u", "valid"]
+SPLITS = get_args(SplitName)  # their position is part of each video's seed
 
 # motion -> what it is called of one object and of several
 MOTIONS = {
@@ -114,63 +118,38 @@ class Description:
         return " ".join(word for word in ("the", self.color, noun, phrase) if word)
 
 
-@dataclass(frozen=True)
+Side = Annotated[Count, Field(ge=32)]
+
+
+@checked
 class Recipe:
     """What every video is drawn with; see conf/synthesize.yaml for units and defaults.
 
     Raises SettingsError listing every value that makes no sense.
     """
 
-    num_frames: int
-    size: Sequence[int]  # height, width, pixels
-    num_objects: Sequence[int]  # least, most
-    object_size: Sequence[float]  # diameter as a share of the shorter side: least, most
-    camera_shake: float  # standard deviation of the camera's offset, pixels; 0: none
-    pillars: float  # share of videos with a pillar in front of the objects
-    no_target: float  # share of expressions that are true of no object
-    jpeg_quality: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "synthesize",
-            num_frames=whole(1),
-            size=list_of(whole(32), length=2),
-            num_objects=least_and_most(whole(1, 8)),
-            object_size=least_and_most(real(least=0.05, most=0.5)),
-            camera_shake=real(least=0),
-            pillars=real(least=0, most=1),
-            no_target=real(least=0, below=1),
-            jpeg_quality=whole(1, 100),
-            seed=whole(0),
-        )
+    num_frames: Count
+    size: tuple[Side, Side]  # height, width, pixels
+    num_objects: LeastMost[Annotated[Count, Field(le=8)]]
+    # Diameter as a share of the shorter side.
+    object_size: LeastMost[Annotated[Real, Field(ge=0.05, le=0.5)]]
+    camera_shake: Amount  # standard deviation of the camera's offset, pixels; 0: none
+    pillars: Share  # share of videos with a pillar in front of the objects
+    no_target: Part  # share of expressions that are true of no object
+    jpeg_quality: Annotated[Count, Field(le=100)]
+    seed: Whole
 
 
-@dataclass(frozen=True)
+@checked
 class Amounts:
     """How much `synthesize` writes, with how many processes; see conf/synthesize.yaml."""
 
-    num_videos: Mapping[str, int]  # by split
-    hidden_truth: Sequence[str]  # splits
-    workers: int
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "synthesize",
-            num_videos=Expected(
-                f"whole numbers >= 0 for the splits {', '.join(SPLITS)}", _are_counts
-            ),
-            hidden_truth=list_of(one_of(*SPLITS)),
-            workers=whole(1),
-        )
-
-
-def _are_counts(value: Any) -> bool:
-    if not isinstance(value, Mapping) or value.keys() - set(SPLITS):
-        return False
-    return all(map(whole(0).accepts, value.values()))
+    num_videos: Annotated[
+        Mapping[SplitName, Whole],
+        Field(description=f"whole numbers >= 0 for the splits {', '.join(SPLITS)}"),
+    ]
+    hidden_truth: Sequence[SplitName]
+    workers: Count
 
 
 # The objects of a video, their tracks, and its expressions: description, text, referred objects.
@@ -191,9 +170,8 @@ def synthesize(
     arguments give the same files, whatever `workers`. Raises SettingsError listing every value that
     makes no sense, and InputError for a split that has been written before.
     """
-    made, _ = all_checked(
-        lambda: Recipe(**recipe), lambda: Amounts(num_videos, hidden_truth, workers)
-    )
+    amounts = {"num_videos": num_videos, "hidden_truth": hidden_truth, "workers": workers}
+    made, _ = all_checked(lambda: make(Recipe, "", recipe), lambda: make(Amounts, "", amounts))
     present = [s for s in num_videos if (Path(out) / s / "meta_expressions.json").exists()]
     if present:
         raise InputError(f"{out}: has the splits {present} already; delete them or choose another")

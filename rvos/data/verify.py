@@ -1,10 +1,12 @@
 """A dataset on disk -> counts against the published ones, and everything that is wrong with it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Annotated
 
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
@@ -13,7 +15,7 @@ from rvos.data.formats import find_truth, open_split, open_truth, reader
 from rvos.data.mevis import Annotations
 from rvos.data.split import Problem, Split, Truth
 from rvos.errors import InputError
-from rvos.settings import all_checked, flag, list_of, one_of, require, whole, words
+from rvos.settings import Count, Flag, Text, check_value, checked
 
 # What each release has per split. MeViS: as released. RefCOCO: the table in the description of
 # TensorFlow Datasets (tensorflow/datasets, vision_language/refcoco/refcoco.py), whose "refs" are
@@ -56,7 +58,11 @@ COUNTS = {
         "val": {"videos": 4650, "annotations": 5000},
     },
 }
-RELEASES = ("any", *COUNTS)  # of the setting data.release
+RELEASES = ("any", *COUNTS)
+Release = Annotated[  # the setting data.release
+    Text,
+    Field(pattern=f"^({'|'.join(map(re.escape, RELEASES))})$", description=" or ".join(RELEASES)),
+]
 MASK_DICT_SHA256 = {
     "v1": {
         "train": "f9d9b01a2a6d7a004e2e7a664ce2b9b1576218e975030f8e4df4f66111fb253f",
@@ -81,14 +87,15 @@ class Report:
     notes: tuple[str, ...] = ()  # what is not wrong
 
 
+@checked
 def verify(
     root: Path | str,
     *,
     format: str,
     release: str,
-    splits: Sequence[str],
-    decode: bool,
-    workers: int,
+    splits: Annotated[Sequence[Text], Field(min_length=1)],
+    decode: Flag,
+    workers: Count,
     meta: str | None = None,
 ) -> list[Report]:
     """Reports of those of `splits` that exist. Raises InputError if none does.
@@ -96,16 +103,7 @@ def verify(
     `decode`: look at every frame, not only at both ends of each file. `workers`: threads. Raises
     SettingsError listing every value that makes no sense.
     """
-    all_checked(
-        lambda: require(SimpleNamespace(release=release), "data", release=one_of(*RELEASES)),
-        lambda: require(
-            SimpleNamespace(splits=splits, decode=decode, workers=workers),
-            "verify",
-            splits=list_of(words(), least=1),
-            decode=flag(),
-            workers=whole(1),
-        ),
-    )
+    check_value("data.release", Release, release)
     has_split = getattr(reader(format), "has_split", lambda root, split, _: (root / split).is_dir())
     present = [split for split in splits if has_split(Path(root), split, meta)]
     if not present:

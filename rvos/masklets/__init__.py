@@ -10,7 +10,7 @@ from rvos import lazily
 if TYPE_CHECKING:
     from rvos.masklets.files import GivenMasklets, NoMasklets
     from rvos.masklets.flow import Flow
-    from rvos.masklets.keyframe import KeyFrames, key_frames
+    from rvos.masklets.keyframe import KeyFrames
     from rvos.masklets.oracle import Oracle, OracleMasklets
     from rvos.masklets.sam2 import Sam2
     from rvos.masklets.sam3 import Sam3
@@ -29,7 +29,6 @@ _MODULES = {
     "Sam2": "sam2",
     "Sam3": "sam3",
     "VideoTask": "source",
-    "key_frames": "keyframe",
 }
 
 __all__ = [
@@ -44,7 +43,6 @@ __all__ = [
     "Sam2",
     "Sam3",
     "VideoTask",
-    "key_frames",
 ]
 
 __getattr__ = lazily(__name__, _MODULES)

@@ -1,15 +1,15 @@
 """Masklets and nouns that exist already: `masklets=files`; and no masklets at all."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 from rvos.masks import TrackFiles
+from rvos.settings import checked
 from rvos.stages.store import given_files, given_nouns
 from rvos.stages.work import CoarseFiles, MaskletFiles, Work
 
 
-@dataclass(frozen=True)
+@checked
 class GivenMasklets:
     """`path`: {video: {noun: [track per instance]}}; `nouns`: {video: {expression_id: noun}}."""
 

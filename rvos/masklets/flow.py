@@ -1,16 +1,16 @@
 """Moving objects -> masklets without weights: `masklets=flow`."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from rvos.data.frames import Frames
 from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import MaskletTracks
+from rvos.settings import checked
 from rvos.tracking.flow import FlowTracker
 
 
-@dataclass(kw_only=True)
+@checked(frozen=False, kw_only=True)
 class Flow(MadeMasklets):
     """`masklets=flow`: moving objects, the same for every noun."""
 

@@ -9,9 +9,8 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import fields
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,33 +24,23 @@ from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import RLE, MaskletScores, MaskletTracks, Track, area
 from rvos.nouns.finder import Nouns
-from rvos.settings import all_checked, one_of, optional, require
+from rvos.settings import all_checked, checked
 from rvos.stages.devices import Place
 from rvos.stages.work import CoarseFiles, MaskletFiles, MaskletSource, Work
 from rvos.tracking.flow import FlowTracker
 
 
-def key_frames(**keys: Any) -> "KeyFrames":
-    """The keys of conf/masklets/keyframe.yaml; `with`, a word of Python, is the field `beside`."""
-    return KeyFrames(beside=keys.pop("with"), **keys)
-
-
-@dataclass(kw_only=True)
+@checked(frozen=False, kw_only=True)
 class KeyFrames(Sam2):
     """`masklets=keyframe`: SAM 2's settings; those of the noun's masklets, which `beside` names."""
 
     flow: FlowTracker
-    beside: str | None  # sam2 | flow
+    beside: Literal["sam2", "flow"] | None
 
     name = "keyframe"
     may_have_scores = False
     by_expression = True
     reads_coarse = True
-
-    def __post_init__(self) -> None:
-        settings = SimpleNamespace(**{"with": self.beside})
-        choices = {"with": optional(one_of("sam2", "flow"))}
-        all_checked(super().__post_init__, lambda: require(settings, "masklets", **choices))
 
     def check(self, work: Work) -> None:
         """Find nouns and weights before hours of work. Raises InputError for what is missing."""

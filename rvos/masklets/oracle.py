@@ -7,7 +7,6 @@ annotation id, so the same object errs alike under every noun.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -21,45 +20,11 @@ from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import Mask, MaskletTracks, Track, decode, encode
 from rvos.nouns.finder import Nouns, parts
-from rvos.settings import real, require, whole
+from rvos.settings import Share, Whole, checked
 from rvos.stages.work import CoarseFiles, Work
 
 
-@dataclass(kw_only=True)
-class OracleMasklets(MadeMasklets):
-    """`masklets=oracle`: ground-truth objects of the expressions that have the noun."""
-
-    oracle: "Oracle"
-
-    name = "oracle"
-    needs_truth = True
-    reads_frames = False
-
-    def bind(self, work: Work, coarse: CoarseFiles, nouns: Nouns) -> None:
-        assert work.truth is not None
-        self._truth, self._nouns = work.truth, nouns
-
-    def settings(self) -> dict[str, Any]:
-        # Which objects a noun has follows from the nouns of all expressions.
-        text = json.dumps(self._nouns, sort_keys=True)
-        return {
-            "oracle": vars(self.oracle),
-            "nouns_sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "mask_dict_sha256": self._truth.fingerprint(),
-        }
-
-    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
-        return {
-            noun: self.oracle.tracks(
-                task.video,
-                self._truth,
-                [id_ for id_, entry in task.nouns.items() if noun in parts(entry)],
-            )
-            for noun in task.wanted
-        }
-
-
-@dataclass(frozen=True)
+@checked
 class Oracle:
     """Settings of `masklets=oracle`.
 
@@ -69,14 +34,10 @@ class Oracle:
     seed: of all of these.
     """
 
-    drop: float
-    dilate: int
-    swap: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        chance = real(least=0, most=1)
-        require(self, "masklets.oracle", drop=chance, dilate=whole(0), swap=chance, seed=whole(0))
+    drop: Share
+    dilate: Whole
+    swap: Share
+    seed: Whole
 
     def tracks(
         self, video: Video, annotations: Truth, expression_ids: Sequence[str]
@@ -134,6 +95,40 @@ class Oracle:
             for i, source in enumerate(order):
                 result[i].append(tracks[source][t])
         return result
+
+
+@checked(frozen=False, kw_only=True)
+class OracleMasklets(MadeMasklets):
+    """`masklets=oracle`: ground-truth objects of the expressions that have the noun."""
+
+    oracle: Oracle
+
+    name = "oracle"
+    needs_truth = True
+    reads_frames = False
+
+    def bind(self, work: Work, coarse: CoarseFiles, nouns: Nouns) -> None:
+        assert work.truth is not None
+        self._truth, self._nouns = work.truth, nouns
+
+    def settings(self) -> dict[str, Any]:
+        # Which objects a noun has follows from the nouns of all expressions.
+        text = json.dumps(self._nouns, sort_keys=True)
+        return {
+            "oracle": vars(self.oracle),
+            "nouns_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "mask_dict_sha256": self._truth.fingerprint(),
+        }
+
+    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
+        return {
+            noun: self.oracle.tracks(
+                task.video,
+                self._truth,
+                [id_ for id_, entry in task.nouns.items() if noun in parts(entry)],
+            )
+            for noun in task.wanted
+        }
 
 
 def _grown(mask: Mask, pixels: int) -> Mask:

@@ -1,15 +1,14 @@
 """Noun -> Grounding DINO -> SAM 2 -> masklets: `masklets=sam2`, one video at a time."""
 
-from dataclasses import dataclass
-
 from rvos.data.frames import FrameCache, Frames
 from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import MaskletScores, MaskletTracks
+from rvos.settings import checked
 from rvos.tracking.detect_and_track import DetectAndTrack
 
 
-@dataclass(kw_only=True)
+@checked(frozen=False, kw_only=True)
 class Sam2(DetectAndTrack, MadeMasklets):
     """`masklets=sam2`: Grounding DINO's boxes of the noun, tracked by SAM 2."""
 

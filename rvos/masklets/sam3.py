@@ -3,7 +3,6 @@
 Torch is imported when the network is loaded, so that wrong settings are named at once.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from rvos.data.frames import FrameCache, Frames
@@ -11,23 +10,20 @@ from rvos.errors import InputError
 from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import MaskletScores, MaskletTracks
-from rvos.settings import one_of, require, words
+from rvos.settings import Text, checked
 from rvos.stages.devices import Place
 
 
-@dataclass(kw_only=True)
+@checked(frozen=False, kw_only=True)
 class Sam3(MadeMasklets):
     """`masklets=sam3`: every instance of the nouns, from the frame on in which SAM 3 sees it."""
 
-    weights: str
+    weights: Text
     precision: Literal["bf16", "fp32"]
 
     name = "sam3"
     uses_gpu = True
     may_have_scores = True
-
-    def __post_init__(self) -> None:
-        require(self, "masklets", weights=words(), precision=one_of("bf16", "fp32"))
 
     def settings(self) -> dict[str, Any]:
         """What decides the masks besides the weights, whose config has the thresholds."""

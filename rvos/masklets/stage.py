@@ -10,7 +10,6 @@ them with the chosen source. A video's frames are decoded once for all its nouns
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +28,7 @@ from rvos.masks import (
     write_json,
 )
 from rvos.nouns.finder import NounFinder, Nouns, parts, read_nouns, write_nouns
+from rvos.settings import checked
 from rvos.stages.devices import Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store
@@ -38,7 +38,7 @@ from rvos.weights.provenance import digests, digests_formerly, origins
 log = logging.getLogger(__name__)
 
 
-@dataclass(kw_only=True)
+@checked(frozen=False, kw_only=True)
 class MadeMasklets(ABC):
     """A source whose masklets are made here and kept in a store; its fields are keys of its file.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from rvos.mutr.boxes import cxcywh_to_xyxy, generalized_iou
 from rvos.mutr.features import LevelPredictions
 from rvos.mutr.matching import Targets, Weights, dice, focal, match
-from rvos.settings import real, require
+from rvos.settings import Amount, checked
 
 __all__ = ["LossOutput", "MutrLoss", "Targets"]
 
@@ -39,10 +39,9 @@ class MutrLoss:
     no sense.
     """
 
-    def __init__(self, *, ce: float, bbox: float, giou: float, mask: float, dice: float):
+    @checked
+    def __init__(self, *, ce: Amount, bbox: Amount, giou: Amount, mask: Amount, dice: Amount):
         self.weights = Weights(ce=ce, bbox=bbox, giou=giou, mask=mask, dice=dice)
-        weight = real(least=0)
-        require(self.weights, "loss", ce=weight, bbox=weight, giou=weight, mask=weight, dice=weight)
 
     def __call__(
         self, predictions: LevelPredictions, targets: Targets, num_valid: Tensor | float

@@ -21,7 +21,7 @@ from rvos.errors import InputError, list_problems
 from rvos.masks import read_json, write_bytes
 from rvos.nouns import parsers as noun_parsers
 from rvos.nouns import rules as noun_rules
-from rvos.settings import one_of, optional, require, words
+from rvos.settings import Text, checked
 
 Parser = Literal["rules", "benepar", "spacy"]
 Nouns = dict[str, dict[str, str]]  # {video: {expression_id: noun}}
@@ -37,7 +37,7 @@ class Noun:
     lemma: str  # its singular
 
 
-@dataclass(frozen=True)
+@checked
 class NounFinder:
     """Finds the head nouns of referring expressions.
 
@@ -48,17 +48,8 @@ class NounFinder:
     """
 
     method: Parser
-    fallback: str
-    model: str | None = None
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "masklets.noun",
-            method=one_of(*get_args(Parser)),
-            fallback=words(),
-            model=optional(words()),
-        )
+    fallback: Text
+    model: Text | None = None
 
     def find(self, expressions: Sequence[str]) -> list[Noun | None]:
         """The noun of each expression, None where it has none.

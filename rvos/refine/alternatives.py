@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from rvos.masks import Mask, Track, bounding_box, decode, encode, union
 from rvos.refine.candidates import Candidates, Combination, Refinement, Span
 from rvos.refine.vote import Vote, WindowRule
-from rvos.settings import real, require
+from rvos.settings import Part, Real, checked
 
 
 class InstanceVote(WindowRule):
@@ -44,14 +45,11 @@ class WeightedVote(WindowRule):
         return max(sums, key=sums.__getitem__)
 
 
-@dataclass(frozen=True)
+@checked
 class WholeVideo:
     """The paper's vote with one window as long as the video."""
 
-    tau: float  # 0 <= tau < 1
-
-    def __post_init__(self) -> None:
-        require(self, "refine", tau=real(least=0, below=1))
+    tau: Part
 
     def spans(self, candidates: Candidates) -> list[Span]:
         """The video and its C_sel; none without frames."""
@@ -103,7 +101,7 @@ class PixelMajority(Vote):
         return Refinement(track, voted.combinations, voted.windows)
 
 
-@dataclass(frozen=True)
+@checked
 class ConditionalFusion(Vote):
     """The voted masks s alone, or s united with the coarse masks u where s looks incomplete.
 
@@ -113,11 +111,7 @@ class ConditionalFusion(Vote):
     SAM 2's and ReferDINO's masks).
     """
 
-    box_ratio: float  # 0 < box_ratio <= 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "refine", box_ratio=real(above=0, most=1))
+    box_ratio: Annotated[Real, Field(gt=0, le=1)]
 
     def __call__(self, candidates: Candidates) -> Refinement:
         voted = super().__call__(candidates)

@@ -5,21 +5,24 @@ masklets it is. `python -m rvos ask` writes what they need to answer.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rvos.errors import InputError, SettingsError, list_problems
+from pydantic import Field
+
+from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, Track, read_json
 from rvos.refine.candidates import Candidates, Refinement, Rule, Window
 from rvos.refine.presence import WithPresence
+from rvos.settings import Text, checked
 
+DECISIONS = '{video: {expression_id: {"present": true, "masklets": [0]}}}'
 # {video: {expression_id: how many masklets it has}}; None where that is not known yet
 NumMasklets = Mapping[str, Mapping[str, int | None]]
 
 
-@dataclass(frozen=True)
+@checked
 class Given:
     """The masklets that a file names, over the whole video.
 
@@ -29,12 +32,7 @@ class Given:
     its coarse masks where none is named. Raises SettingsError without a file.
     """
 
-    path: str
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.path, str) or not self.path.strip():
-            expected = '{video: {expression_id: {"present": true, "masklets": [0]}}}'
-            raise SettingsError([f"refine.path: expected a file {expected}, got {self.path!r}"])
+    path: Annotated[Text, Field(description=f"a file {DECISIONS}")]
 
     @cached_property
     def decisions(self) -> Any:

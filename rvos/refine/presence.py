@@ -7,22 +7,21 @@ from typing import Any, ClassVar, Literal
 
 from rvos.errors import SettingsError
 from rvos.refine.candidates import Candidates, Presence, Refinement, Rule
-from rvos.settings import real, require
+from rvos.settings import Share, checked
 
 
-@dataclass(frozen=True)
+@checked
 class PresenceRule(ABC):
     """The target is there if a value in 0..1 is at least `threshold`; otherwise all masks go.
 
     Raises SettingsError.
     """
 
-    threshold: float  # 0..1
+    threshold: Share
 
     name: ClassVar[str]  # the choice of `presence`
 
     def __post_init__(self) -> None:
-        require(self, "presence", threshold=real(least=0, most=1))
         if hasattr(self, "reads_scores"):
             expected = "expected `ConfidenceRule` as its base, with `source` (docs/extending.md)"
             raise SettingsError([f"presence={self.name}: {expected}, got reads_scores"])
@@ -121,7 +120,7 @@ class ShareOfFrames(PresenceRule):
         return sum(mask is not None for mask in refinement.track) / len(refinement.track)
 
 
-@dataclass(frozen=True)
+@checked
 class NoPresence:
     """`presence=none`: the masks stay as the refinement rule leaves them."""
 

@@ -1,11 +1,12 @@
 """The name of a rule, or the settings of one -> the rule."""
 
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 from rvos.errors import InputError
 from rvos.refine.candidates import Rule
-from rvos.settings import Checks, named, preset
+from rvos.settings import make, named, preset
 
 
 def make_rule(name: str, **settings: Any) -> Rule:
@@ -26,5 +27,5 @@ def make_rule(name: str, **settings: Any) -> Rule:
     }
     for key in {"window", "tau"} - known:
         arguments.pop(key, None)
-    with Checks() as check:
-        return check.make(rule, arguments, f"refine={name}")
+    made: Callable[..., Rule] = cast(Any, rule)
+    return make(made, "refine", arguments, title=f"refine={name}")

@@ -1,7 +1,6 @@
 """Coarse masks + masklets -> refined masks, by the paper's rule."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 from rvos.refine.candidates import (
     Candidates,
@@ -11,10 +10,10 @@ from rvos.refine.candidates import (
     Window,
     apply_spans,
 )
-from rvos.settings import real, require, whole
+from rvos.settings import Count, Part, checked
 
 
-@dataclass(frozen=True)
+@checked
 class WindowRule(ABC):
     """Cuts a video into windows of `window` frames from frame 0 and selects masklets for each.
 
@@ -22,11 +21,8 @@ class WindowRule(ABC):
     any other every frame becomes the union of the selected masklets. Raises SettingsError.
     """
 
-    window: int  # frames, >= 1
-    tau: float  # share of a masklet inside the coarse mask, 0 <= tau < 1, strict: f > tau
-
-    def __post_init__(self) -> None:
-        require(self, "refine", window=whole(1), tau=real(least=0, below=1))
+    window: Count  # frames
+    tau: Part  # share of a masklet inside the coarse mask, strict: f > tau
 
     @abstractmethod
     def select(self, candidates: Candidates, start: int, stop: int) -> Combination:
@@ -61,7 +57,7 @@ class Vote(WindowRule):
         return max(dict.fromkeys(votes), key=votes.count)
 
 
-@dataclass(frozen=True)
+@checked
 class KeepCoarse:
     """`refine=none`: the coarse masks as they are."""
 

@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -27,7 +26,7 @@ from rvos.masks.draw import draw_numbered, number_color
 from rvos.refine import decision_problems
 from rvos.report.strips import background, frame_size, spread
 from rvos.score.inputs import first_videos
-from rvos.settings import require, whole
+from rvos.settings import Count, checked
 from rvos.stages.run_folder import MASKLETS_FILE, read_settings
 
 QUESTIONS = "questions.jsonl"
@@ -77,13 +76,13 @@ class Asked:
             yield expressions, files[key]
 
 
-def write_questions(run: Path, *, frames: int, width: int) -> Path:
+@checked
+def write_questions(run: Path, *, frames: Count, width: Count) -> Path:
     """Questions and pictures of a run in `<run>/ask/`; returns the file of questions.
 
     frames: evenly spaced pictures per question. width: pixels of a picture.
     Raises InputError where the run, its masklets or its split cannot be read.
     """
-    require(SimpleNamespace(frames=frames, width=width), "", frames=whole(1), width=whole(1))
     asked, folder = Asked.of(run), run / "ask"
     lines: list[dict[str, Any]] = []
     for video in progress(asked.split.videos, "Drawing masklets", transient=True):

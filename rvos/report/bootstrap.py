@@ -8,13 +8,12 @@ difference of two runs is resampled as such: both sides see the same videos (pai
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rvos.settings import real, require, whole
+from rvos.settings import Count, Inside, checked
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,16 @@ class Bootstrap:
     over groups of their means. Without groups it is the mean over all.
     """
 
+    @checked
     def __init__(
         self,
         videos: Sequence[str],
         groups: Sequence[str] | None = None,
         *,
-        resamples: int,
-        confidence: float,
+        resamples: Count,
+        confidence: Inside,
         seed: int,
     ):
-        settings = SimpleNamespace(resamples=resamples, confidence=confidence)
-        require(settings, "", resamples=whole(1), confidence=real(above=0, below=1))
         names, video_idx = np.unique(list(videos), return_inverse=True)  # (E,)
         self.num_videos = len(names)
         self._draws = _draws(self.num_videos, resamples, seed)

@@ -10,13 +10,15 @@ settings name, and drawn grey where they are not there.
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from rvos import __version__
-from rvos.errors import InputError, SettingsError
+from rvos.errors import InputError
 from rvos.masks import write_bytes
 from rvos.report.bad_cases import Facts, bad_cases
 from rvos.report.clips import Pictures, clips_of, packed, point_at_clips
@@ -38,25 +40,27 @@ from rvos.report.scores import (
 )
 from rvos.report.slices import slices_of
 from rvos.score.ablation import COARSE, REFINED
-from rvos.settings import all_checked, flag, list_of, optional, preset, real, require, whole, words
+from rvos.settings import (
+    Amount,
+    Count,
+    Flag,
+    Inside,
+    Text,
+    Whole,
+    all_checked,
+    checked,
+    make,
+    preset,
+)
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked(kw_only=True)
 class Intervals:
     """Settings of the intervals: printed by every run, and on the page."""
 
-    resamples: int  # of the bootstrap over videos
-    confidence: float  # of its intervals
-    seed: int  # of its resampling
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "report",
-            resamples=whole(1),
-            confidence=real(above=0, below=1),
-            seed=whole(0),
-        )
+    resamples: Count  # of the bootstrap over videos
+    confidence: Inside  # of its intervals
+    seed: Whole  # of its resampling
 
     @property
     def bootstrap(self) -> dict[str, Any]:
@@ -74,40 +78,22 @@ class NoPage(Intervals):
         """Write nothing."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked(kw_only=True)
 class Page(Intervals):
     """`report=html`: `<folder>/report/index.html`; the fields are the keys of its yaml."""
 
     oracle: str | None  # run folder of the same expressions with oracle masklets
     compare_with: Mapping[str, str] | None  # {label: run folder} of the same expressions
     ablation: str | None  # run folder whose heat map is shown instead of this run's
-    strips: int  # expressions with pictures, those that changed most first
-    frames: int  # per strip
-    width: int  # pixels of one picture
-    megabytes: float  # of all pictures in the page
-    player: int  # pixels of the player's pictures
-    explorer: bool | None  # None: where the run has an ablation
-    words: Mapping[str, Sequence[str]]  # the slices of expressions with certain words
-
-    def __post_init__(self) -> None:
-        all_checked(super().__post_init__, self._check_pictures)
-
-    def _check_pictures(self) -> None:
-        require(
-            self,
-            "report",
-            strips=whole(0),
-            frames=whole(1),
-            width=whole(1),
-            megabytes=real(least=0),
-            player=whole(1),
-            explorer=optional(flag()),
-        )
-        if not isinstance(self.words, Mapping) or not all(
-            list_of(words()).accepts(own) for own in self.words.values()
-        ):
-            expected = "expected {name: list of words}"
-            raise SettingsError([f"report.words: {expected}, got {self.words!r}"])
+    strips: Whole  # expressions with pictures, those that changed most first
+    frames: Count  # per strip
+    width: Count  # pixels of one picture
+    megabytes: Amount  # of all pictures in the page
+    player: Count  # pixels of the player's pictures
+    explorer: Flag | None  # None: where the run has an ablation
+    words: Annotated[  # the slices of expressions with certain words
+        Mapping[str, Sequence[Text]], Field(description="{name: list of words}")
+    ]
 
     def check(self) -> None:
         """Raises SettingsError listing the runs to be shown that are no such runs."""
@@ -218,7 +204,8 @@ def page_of(run: Run, given: Mapping[str, Any]) -> Page:
     settings |= {key: value for key, value in given.items() if value is not None}
     for key in ("oracle", "compare_with", "ablation"):
         settings[key] = settings[key] or None  # "" is for none
-    return Page(**{field.name: settings[field.name] for field in fields(Page)})
+    keys = {field.name: settings[field.name] for field in fields(Page)}
+    return make(Page, "report", keys)
 
 
 def _pairs(texts: Sequence[str] | None) -> dict[str, str] | None:

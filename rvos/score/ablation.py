@@ -14,14 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from rvos.errors import InputError, SettingsError
+from rvos.errors import InputError
 from rvos.masks import Track
 from rvos.refine import Candidates, KeepCoarse, Refinement, Rule
 from rvos.score.measures import FrameScores, Scores
-from rvos.settings import Expected, real, whole
+from rvos.settings import Checks, Count, Different, Part, Share, checked, make
 
 COARSE = "coarse"  # the label of the coarse masks as they are
 REFINED = "refined"  # the label of the run's own rule
+
+
+@checked(kw_only=True)
+class Grids:
+    """The lists of conf/ablation over which a run is scored."""
+
+    windows: Different[Count] = ()
+    taus: Different[Part] = ()
+    thresholds: Different[Share] = ()
 
 
 def grid(
@@ -30,23 +39,21 @@ def grid(
     """The run's rule with other windows and thresholds, by label ("window=15 tau=0.8").
 
     `name` is that of the rule; `rule` None has wrong settings itself and gets no cells. Raises
-    SettingsError that names every wrong value of `ablation.windows` and `ablation.taus`, and for a
+    SettingsError that names every wrong list of `ablation.windows` and `ablation.taus`, and for a
     rule without window and tau.
     """
-    problems = _problems("ablation.windows", windows, whole(1))
-    problems += _problems("ablation.taus", taus, real(least=0, below=1))
-    if bool(windows) != bool(taus):
-        problems.append(
-            "ablation: expected both ablation.windows and ablation.taus, or neither; got "
-            f"windows={windows}, taus={taus}"
-        )
-    if windows and rule is not None and not (hasattr(rule, "window") and hasattr(rule, "tau")):
-        problems.append(
-            "ablation: the grid is over refine.window and refine.tau; expected a rule that has "
-            f"both, such as refine=vote, got refine={name or type(rule).__name__}"
-        )
-    if problems:
-        raise SettingsError(problems)
+    with Checks() as check:
+        check(make, Grids, "ablation", {"windows": windows, "taus": taus})
+        if bool(windows) != bool(taus):
+            check.problems.append(
+                "ablation: expected both ablation.windows and ablation.taus, or neither; got "
+                f"windows={windows}, taus={taus}"
+            )
+        if windows and rule is not None and not (hasattr(rule, "window") and hasattr(rule, "tau")):
+            check.problems.append(
+                "ablation: the grid is over refine.window and refine.tau; expected a rule that has "
+                f"both, such as refine=vote, got refine={name or type(rule).__name__}"
+            )
     if rule is None:
         return {}
     # replace() takes any dataclass, a user's too, which `Rule` does not say
@@ -60,27 +67,16 @@ def grid(
 def thresholds(values: Sequence[float], presence: str) -> list[float]:
     """`ablation.thresholds`, of the presence rule of that name.
 
-    Raises SettingsError that names every wrong value.
+    Raises SettingsError if a value is wrong or stands there twice, and for `presence=none`.
     """
-    problems = _problems("ablation.thresholds", values, real(least=0, most=1))
-    if values and presence == "none":
-        problems.append(
-            "ablation.thresholds: they are those of a presence rule; expected presence="
-            "coarse_score or detector_score or share_of_frames, got none"
-        )
-    if problems:
-        raise SettingsError(problems)
+    with Checks() as check:
+        check(make, Grids, "ablation", {"thresholds": values})
+        if values and presence == "none":
+            check.problems.append(
+                "ablation.thresholds: they are those of a presence rule; expected presence="
+                "coarse_score or detector_score or share_of_frames, got none"
+            )
     return list(values)
-
-
-def _problems(key: str, values: Any, expected: Expected) -> list[str]:
-    """One line for each value that is wrong or stands there twice."""
-    if isinstance(values, str) or not isinstance(values, Sequence):
-        return [f"{key}: expected a list, got {values!r}"]
-    wrong = [value for value in values if not expected.accepts(value)]
-    problems = [f"{key}: expected {expected.text}, got {value!r}" for value in wrong]
-    twice = {value for i, value in enumerate(values) if value in values[:i]}
-    return problems + [f"{key}: {value!r} is listed more than once" for value in twice]
 
 
 def labelled(rule: Rule, *others: Mapping[str, Rule]) -> dict[str, Rule]:

@@ -1,12 +1,11 @@
 """`score.extra` -> the metrics that metrics.json has beside J and F."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from rvos.errors import InputError
 from rvos.score.measures import COUNTS, Metric
-from rvos.settings import all_checked, named
+from rvos.settings import Checks, build, named
 
 
 def make_metrics(extra: Mapping[str, Any]) -> dict[str, Metric]:
@@ -21,24 +20,20 @@ def make_metrics(extra: Mapping[str, Any]) -> dict[str, Metric]:
     """
     if not isinstance(extra, Mapping):
         raise InputError(f"score.extra: expected {{label: metric}}, got {extra!r}")
-    entries = {label: entry for label, entry in extra.items() if entry is not None}
-    makes = [partial(_make_metric, str(label), entry) for label, entry in entries.items()]
-    return dict(zip(map(str, entries), all_checked(*makes), strict=True))
+    entries = {str(label): entry for label, entry in extra.items() if entry is not None}
+    with Checks() as check:
+        return {label: check(_make_metric, label, entry) for label, entry in entries.items()}
 
 
 def _make_metric(label: str, entry: Any) -> Metric:
     key = f"score.extra.{label}"
     if label in COUNTS:
         raise InputError(f"{key}: metrics.json has another number of that name")
-    arguments = dict(entry) if isinstance(entry, Mapping) else {"_target_": entry}
-    target = arguments.pop("_target_", None)
-    made = named(key, target)
-    if not isinstance(made, type):
-        return partial(made, **arguments) if arguments else made
-    try:
-        metric = made(**arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{key}: {target}: {error}") from None
+    node = dict(entry) if isinstance(entry, Mapping) else {"_target_": entry}
+    target = named(key, node.get("_target_"))
+    if not isinstance(target, type):
+        return build(node | {"_partial_": True}, key) if len(node) > 1 else target
+    metric = build(node, key)
     if not callable(metric):
-        raise InputError(f"{key}: objects of {target} cannot be called")
+        raise InputError(f"{key}: objects of {node['_target_']} cannot be called")
     return metric

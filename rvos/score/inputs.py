@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from types import SimpleNamespace
 from typing import Any, Literal
 
 from rvos import __version__
@@ -31,7 +30,6 @@ from rvos.masks import (
 from rvos.refine import ConfidenceRule
 from rvos.score.confidence import Confidence
 from rvos.score.protocols import Expressions
-from rvos.settings import one_of, optional, require, whole
 from rvos.stages.records import Failures, VideoProblems, together
 
 log = logging.getLogger(__name__)
@@ -89,7 +87,6 @@ class Inputs:
         `stamped` goes into every video's stamp: what else the refined masks depend on. `failed` are
         videos without masks by name: why. `check` leaves them out, reading one raises that.
         """
-        check_missing(missing)
         self.split = split
         self.annotations = annotations
         self.coarse = coarse
@@ -383,15 +380,8 @@ def _wrong_length(where: str, video: Video, got: Any) -> str:
     return f"{where}: expected {len(video.frames)} masks (one per frame), got {got}"
 
 
-def check_missing(missing: str) -> None:
-    """Raises SettingsError unless `score.missing` is one of its two values."""
-    require(SimpleNamespace(missing=missing), "score", missing=one_of("error", "empty"))
-
-
 def first_videos(split: Split, max_videos: int | None) -> Split:
     """The split with its first `score.max_videos` videos that have expressions; all for None."""
-    settings = SimpleNamespace(max_videos=max_videos)
-    require(settings, "score", max_videos=optional(whole(1)))
     videos = tuple(video for video in split.videos if video.expressions)
     if len(videos) < len(split.videos):
         names = [video.name for video in split.videos if not video.expressions]

@@ -11,12 +11,11 @@ Conventions (henghuiding/MeViS, tools/eval_mevis.py and tools/metrics.py):
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos.errors import SettingsError
 from rvos.masks import Mask, Track, area, check_together
 from rvos.score.contour import Contour, contour_of, in_common
 
@@ -111,10 +110,7 @@ class Metric(Protocol):
 class Recall:
     """Share of frames whose score, J or F, is above 0.5 (DAVIS); 0..1."""
 
-    of: str
-
-    def __post_init__(self) -> None:
-        _check_score(self.of)
+    of: Literal["J", "F"]
 
     def __call__(self, truth: Track, prediction: Track, J: Scores, F: Scores) -> float:
         return recall(J if self.of == "J" else F)
@@ -124,18 +120,10 @@ class Recall:
 class Decay:
     """How much J or F falls from the first quarter of the frames to the last (DAVIS); -1..1."""
 
-    of: str
-
-    def __post_init__(self) -> None:
-        _check_score(self.of)
+    of: Literal["J", "F"]
 
     def __call__(self, truth: Track, prediction: Track, J: Scores, F: Scores) -> float:
         return decay(J if self.of == "J" else F)
-
-
-def _check_score(of: str) -> None:
-    if of not in ("J", "F"):  # without rvos.settings, which the scorer does without
-        raise SettingsError([f"of: expected J or F, got {of!r}"])
 
 
 def tIoU(truth: Track, prediction: Track, J: Scores, F: Scores) -> float:

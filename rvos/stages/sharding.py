@@ -1,14 +1,13 @@
 """Division of videos among jobs: each to exactly one, balanced, the same in all processes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rvos.data.split import Video
 from rvos.errors import SettingsError
-from rvos.settings import optional, require, whole
+from rvos.settings import Count, Text, Whole, checked, wrong
 
 
-@dataclass(frozen=True)
+@checked
 class Sharing:
     """The part of a split that this job does: keys `shard` and `shards`.
 
@@ -16,17 +15,17 @@ class Sharing:
     it, it does whatever is missing.
     """
 
-    shard: int | str | None = None
-    shards: int | None = None
+    shard: Whole | Text | None = None
+    shards: Count | None = None
 
     def __post_init__(self) -> None:
         number, slash, count = str(self.shard).partition("/")
         if slash and number.isdecimal() and count.isdecimal() and self.shards in (None, int(count)):
             object.__setattr__(self, "shard", int(number))
             object.__setattr__(self, "shards", int(count))
-        known = isinstance(self.shards, int) and self.shards > 0
-        last = self.shards - 1 if known and self.shards is not None else None
-        require(self, "", shards=optional(whole(1)), shard=optional(whole(0, last)))
+        last = self.shards - 1 if self.shards else 0
+        if isinstance(self.shard, str) or (self.shards and (self.shard or 0) > last):
+            raise wrong("shard", f"a whole number from 0 to {last}, i/n, or null", self.shard)
         if (self.shard is None) != (self.shards is None):
             raise SettingsError(
                 [

@@ -3,42 +3,25 @@
 Torch is imported when the networks are loaded, so that wrong settings are named at once.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from rvos.data.frames import FrameCache, Frames
-from rvos.settings import flag, one_of, real, require, whole, words
+from rvos.settings import Count, Flag, Share, Text, checked
 from rvos.stages.devices import Place
 
 
-@dataclass(kw_only=True)
+@checked(frozen=False, kw_only=True)
 class Detection:
-    """`masklets.detect.*`: where and how Grounding DINO looks for the noun."""
+    """`detect.*`: where and how Grounding DINO looks for the noun or the sentence."""
 
-    group: ClassVar[str] = "masklets"  # in messages
-    weights: str  # Hugging Face folder or name
-    frames: str  # first | stride
-    stride: int  # frames
-    box_threshold: float  # least confidence of a box
-    text_threshold: float  # least confidence of the noun's words
-    nms_iou: float  # of two boxes that overlap more, the less confident goes
-    covered_iou: float  # a box that overlaps a masklet this much starts no other
-    batch_size: int  # pairs of frame and noun at once
-
-    def __post_init__(self) -> None:
-        share = real(least=0, most=1)
-        require(
-            self,
-            f"{self.group}.detect",
-            weights=words(),
-            frames=one_of("first", "stride"),
-            stride=whole(1),
-            box_threshold=share,
-            text_threshold=share,
-            nms_iou=share,
-            covered_iou=share,
-            batch_size=whole(1),
-        )
+    weights: Text  # Hugging Face folder or name
+    frames: Literal["first", "stride"]
+    stride: Count  # frames
+    box_threshold: Share  # least confidence of a box
+    text_threshold: Share  # least confidence of the noun's words
+    nms_iou: Share  # of two boxes that overlap more, the less confident goes
+    covered_iou: Share  # a box that overlaps a masklet this much starts no other
+    batch_size: Count  # pairs of frame and noun at once
 
     def prompt_frames(self, num_frames: int) -> range:
         """The frames in which objects are looked for."""
@@ -50,31 +33,20 @@ class Detection:
         return {key: value for key, value in vars(self).items() if key not in free}
 
 
-@dataclass(kw_only=True)
+@checked(frozen=False, kw_only=True)
 class DetectAndTrack:
     """The keys and networks of whatever detects boxes and tracks them."""
 
     detect: Detection
-    tracker: str
-    weights: str
-    objects_at_once: int
+    tracker: Literal["transformers", "edgetam", "sam2_package"]
+    weights: Text
+    objects_at_once: Count
     precision: Literal["bf16", "fp32"]
-    compile: bool
+    compile: Flag
 
     group: ClassVar[str] = "masklets"  # in messages
     uses_gpu: ClassVar[bool] = True
     may_have_scores: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            self.group,
-            tracker=one_of("transformers", "edgetam", "sam2_package"),
-            weights=words(),
-            objects_at_once=whole(1),
-            precision=one_of("bf16", "fp32"),
-            compile=flag(),
-        )
 
     def settings(self) -> dict[str, Any]:
         """What decides the masks. Batch and group sizes do not, beyond the last float digits."""

@@ -20,15 +20,16 @@ fast motion (good for 30 frames, doubtful beyond 60).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 
 from rvos.masks import Mask, Track, encode
-from rvos.settings import preset, real, require, whole
+from rvos.settings import Amount, Real, Share, Whole, checked, preset
 from rvos.tracking.motion import Image, Motion, Pixels, background_differences
 
 HISTOGRAM_BINS = 6  # per colour channel
@@ -55,7 +56,7 @@ class Instance:
         return float(np.median([mask.sum() for mask in self.masks.values()]))
 
 
-@dataclass(frozen=True)
+@checked
 class FlowTracker:
     """Settings of the weight-free tracker; conf/masklets gives all of them.
 
@@ -69,29 +70,14 @@ class FlowTracker:
     min_travel: lowest extent of an object's path, camera motion removed, share of the longer side.
     """
 
-    size: int
-    difference: float
-    motion: float
-    min_area: float
-    match_iou: float
-    similarity: float
-    max_unseen: int
-    min_travel: float
-
-    def __post_init__(self) -> None:
-        share = real(least=0, most=1)
-        require(
-            self,
-            "masklets.flow",
-            size=whole(16),
-            difference=real(least=0, most=255),
-            motion=real(least=0),
-            min_area=share,
-            match_iou=share,
-            similarity=share,
-            max_unseen=whole(0),
-            min_travel=share,
-        )
+    size: Annotated[Whole, Field(ge=16)]
+    difference: Annotated[Real, Field(ge=0, le=255)]
+    motion: Amount
+    min_area: Share
+    match_iou: Share
+    similarity: Share
+    max_unseen: Whole
+    min_travel: Share
 
     @classmethod
     def preset(cls, name: str = "flow", **changes: Any) -> "FlowTracker":

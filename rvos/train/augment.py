@@ -8,20 +8,21 @@ FudanCVLab's track solution); where we differ by default, docs/data.md says so.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from rvos.data.archive import FilePath
 from rvos.data.frames import Size, fit, read_image
-from rvos.settings import least_and_most, list_of, one_of, optional, real, require, whole
+from rvos.settings import Amount, Count, LeastMost, Real, Share, checked
 from rvos.train.pseudo import Copy
 
 CHANNEL_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
@@ -40,31 +41,19 @@ class Geometry:
     flip: bool
 
 
-@dataclass(frozen=True)
+@checked
 class Resizing:
     """Random size, crop and mirroring of a clip: the keys `data.clip.resizing` of conf/data.
 
     Raises SettingsError listing every value that makes no sense.
     """
 
-    short_sides: Sequence[int]  # pixels; one is drawn
-    max_long_side: int | None  # pixels; None: no limit
-    crop_probability: float
-    crop_short_sides: Sequence[int]  # pixels the frame is scaled to before it is cropped
-    crop_sides: Sequence[int]  # least and most pixels of the crop's height and width
-    flip_probability: float
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "data.clip.resizing",
-            short_sides=list_of(whole(1), least=1),
-            max_long_side=optional(whole(1)),
-            crop_probability=real(least=0, most=1),
-            crop_short_sides=list_of(whole(1), least=1),
-            crop_sides=least_and_most(whole(1)),
-            flip_probability=real(least=0, most=1),
-        )
+    short_sides: Annotated[Sequence[Count], Field(min_length=1)]  # pixels; one is drawn
+    max_long_side: Count | None  # pixels; None: no limit
+    crop_probability: Share
+    crop_short_sides: Annotated[Sequence[Count], Field(min_length=1)]  # pixels before the crop
+    crop_sides: LeastMost[Count]  # pixels of the crop's height and width
+    flip_probability: Share
 
     def draw(self, rng: Generator, original: Size) -> Geometry:
         """The geometry of one clip whose frames have the size `original` (height, width), pixels.
@@ -90,7 +79,7 @@ class Resizing:
         return Geometry(crop, size, flip)
 
 
-@dataclass(frozen=True)
+@checked
 class Photometric:
     """Random colours of every frame on its own; each step happens with probability 1/2.
 
@@ -100,24 +89,12 @@ class Photometric:
     makes no sense.
     """
 
-    brightness: float  # added: -b..b of 255
-    contrast: tuple[float, float]  # factor: least, most
-    saturation: tuple[float, float]  # factor: least, most
-    hue: float  # added: -h..h degrees
-    channel_order_probability: float
+    brightness: Annotated[Real, Field(ge=0, le=255)]  # added: -b..b of 255
+    contrast: LeastMost[Amount]  # factor
+    saturation: LeastMost[Amount]  # factor
+    hue: Annotated[Real, Field(ge=0, le=180)]  # added: -h..h degrees
+    channel_order_probability: Share
     overflow: Literal["clip", "wrap"]
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "data.clip.photometric",
-            brightness=real(least=0, most=255),
-            contrast=least_and_most(real(least=0)),
-            saturation=least_and_most(real(least=0)),
-            hue=real(least=0, most=180),
-            channel_order_probability=real(least=0, most=1),
-            overflow=one_of("clip", "wrap"),
-        )
 
     def __call__(self, rng: Generator, frames: Tensor) -> Tensor:
         """(T, 3, h, w) uint8 -> the same, distorted."""

@@ -9,17 +9,18 @@ import time
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from pydantic import Field
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
 from rvos.masks import write_json
-from rvos.settings import require, whole
+from rvos.settings import Count, checked
 from rvos.train.clips import Clip
 from rvos.train.datamodule import ClipSampler
 from rvos.train.segmenter import NotFinite
@@ -57,10 +58,10 @@ class LastCheckpoint(Checkpoint):
     `not_finite_rank<r>.json` and stops. `rvos.train.run.fit` gives the signals back.
     """
 
-    def __init__(self, *, dirpath: str | Path, every_n_steps: int):
+    @checked
+    def __init__(self, *, dirpath: str | Path, every_n_steps: Count):
         self.path = Path(dirpath) / "last.ckpt"
         self.every_n_steps = every_n_steps
-        require(self, "callbacks.last", every_n_steps=whole(1))
         self.signal: int | None = None
         self._stop = False  # the checkpoint is written, and training ends when that can be logged
         self._may_end = False  # at once, since no optimizer step is under way
@@ -169,9 +170,9 @@ class Speed(Callback):
     two batches: an upper bound.
     """
 
-    def __init__(self, *, every_n_steps: int):
+    @checked
+    def __init__(self, *, every_n_steps: Count):
         self.every_n_steps = every_n_steps
-        require(self, "callbacks.speed", every_n_steps=whole(1))
         self._restart()
 
     def _restart(self) -> None:
@@ -219,9 +220,9 @@ class TimeLeft(Callback):
     The first step, which is slower, does not count; nor do validations, which come on top.
     """
 
-    def __init__(self, *, after_steps: int):
+    @checked
+    def __init__(self, *, after_steps: Annotated[Count, Field(ge=2)]):
         self.after_steps = after_steps
-        require(self, "callbacks.time_left", after_steps=whole(2))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._first = trainer.global_step + 1
@@ -253,9 +254,9 @@ class TimeLeft(Callback):
 class Shares(Callback):
     """Logs the share (0..1) of each source of a joint training in the clips of the epoch so far."""
 
-    def __init__(self, *, every_n_steps: int):
+    @checked
+    def __init__(self, *, every_n_steps: Count):
         self.every_n_steps = every_n_steps
-        require(self, "callbacks.shares", every_n_steps=whole(1))
 
     def on_train_batch_end(
         self,

@@ -23,7 +23,7 @@ from rvos.data.frames import FrameError, fit, image_size, normalise
 from rvos.data.split import Expression, Split, Truth, Video
 from rvos.errors import InputError
 from rvos.masks import FileError, decode
-from rvos.settings import Expected, flag, least_and_most, one_of, optional, require, whole
+from rvos.settings import Count, Flag, LeastMost, Whole, checked
 from rvos.train import augment
 from rvos.train.augment import Geometry, Photometric, Resizing
 from rvos.train.pseudo import Copy, PseudoClip
@@ -147,7 +147,7 @@ def _opposite(word: str) -> str:
     return other.capitalize() if word[0].isupper() else other
 
 
-@dataclass(frozen=True)
+@checked
 class ClipRecipe:
     """How clips are drawn: the keys `data.clip` of conf/data.
 
@@ -156,41 +156,19 @@ class ClipRecipe:
     """
 
     recipe: Literal["upstream", "plain"]
-    num_frames: int
+    num_frames: Count
     frames: Literal["local", "strided"]  # as upstream trains, or as it cuts videos in inference
-    local_offsets: Sequence[int]  # frames: least and most distance of the local frames
+    local_offsets: LeastMost[Whole]  # frames: distance of the local frames
     no_target: Literal["resample", "keep"]  # clips without any frame with the target
     boxes: Literal["tight", "inclusive"]  # around the mask, or upstream's, one pixel narrower
     flip_words: Literal["whole", "substring"]
-    lower_case: bool  # of expressions, in training alone as upstream
-    reduced_decode: bool
+    lower_case: Flag  # of expressions, in training alone as upstream
+    reduced_decode: Flag
     resizing: Resizing
     photometric: Photometric
-    plain_short_side: int  # pixels, with resizing.max_long_side
-    pad_to: int  # heights and widths of batches are multiples of this
+    plain_short_side: Count  # pixels, with resizing.max_long_side
+    pad_to: Count  # heights and widths of batches are multiples of this
     pseudo_clip: PseudoClip | None  # clips from pictures; None repeats them, as `plain` does
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "data.clip",
-            recipe=one_of("upstream", "plain"),
-            num_frames=whole(1),
-            frames=one_of("local", "strided"),
-            local_offsets=least_and_most(whole(0)),
-            no_target=one_of("resample", "keep"),
-            boxes=one_of("tight", "inclusive"),
-            flip_words=one_of("whole", "substring"),
-            lower_case=flag(),
-            reduced_decode=flag(),
-            resizing=Expected("the keys of Resizing", lambda v: isinstance(v, Resizing)),
-            photometric=Expected("the keys of Photometric", lambda v: isinstance(v, Photometric)),
-            plain_short_side=whole(1),
-            pad_to=whole(1),
-            pseudo_clip=optional(
-                Expected("the keys of PseudoClip", lambda v: isinstance(v, PseudoClip))
-            ),
-        )
 
     def anchors(self, video_length: int) -> range:
         """The anchor frames of a video of so many frames, one clip each."""

@@ -21,11 +21,11 @@ from torch.utils.data.distributed import DistributedSampler
 
 from rvos.data.formats import open_checked
 from rvos.data.split import Split, Truth
-from rvos.data.verify import RELEASES
+from rvos.data.verify import Release
 from rvos.errors import InputError
-from rvos.settings import Expected, flag, one_of, optional, require, whole, words
+from rvos.settings import Count, Flag, Folder, Text, Whole, checked, wrong
 from rvos.train.clips import ClipDataset, ClipRecipe, collate
-from rvos.train.joint import JointClips, Source, are_sources
+from rvos.train.joint import JointClips, Source, Sources
 
 SHARED_MEMORY = Path("/dev/shm")  # through which loader processes hand over batches (Linux)
 PREFETCH = 2  # batches that each loader process makes ahead
@@ -181,26 +181,27 @@ class DataModule(pl.LightningDataModule):
     of them, before anything runs. Raises SettingsError listing every value that makes no sense.
     """
 
+    @checked
     def __init__(
         self,
         *,
-        name: str,
-        format: str,
-        root: Path | str,
-        split: str,
-        train_split: str | None,
-        val_split: str | None,
-        release: str,
+        name: Text,
+        format: Text,
+        root: Folder,
+        split: Text,
+        train_split: Text | None,
+        val_split: Text | None,
+        release: Release,
         clip: ClipRecipe,
-        batch_size: int,
-        global_batch_size: int,
-        val_clips: int,
-        num_workers: int,
-        skip_bad: bool,
-        seed: int,
-        meta: str | None = None,
-        sources: Mapping[str, Source | None] | None = None,
-        protocol: str = "expressions",  # of eval.py; validation takes the mean over expressions
+        batch_size: Count,
+        global_batch_size: Count,
+        val_clips: Whole,
+        num_workers: Whole,
+        skip_bad: Flag,
+        seed: Whole,
+        meta: Text | None = None,
+        sources: Sources = None,
+        protocol: Text = "expressions",  # of eval.py; validation takes the mean over expressions
     ):
         super().__init__()
         self.name, self.format, self.root, self.release = name, format, root, release
@@ -212,36 +213,9 @@ class DataModule(pl.LightningDataModule):
         self.train_data: ClipDataset | JointClips | None = None
         self._opened: dict[Source, tuple[Split, Truth]] = {}
         self.val_data: Dataset | None = None
-        self._check()
-
-    def _check(self) -> None:
-        require(
-            self,
-            "data",
-            name=words(),
-            format=words(),
-            root=Expected("a folder", lambda v: isinstance(v, str | Path) and bool(str(v))),
-            split=words(),
-            train_split=(
-                Expected("null beside data.sources", lambda v: v is None)
-                if isinstance(self.sources, Mapping)
-                else words()
-            ),
-            val_split=optional(words()),
-            release=one_of(*RELEASES),
-            meta=optional(words()),
-            sources=Expected(
-                "null, or sources by name of which all or none have a weight", are_sources
-            ),
-            protocol=words(),
-            clip=Expected("the keys of ClipRecipe", lambda v: isinstance(v, ClipRecipe)),
-            batch_size=whole(1),
-            global_batch_size=whole(1),
-            val_clips=whole(0),
-            num_workers=whole(0),
-            skip_bad=flag(),
-            seed=whole(0),
-        )
+        if (sources is None) == (train_split is None):
+            expected = "a text" if sources is None else "null beside data.sources"
+            raise wrong("train_split", expected, train_split)
 
     def prepare_data(self) -> None:
         """Index the masks and check the files, once for all ranks (the result is kept)."""

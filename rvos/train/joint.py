@@ -5,55 +5,46 @@ out and resumes them as those of one dataset.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
-from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
 from torch.utils.data import Dataset
 
-from rvos.settings import Expected, optional, real, require, words
+from rvos.settings import Folder, Positive, Text, checked
 from rvos.train.clips import ClipDataset, Sample
 
 
-@dataclass(frozen=True)
+@checked
 class Source:
     """A dataset to train on with others: the keys `data.sources.<name>` of conf/data.
 
     Raises SettingsError listing every value that makes no sense.
     """
 
-    format: str
-    root: Path | str
-    split: str
-    meta: str | None
-    weight: float | None = None  # its share of an epoch relative to others; None: its clips
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "data.sources.*",
-            format=words(),
-            root=Expected("a folder", lambda v: isinstance(v, str | Path) and bool(str(v))),
-            split=words(),
-            meta=optional(words()),
-            weight=optional(real(above=0)),
-        )
+    format: Text
+    root: Folder
+    split: Text
+    meta: Text | None
+    weight: Positive | None = None  # its share of an epoch relative to others; None: its clips
 
 
-def are_sources(value: Any) -> bool:
-    """Whether a value is None, or sources by name of which all or none have a weight."""
-    if value is None:
-        return True
-    if not isinstance(value, Mapping):
-        return False
-    chosen = [source for source in value.values() if source is not None]
-    if not chosen or not all(isinstance(source, Source) for source in chosen):
-        return False
-    return len({source.weight is None for source in chosen}) == 1
+def _alike(sources: Mapping[str, Source | None] | None) -> Mapping[str, Source | None] | None:
+    weights = {source.weight is None for source in (sources or {}).values() if source is not None}
+    if sources is not None and len(weights) != 1:
+        raise ValueError("no source, or weights of some alone")
+    return sources
+
+
+Sources = Annotated[
+    Mapping[str, Source | None] | None,
+    AfterValidator(_alike),
+    Field(description="null, or sources by name of which all or none have a weight"),
+]
 
 
 def share_out(total: int, weights: Mapping[str, float]) -> dict[str, int]:

@@ -2,12 +2,13 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import AfterValidator, Field
 from torch import nn
 from torch.optim import AdamW
 
-from rvos.settings import Expected, list_of, real, require, whole
+from rvos.settings import Amount, Count, Part, Positive, Whole, checked
 
 GROUPS = ("main", "backbone", "text_encoder", "linear_proj")
 
@@ -23,41 +24,33 @@ def group_of(name: str) -> str:
     return "main"
 
 
-@dataclass(frozen=True)
+def _rising(epochs: Sequence[int]) -> Sequence[int]:
+    if list(epochs) != sorted(set(epochs)):
+        raise ValueError("not rising")
+    return epochs
+
+
+Rising = Annotated[
+    Sequence[Count], AfterValidator(_rising), Field(description="rising epochs, each {}")
+]
+
+
+@checked
 class Optim:
     """The keys of conf/optim. Rates are those after the warm-up and before the first milestone.
 
     Raises SettingsError listing every value that makes no sense.
     """
 
-    lr: float
-    lr_backbone: float
-    lr_text_encoder: float
-    lr_linear_proj: float
-    weight_decay: float
-    betas: Sequence[float]  # decay of the two averages, per step
-    warmup_steps: int  # optimizer steps of linear growth; 0: none
-    milestones: Sequence[int]  # epochs after which all rates are multiplied by gamma
-    gamma: float
-
-    def __post_init__(self) -> None:
-        rate, epochs = real(least=0), list_of(whole(1))
-        require(
-            self,
-            "optim",
-            lr=rate,
-            lr_backbone=rate,
-            lr_text_encoder=rate,
-            lr_linear_proj=rate,
-            weight_decay=rate,
-            betas=list_of(real(least=0, below=1), length=2),
-            warmup_steps=whole(0),
-            milestones=Expected(
-                "rising epochs, each a whole number >= 1",
-                lambda value: epochs.accepts(value) and list(value) == sorted(set(value)),
-            ),
-            gamma=real(above=0),
-        )
+    lr: Amount
+    lr_backbone: Amount
+    lr_text_encoder: Amount
+    lr_linear_proj: Amount
+    weight_decay: Amount
+    betas: tuple[Part, Part]  # decay of the two averages, per step
+    warmup_steps: Whole  # optimizer steps of linear growth; 0: none
+    milestones: Rising  # epochs after which all rates are multiplied by gamma
+    gamma: Positive
 
     def optimizer(self, model: nn.Module) -> AdamW:
         """AdamW over the model's groups; each carries its `name`.
@@ -80,7 +73,7 @@ class Optim:
             for group, found in members.items()
             if found
         ]
-        return AdamW(groups, betas=tuple(self.betas), weight_decay=self.weight_decay)
+        return AdamW(groups, betas=self.betas, weight_decay=self.weight_decay)
 
     def factor(self, step: int, steps_per_epoch: int) -> float:
         """What every learning rate is multiplied with at an optimizer step (from 0)."""

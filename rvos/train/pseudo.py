@@ -7,14 +7,16 @@ a pseudo-clip is a pure function of the generator that it is drawn with.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from pydantic import Field
 
 from rvos.data.frames import Size
-from rvos.settings import list_of, real, require, whole
+from rvos.settings import Count, Real, Share, Whole, checked
 
 FARTHEST = 0.3  # share of a side: a quadrangle whose corners stray no further is convex
 
@@ -57,7 +59,10 @@ class Copy:
         return cv2.warpPerspective(pixels, self.matrix, (width, height), flags=interpolation)
 
 
-@dataclass(frozen=True)
+Byte = Annotated[Whole, Field(le=255)]
+
+
+@checked
 class PseudoClip:
     """How the copies of a picture are drawn: the keys `data.clip.pseudo_clip` of conf/data.
 
@@ -66,26 +71,13 @@ class PseudoClip:
     SettingsError listing every value that makes no sense.
     """
 
-    brightness: int  # -b..b of 255, added
-    hue_saturation: int  # -h..h of 255: one number, added to both
-    perspective: float  # standard deviation of the corners' way inwards, share of the side
-    translation: float  # -t..t: one share of the width and of the height
-    rotation: float  # -r..r degrees
-    blur_probability: float
-    blur_sizes: Sequence[int]  # pixels; one is drawn
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            "data.clip.pseudo_clip",
-            brightness=whole(0, 255),
-            hue_saturation=whole(0, 255),
-            perspective=real(least=0, most=1),
-            translation=real(least=0, most=1),
-            rotation=real(least=0, most=180),
-            blur_probability=real(least=0, most=1),
-            blur_sizes=list_of(whole(1), least=1),
-        )
+    brightness: Byte  # -b..b of 255, added
+    hue_saturation: Byte  # -h..h of 255: one number, added to both
+    perspective: Share  # standard deviation of the corners' way inwards, share of the side
+    translation: Share  # -t..t: one share of the width and of the height
+    rotation: Annotated[Real, Field(ge=0, le=180)]  # -r..r degrees
+    blur_probability: Share
+    blur_sizes: Annotated[Sequence[Count], Field(min_length=1)]  # pixels; one is drawn
 
     def draw(self, rng: Generator, size: Size, num_frames: int) -> list[Copy]:
         """The frames of one clip, of which one is the picture itself; `size`: height, width."""

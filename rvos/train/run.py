@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, SimpleNamespace
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -23,7 +23,7 @@ from rvos.masks import read_json, write_json
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import load_weights, save_official
 from rvos.mutr.losses import MutrLoss
-from rvos.settings import real, require
+from rvos.settings import Amount, Flag, Whole, checked
 from rvos.stages.run_folder import check_folder, keep_wandb_id, read_settings
 from rvos.train.datamodule import DataModule
 from rvos.train.joint import JointClips
@@ -39,6 +39,15 @@ METRICS = "metrics.json"  # is written last: it says that the run finished
 RESULTS = (METRICS, CHECKPOINTS)
 
 
+@checked
+class Options:
+    """The keys of conf/train.yaml that stand in no group; `hints` as in `Segmenter`."""
+
+    seed: Whole
+    compile: Flag
+    hints: Amount
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a training consists of."""
@@ -50,6 +59,7 @@ class Parts:
     optim: Optim
     coarse: CoarseSettings
     validation: Validation
+    options: Options
 
 
 def open_data(parts: Parts) -> str | dict[str, str]:
@@ -69,18 +79,10 @@ def open_data(parts: Parts) -> str | dict[str, str]:
     return data.train_data.meta_sha256
 
 
-def make_segmenter(
-    parts: Parts,
-    *,
-    seed: int,
-    compile: bool,
-    hints: float,
-    max_videos: int | None,
-    overlays: Path,
-) -> Segmenter:
+def make_segmenter(parts: Parts, *, max_videos: int | None, overlays: Path) -> Segmenter:
     """What Lightning trains. It scores the first `max_videos` videos of `data.split`, None: all.
 
-    `overlays` is the folder for pictures of them; `hints` as in `Segmenter`.
+    `overlays` is the folder for pictures of them.
     """
     split, truth = parts.data.open(parts.data.split)
     scores = VideoScores(
@@ -91,12 +93,9 @@ def make_segmenter(
         num_overlays=parts.validation.num_overlays,
         folder=overlays,
     )
-    require(SimpleNamespace(hints=hints), "", hints=real(least=0))
     return Segmenter(
         *(parts.model, parts.loss, parts.optim),
-        seed=seed,
-        compile=compile,
-        hints=hints,
+        **vars(parts.options),
         score_videos=scores,
     )
 

@@ -20,24 +20,21 @@ from rvos.errors import InputError, list_problems
 from rvos.masks import Track, overlay
 from rvos.mutr import MUTR
 from rvos.score.measures import Summary, score_track
-from rvos.settings import flag, optional, require, whole
+from rvos.settings import Flag, Whole, checked
 from rvos.stages.sharding import balance, cost
 
 COLOR = (255, 60, 0)  # RGB of masks in overlays
 
 
-@dataclass(frozen=True)
+@checked
 class Validation:
     """The keys of `validation` in conf/train.yaml.
 
     Raises SettingsError listing every value that makes no sense.
     """
 
-    at_start: bool
-    num_overlays: int
-
-    def __post_init__(self) -> None:
-        require(self, "validation", at_start=flag(), num_overlays=whole(0))
+    at_start: Flag
+    num_overlays: Whole
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class VideoScores:
     """Scores the first `max_videos` videos of a split (None: all), shared out over the ranks.
 
     Of the first `num_overlays` videos one expression each is drawn: a file in `folder` and, with
-    W&B, a row of a table. Raises SettingsError for counts that make no sense.
+    W&B, a row of a table.
     """
 
     def __init__(
@@ -69,8 +66,6 @@ class VideoScores:
     ):
         self.split, self.truth, self.coarse = split, truth, coarse
         self.max_videos, self.num_overlays, self.folder = max_videos, num_overlays, folder
-        require(self, "score", max_videos=optional(whole(1)))
-        require(self, "validation", num_overlays=whole(0))
         self.videos = split.videos[:max_videos]
 
     def __call__(self, model: MUTR, trainer: pl.Trainer) -> dict[str, float]:

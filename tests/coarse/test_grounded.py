@@ -15,17 +15,16 @@ from coloured import (
 )
 from fork_server import forked_python
 from made_data import REPOSITORY
-from omegaconf import OmegaConf
 from small_models import package_model, transformers_model
 from test_detect import small_detector
 
 from rvos import InputError, SettingsError, preset
-from rvos.app.entry import build
 from rvos.coarse.grounded import Grounded, choices, subjects_of
 from rvos.data.frames import VideoFile
 from rvos.data.mevis import read_split
 from rvos.masks import read_json, union
 from rvos.refine import CoarseScore
+from rvos.settings import build
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
 from rvos.stages.work import Work
@@ -51,7 +50,7 @@ def run(tmp_path, monkeypatch):
     def run(*, also=(), stores="stores", **detect):
         settings = preset("coarse", "grounded")
         settings["detect"] |= {"stride": 3} | detect
-        source = build(OmegaConf.create(settings))
+        source = build(settings, "coarse")
         processor, tracker = grounding_processor(WORDS), TrackingStub()
         model = GroundingStub(processor.tokenizer, also)
 
@@ -208,10 +207,10 @@ def test_errors_name_the_keys_of_coarse(tmp_path):
     settings = preset("coarse", "grounded")
     wrong = settings | {"tracker": "sam9"}
     with pytest.raises(SettingsError, match=r"^coarse.tracker: .*sam9"):
-        build(OmegaConf.create(wrong))
+        build(wrong, "coarse")
     with pytest.raises(SettingsError, match=r"^coarse.detect.nms_iou"):
-        build(OmegaConf.create(settings | {"detect": settings["detect"] | {"nms_iou": 2}}))
+        build(settings | {"detect": settings["detect"] | {"nms_iou": 2}}, "coarse")
     write_split(tmp_path, TEXTS)
     settings["detect"]["weights"] = str(tmp_path / "none")
     with pytest.raises(InputError, match=r"coarse.detect.weights=.*no such weights"):
-        build(OmegaConf.create(settings)).check(read_split(tmp_path, "valid_u"))
+        build(settings, "coarse").check(read_split(tmp_path, "valid_u"))

@@ -383,5 +383,5 @@ def test_batches_are_padded_to_multiples_and_say_where(dataset):
 
 @pytest.mark.parametrize(("key", "value"), [("recipe", "mine"), ("no_target", "drop")])
 def test_unknown_choices_are_named(key, value):
-    with pytest.raises(SettingsError, match=rf"data.clip.{key}: expected .* or .*, got '{value}'"):
+    with pytest.raises(SettingsError, match=rf"^{key}: expected .* or .*, got '{value}'"):
         recipe(**{key: value})

@@ -10,13 +10,13 @@ from made_data import small_synthetic
 from small_models import package_model, transformers_model
 
 from rvos import InputError, SettingsError, preset
-from rvos.app.entry import build
 from rvos.coarse.several import FusedTracks
 from rvos.data.mevis import read_split
 from rvos.data.split import Expression, Video
 from rvos.masklets.keyframe import key_frame
 from rvos.masklets.source import frame_scores
 from rvos.masks import TrackFiles, decode, encode, read_json, write_json
+from rvos.settings import build
 from rvos.stages.devices import OneDevice
 from rvos.stages.records import raise_failures
 from rvos.stages.store import Stores
@@ -146,10 +146,9 @@ def data(tmp_path):
 def made(data, tmp_path, coarse=None, **changes):
     """(files, their content for the video, provenance)."""
     split, _, store, weights = data
-    from omegaconf import OmegaConf
 
     settings = preset("masklets", "keyframe") | {"weights": str(weights)} | changes
-    source = build(OmegaConf.create(settings))
+    source = build(settings, "masklets")
     stores = Stores(tmp_path / "stores", "made")
     work = Work(split, stores, OneDevice())
     source.check(work)
@@ -203,7 +202,7 @@ def test_a_second_run_does_nothing_and_other_coarse_masks_are_another_store(
 
 def test_one_more_after_those_of_the_noun(data, tmp_path, tracker):
     alone = made(data, tmp_path)[1]
-    found, content, provenance = made(data, tmp_path, **{"with": "flow"})
+    found, content, provenance = made(data, tmp_path, **{"beside": "flow"})
     video = data[0].videos[0].name
     name = provenance["settings"]["with"]["store"]
     by_noun = read_json(tmp_path / "stores" / "masklets" / name / f"{video}.json.gz")
@@ -212,19 +211,19 @@ def test_one_more_after_those_of_the_noun(data, tmp_path, tracker):
         assert tracks == by_noun[found.nouns[video][key]] + alone[key]
     nouns = {video: {key: "object" for key in content}}
     write_json(tmp_path / "nouns.json", nouns)
-    other = made(data, tmp_path, **{"with": "flow", "nouns": str(tmp_path / "nouns.json")})
+    other = made(data, tmp_path, **{"beside": "flow", "nouns": str(tmp_path / "nouns.json")})
     assert other[0].tracks.path != found.tracks.path and other[0].nouns == nouns
 
 
 def test_settings_and_files_that_are_wrong(data, tmp_path, tracker):
     split, coarse, _, _ = data
-    with pytest.raises(SettingsError, match="masklets.with: expected sam2 or flow, or null"):
-        made(data, tmp_path, **{"with": "oracle"})
+    with pytest.raises(SettingsError, match="masklets.beside: expected sam2 or flow, or null"):
+        made(data, tmp_path, **{"beside": "oracle"})
     with pytest.raises(InputError, match="masklets.weights"):
         made(data, tmp_path, weights=str(tmp_path / "nowhere.pt"))
     with pytest.raises(InputError, match="masklets.detect.weights"):
         detect = preset("masklets", "sam2")["detect"] | {"weights": "nowhere.pth"}
-        made(data, tmp_path, **{"with": "sam2", "detect": detect})
+        made(data, tmp_path, **{"beside": "sam2", "detect": detect})
     video = split.videos[0].name
     write_json(tmp_path / "bad.json", {video: coarse | {"1": coarse["1"][:3]}})
     with pytest.raises(InputError, match=r"expression 1: expected 8 sound coarse masks"):
@@ -250,7 +249,7 @@ def test_eval_refines_with_them_and_ask_shows_them(data, tmp_path, run_eval):
         *("coarse=files", f"coarse.path={store.path}", "masklets=keyframe"),
         *(f"masklets.weights={tmp_path / 'tiny'}", "masklets.precision=fp32"),
         *(f"paths.stores={tmp_path / 'stores'}", f"output_dir={tmp_path / 'run'}"),
-        *("trainer.accelerator=cpu", "masklets.with=flow"),
+        *("trainer.accelerator=cpu", "masklets.beside=flow"),
     ]
     status, errors = run_eval(arguments)
     assert status == 0, errors

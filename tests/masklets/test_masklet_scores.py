@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 
 from rvos import InputError, preset
-from rvos.app.entry import build
 from rvos.data.mevis import read_split
 from rvos.masks import TrackFiles, read_json, write_json
 from rvos.refine import DetectorScore
 from rvos.score import Inputs
+from rvos.settings import build
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
 from rvos.stages.work import CoarseFiles, Work
@@ -71,7 +71,6 @@ def root(tmp_path):
 
 
 def run(root, monkeypatch, nouns="nouns.json", *, scored=True):
-    from omegaconf import OmegaConf
 
     from rvos.masklets import Sam2
 
@@ -83,7 +82,7 @@ def run(root, monkeypatch, nouns="nouns.json", *, scored=True):
         self._detector, self._tracker = FakeDetector(), FakeTracker()
 
     monkeypatch.setattr(Sam2, "prepare", prepare)
-    source = build(OmegaConf.create(preset("masklets", "sam2") | {"nouns": str(root / nouns)}))
+    source = build(preset("masklets", "sam2") | {"nouns": str(root / nouns)}, "masklets")
     split = read_split(root, "valid_u")
     return split, source.tracks(
         Work(split, Stores(root / "stores", "made"), OneDevice()), CoarseFiles(None)

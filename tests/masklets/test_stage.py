@@ -14,7 +14,6 @@ from PIL import Image
 from ranks import in_ranks
 
 from rvos import CONFIG_DIR, InputError, preset
-from rvos.app.entry import build
 from rvos.data import ytvos
 from rvos.data.formats import find_truth, open_split
 from rvos.data.frames import FrameFolder
@@ -22,6 +21,7 @@ from rvos.data.mevis import read_split
 from rvos.masklets import Flow, Oracle
 from rvos.masks import area, decode, encode, write_json
 from rvos.score import score_track
+from rvos.settings import build
 from rvos.stages.devices import OneDevice
 from rvos.stages.records import raise_failures
 from rvos.stages.store import Store, Stores
@@ -72,7 +72,7 @@ def root(tmp_path):
 def source(name, *overrides):
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         config = compose("eval", [f"masklets={name}", *overrides, "output_dir=x"])
-    return build(config.masklets)
+    return build(config.masklets, "masklets")
 
 
 def run(root, name, *overrides, stores=None, devices=None, format="mevis"):
@@ -125,7 +125,7 @@ def test_oracle_errors_are_seeded_and_of_the_size_asked_for(root):
     swapped = make(swap=1.0)
     assert [swapped[0][0], swapped[1][0]] == [exact[1][0], exact[0][0]]
     assert [swapped[0][1], swapped[1][1]] == [exact[0][1], exact[1][1]]
-    with pytest.raises(InputError, match="oracle.drop: expected .*got 2"):
+    with pytest.raises(InputError, match="^drop: expected .*got 2"):
         make(drop=2)
 
 

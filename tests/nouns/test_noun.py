@@ -275,7 +275,5 @@ def test_spacy_head():
 
 
 def test_unknown_method():
-    with pytest.raises(
-        SettingsError, match="masklets.noun.method: expected rules or benepar or spacy"
-    ):
+    with pytest.raises(SettingsError, match="^method: expected rules or benepar or spacy"):
         NounFinder("guess", "video")

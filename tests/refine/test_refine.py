@@ -99,14 +99,18 @@ def test_none_keeps_the_coarse_masks():
 
 @pytest.mark.parametrize("tau", [-0.1, 1, 1.5, float("nan"), float("inf"), None, "0.5"])
 def test_bad_tau(tau):
-    with pytest.raises(InputError, match="refine.tau"):
+    with pytest.raises(InputError, match="^tau: expected a number with 0 <= value < 1, got"):
         Vote(window=15, tau=tau)
+    with pytest.raises(InputError, match="^refine.tau: expected a number with 0 <= value < 1, got"):
+        make_rule("vote", tau=tau)
 
 
 @pytest.mark.parametrize("window", [0, -1, 1.5, None, True, "15"])
 def test_bad_window(window):
-    with pytest.raises(InputError, match="refine.window"):
+    with pytest.raises(InputError, match="^window: expected a whole number >= 1, got"):
         Vote(window=window, tau=0.8)
+    with pytest.raises(InputError, match="^refine.window: expected a whole number >= 1, got"):
+        make_rule("vote", window=window)
 
 
 def test_make_rule():

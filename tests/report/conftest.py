@@ -14,6 +14,7 @@ from rvos.data.mevis import Annotations, read_split
 from rvos.masks import encode, write_json
 from rvos.report import Page
 from rvos.score import Inputs
+from rvos.settings import build
 from rvos.stages.store import given_files, given_nouns
 
 ROOT = CONFIG_DIR.parent
@@ -137,7 +138,7 @@ def make_page():
 
     def make(**changes) -> Page:
         settings = preset("report", "html") | changes
-        return Page(**{key: settings[key] for key in settings if key not in ("name", "_target_")})
+        return build(settings, "report")
 
     return make
 

@@ -173,7 +173,7 @@ def test_none_writes_nothing_and_has_the_keys_of_the_interval_alone(tmp_path):
     page.check()
     assert page.write(tmp_path) is None and not list(tmp_path.iterdir())
     assert page.bootstrap == settings == {k: preset("report", "html")[k] for k in settings}
-    with pytest.raises(InputError, match="report.resamples"):
+    with pytest.raises(InputError, match="^resamples: expected"):
         NoPage(**settings | {"resamples": 0})
 
 

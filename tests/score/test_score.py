@@ -200,7 +200,8 @@ def test_metrics_that_cannot_be_made_are_all_named():
             }
         )
     keys = [problem.partition(": ")[0] for problem in error.value.problems]
-    assert keys == [f"score.extra.{key}" for key in "abcdefgh"] + ["score.extra.frames_kept_coarse"]
+    named = ["a", "b", "c", "d.of", "e", "f", "g", "h", "frames_kept_coarse"]
+    assert keys == [f"score.extra.{key}" for key in named]
     assert "cannot import nowhere.metric" in error.value.problems[0]
     assert "expected J or F, got 'K'" in error.value.problems[3]
 

@@ -5,16 +5,15 @@ import pytest
 import torch
 from coloured import COLOURS, NUM_FRAMES, OBJECTS, frame, mask, track, write_split
 from family_models import SAM3_SIZE, sam3_processor, tiny_sam3
-from omegaconf import OmegaConf
 from small_models import Pictures
 from transformers import Sam3ImageProcessor, Sam3VideoModel
 from transformers.models.sam3_video import modeling_sam3_video
 
 from rvos import InputError, SettingsError, preset
-from rvos.app.entry import build
 from rvos.data.mevis import read_split
 from rvos.masklets import Sam3
 from rvos.masks import decode, encode, read_json
+from rvos.settings import build
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
 from rvos.stages.work import CoarseFiles, Work
@@ -351,7 +350,7 @@ def run(tmp_path, monkeypatch):
             )
 
         monkeypatch.setattr(Sam3, "prepare", prepare)
-        source = build(OmegaConf.create(preset("masklets", "sam3")))
+        source = build(preset("masklets", "sam3"), "masklets")
         split = read_split(tmp_path, "valid_u")
         found = source.tracks(
             Work(split, Stores(tmp_path / "stores", "made"), OneDevice()), CoarseFiles(None)
@@ -391,5 +390,5 @@ def test_settings():
     assert set(COLOURS) >= {kind for kind, *_ in OBJECTS} and SAM3_SIZE == 56
     settings = preset("masklets", "sam3")
     with pytest.raises(SettingsError, match="masklets.precision: .*bf16"):
-        build(OmegaConf.create(settings | {"precision": "fp8"}))
-    assert build(OmegaConf.create(settings)).settings() == {"precision": "bf16"}
+        build(settings | {"precision": "fp8"}, "masklets")
+    assert build(settings, "masklets").settings() == {"precision": "bf16"}

@@ -1,25 +1,22 @@
 """Wrong settings of training and data: one error lists every one, whatever kind it has."""
 
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 
-from hydra.errors import InstantiationException  # noqa: E402
-from hydra.utils import instantiate  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from test_conf import composed  # noqa: E402
 
-from rvos import CONFIG_DIR, InputError, SettingsError, require, whole  # noqa: E402
-from rvos.app.entry import check_nested  # noqa: E402
+from rvos import CONFIG_DIR, Count, InputError, SettingsError, checked  # noqa: E402
+from rvos.app.training import make_parts  # noqa: E402
 from rvos.data.synthetic import synthesize  # noqa: E402
 from rvos.data.verify import verify  # noqa: E402
-from rvos.mutr.losses import MutrLoss  # noqa: E402
-from rvos.train.callbacks import LastCheckpoint, Speed  # noqa: E402
-from rvos.train.validation import Validation, VideoScores  # noqa: E402
+from rvos.settings import build  # noqa: E402
+from rvos.train.callbacks import LastCheckpoint  # noqa: E402
+from rvos.train.validation import Validation  # noqa: E402
 
 
 def group(name: str, *overrides: str):
@@ -27,40 +24,15 @@ def group(name: str, *overrides: str):
     return composed("train", "output_dir=x", *overrides)[name]
 
 
-def data_module(**changes):
-    node = OmegaConf.to_container(group("data"), resolve=True)
-    return instantiate(node | changes)
+def made(path: str):
+    """What builds the node `path` of train.py's config, with other values of some keys."""
 
+    def build_it(**changes):
+        node = OmegaConf.select(composed("train", "output_dir=x"), path)
+        node = OmegaConf.to_container(node, resolve=True) | changes
+        return build({"_target_": f"{__name__}.Validation"} | node, path)
 
-def clip_recipe(**changes):
-    return replace(data_module().clip, **changes)
-
-
-def resizing(**changes):
-    return replace(data_module().clip.resizing, **changes)
-
-
-def photometric(**changes):
-    return replace(data_module().clip.photometric, **changes)
-
-
-def pseudo_clip(**changes):
-    return replace(data_module().clip.pseudo_clip, **changes)
-
-
-def optim(**changes):
-    return replace(instantiate(group("optim")), **changes)
-
-
-def loss(**changes):
-    node = OmegaConf.to_container(group("loss"))
-    del node["_target_"]
-    return MutrLoss(**node | changes)
-
-
-def video_scores(**changes):
-    counts = {"max_videos": None, "num_overlays": 0} | changes
-    return VideoScores(SimpleNamespace(videos=()), None, None, folder=None, **counts)
+    return build_it
 
 
 def synthetic(**changes):
@@ -77,14 +49,14 @@ NAN = float("nan")
 # class -> how it is made, the group its messages name, wrong values by key
 WRONG = {
     "DataModule": (
-        data_module,
+        made("data"),
         "data",
         {
             "name": "",
             "format": None,
             "root": 3,
             "split": ["valid_u"],
-            "train_split": None,
+            "train_split": 3,
             "sources": "refcoco",
             "val_split": 7,
             "release": "v3",
@@ -100,7 +72,7 @@ WRONG = {
         },
     ),
     "ClipRecipe": (
-        clip_recipe,
+        made("data.clip"),
         "data.clip",
         {
             "recipe": "mine",
@@ -113,14 +85,14 @@ WRONG = {
             "lower_case": "no",
             "reduced_decode": 1,
             "resizing": None,
-            "photometric": {"brightness": 32},
+            "photometric": "bright",
             "plain_short_side": "small",
             "pad_to": 0,
-            "pseudo_clip": {"brightness": 40},
+            "pseudo_clip": 40,
         },
     ),
     "Resizing": (
-        resizing,
+        made("data.clip.resizing"),
         "data.clip.resizing",
         {
             "short_sides": [],
@@ -132,7 +104,7 @@ WRONG = {
         },
     ),
     "Photometric": (
-        photometric,
+        made("data.clip.photometric"),
         "data.clip.photometric",
         {
             "brightness": -1,
@@ -144,7 +116,7 @@ WRONG = {
         },
     ),
     "PseudoClip": (
-        pseudo_clip,
+        made("data.clip.pseudo_clip"),
         "data.clip.pseudo_clip",
         {
             "brightness": 300,
@@ -157,7 +129,7 @@ WRONG = {
         },
     ),
     "Optim": (
-        optim,
+        made("optim"),
         "optim",
         {
             "lr": "fast",
@@ -172,14 +144,14 @@ WRONG = {
         },
     ),
     "MutrLoss": (
-        loss,
+        made("loss"),
         "loss",
         {"ce": "much", "bbox": -1, "giou": None, "mask": [2], "dice": NAN},
     ),
-    "Validation": (Validation, "validation", {"at_start": "yes", "num_overlays": -1}),
+    "Validation": (made("validation"), "validation", {"at_start": "yes", "num_overlays": -1}),
     "Recipe of synthesize": (
         synthetic,
-        "synthesize",
+        "",
         {
             "num_videos": {"test": 1},
             "hidden_truth": ["test"],
@@ -200,13 +172,11 @@ WRONG = {
 
 @pytest.mark.parametrize("make, name, wrong", WRONG.values(), ids=WRONG)
 def test_one_error_lists_every_wrong_setting(make, name, wrong):
-    with pytest.raises((SettingsError, InstantiationException)) as raised:
+    with pytest.raises(SettingsError) as raised:
         make(**wrong)
-    error = raised.value.__cause__ or raised.value  # Hydra wraps those of its objects
-    assert isinstance(error, SettingsError)
-    assert {problem.partition(":")[0] for problem in error.problems} == {
-        f"{name}.{key}" for key in wrong
-    }
+    error = raised.value
+    keys = [problem.partition(":")[0] for problem in error.problems]
+    assert sorted(keys) == sorted(f"{name}.{key}".lstrip(".") for key in wrong)
     for problem in error.problems:
         key = problem.partition(":")[0].removeprefix(f"{name}.")
         assert "expected " in problem and problem.endswith(f"got {wrong[key]!r}")
@@ -224,7 +194,7 @@ def test_the_tables_name_every_key(make, name, wrong):
         "optim": lambda: group("optim"),
         "loss": lambda: group("loss"),
         "validation": lambda: group("validation"),
-        "synthesize": lambda: OmegaConf.load(CONFIG_DIR / "synthesize.yaml"),
+        "": lambda: OmegaConf.load(CONFIG_DIR / "synthesize.yaml"),
     }
     keys = {str(key) for key in groups[name]() if not str(key).startswith("_")}
     assert set(wrong) == keys - {"out"}
@@ -232,27 +202,38 @@ def test_the_tables_name_every_key(make, name, wrong):
 
 @pytest.mark.parametrize("value", [0, 1.5, "often", None, True])
 def test_callbacks_count_optimizer_steps(value, tmp_path):
-    with pytest.raises(SettingsError, match=r"callbacks.last.every_n_steps: expected a whole"):
+    with pytest.raises(SettingsError, match=r"^every_n_steps: expected a whole number >= 1, got"):
         LastCheckpoint(dirpath=tmp_path, every_n_steps=value)
-    with pytest.raises(SettingsError, match=r"callbacks.speed.every_n_steps: expected a whole"):
-        Speed(every_n_steps=value)
+    node = {"_target_": "rvos.train.callbacks.Speed", "every_n_steps": value}
+    with pytest.raises(SettingsError, match=r"^callbacks.speed.every_n_steps: expected a whole"):
+        build({"speed": node}, "callbacks")
 
 
-def test_counts_of_scored_and_drawn_videos():
-    with pytest.raises(SettingsError, match=r"score.max_videos: .*got 0"):
-        video_scores(max_videos=0)
-    with pytest.raises(SettingsError, match=r"validation.num_overlays: .*got 'all'"):
-        video_scores(num_overlays="all")
+def test_keys_of_no_group_and_of_the_score_are_checked_before_training():
+    cfg = composed("train", "output_dir=x", "hints=-1", "compile=2", "score.max_videos=0")
+    with pytest.raises(SettingsError) as raised:
+        make_parts(cfg)
+    assert [problem.partition(":")[0] for problem in raised.value.problems] == [
+        "compile",
+        "hints",
+        "score.max_videos",
+    ]
+
+
+def test_a_split_or_sources_are_trained_on():
+    with pytest.raises(SettingsError, match="^data.train_split: expected a text, got None"):
+        made("data")(train_split=None)
 
 
 def test_verify_lists_all():
+    with pytest.raises(SettingsError, match="^data.release: expected any or v1 or v2 .*, got 'v3'"):
+        verified(release="v3")
     with pytest.raises(SettingsError) as raised:
-        verified(release="v3", splits="train", decode="yes", workers=0)
+        verified(splits="train", decode="yes", workers=0)
     assert [problem.partition(":")[0] for problem in raised.value.problems] == [
-        "data.release",
-        "verify.splits",
-        "verify.decode",
-        "verify.workers",
+        "splits",
+        "decode",
+        "workers",
     ]
 
 
@@ -266,7 +247,7 @@ def test_inner_and_outer_settings_are_reported_together():
     ]
     node = OmegaConf.to_container(group("data", *overrides), resolve=True)
     with pytest.raises(SettingsError) as raised:
-        check_nested(node)
+        build(node, "data")
     assert [problem.partition(":")[0] for problem in raised.value.problems] == [
         "data.batch_size",
         "data.clip.num_frames",
@@ -275,21 +256,17 @@ def test_inner_and_outer_settings_are_reported_together():
     ]
 
 
-@dataclass
+@checked
 class Inner:
-    size: int
-
-    def __post_init__(self):
-        require(self, "inner", size=whole(1))
+    size: Count
 
 
 @dataclass
-class Outer:
+class Outer:  # of the standard library, as users write them
     parts: list
     count: int = 1
 
     def __post_init__(self):
-        require(self, "outer", count=whole(1))
         self.sizes = [part.size for part in self.parts]
 
 
@@ -307,38 +284,41 @@ OUTER, INNER, FUNCTION = (f"{__name__}.{name}" for name in ("Outer", "Inner", "m
     [
         ({"_target_": OUTER, "parts": [{"_target_": INNER, "size": 2}], "count": 2}, []),
         (
-            {"_target_": OUTER, "parts": [{"_target_": INNER, "size": 0}], "count": 0},
-            ["outer.count: expected a whole number >= 1, got 0", "inner.size: expected a whole"],
-        ),
-        (
-            {"_target_": OUTER, "parts": [{"_target_": INNER, "size": 0}]},
-            ["inner.size: "],  # the outer object cannot be looked at: its part has no size
+            {"_target_": OUTER, "parts": [{"_target_": INNER, "size": 0}], "count": "many"},
+            [
+                "x.count: expected a whole number, got 'many'",
+                "x.parts.0.size: expected a whole number >= 1, got 0",
+            ],
         ),
         (
             {"_target_": INNER, "colour": "red", "width": 3},
-            [f"{INNER}: no such key: colour, width", f"{INNER}: key missing: size"],
+            [f"x: {INNER}: no such key: colour, width", f"x: {INNER}: key missing: size"],
         ),
         (
             {"_target_": FUNCTION, "parts": [{"_target_": INNER, "size": 0}], "limit": 4},
-            ["limit: expected at most 1", "inner.size: "],
+            ["x.parts.0.size: "],  # a plain function can be called with sound arguments alone
         ),
-        ({"_target_": FUNCTION, "parts": []}, [f"{FUNCTION}: made_outer() missing 1 required"]),
+        (
+            {"_target_": FUNCTION, "parts": [{"_target_": INNER, "size": 1}], "limit": 4},
+            ["limit: expected at most 1"],
+        ),
+        ({"_target_": FUNCTION, "parts": []}, [f"x: {FUNCTION}: made_outer() missing 1 required"]),
         (
             {"_target_": FUNCTION, "parts": [{"_target_": "rvos.nothing.Here"}], "limit": 0},
-            ["_target_: cannot import rvos.nothing.Here"],
+            ["x.parts.0._target_: cannot import rvos.nothing.Here"],
         ),
         ({"_target_": FUNCTION, "_partial_": True, "parts": [{"_target_": INNER, "size": 1}]}, []),
     ],
 )
 def test_everything_inside_of_a_node_is_looked_at(node, problems):
     if not problems:
-        check_nested(node)
+        build(node, "x")
         return
     with pytest.raises(SettingsError) as raised:
-        check_nested(node)
+        build(node, "x")
     assert len(raised.value.problems) == len(problems)
-    for found, expected in zip(raised.value.problems, problems, strict=True):
-        assert found.startswith(expected)
+    for told, expected in zip(raised.value.problems, problems, strict=True):
+        assert told.startswith(expected)
 
 
 PRESETS = [
@@ -351,10 +331,8 @@ PRESETS = [
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_presets_are_accepted(preset):
     cfg = composed("train", "output_dir=x", preset)
-    check_nested(OmegaConf.to_container(cfg.data, resolve=True))
-    callbacks = [node for node in cfg.callbacks.values() if node is not None]
-    for node in (cfg.data, cfg.optim, cfg.loss, *callbacks):
-        instantiate(node)
+    for name in ("data", "optim", "loss", "callbacks"):
+        build(cfg[name], name)
     Validation(**cfg.validation)
 
 
