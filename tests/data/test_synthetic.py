@@ -244,18 +244,18 @@ def test_baselines_that_ignore_the_text_stay_under_40(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("num_frames", 0, "synthesize.num_frames: expected a whole number >= 1, got 0"),
-        ("size", (8, 8), "synthesize.size: expected a list of 2, each a whole number >= 32"),
+        ("num_frames", 0, "^num_frames: expected a whole number >= 1, got 0"),
+        ("size", (8, 8), "^size: expected a list of 2, each a whole number >= 32"),
         (
             "num_objects",
             (4, 2),
-            "synthesize.num_objects: expected least and most, each a whole number from 1 to 8",
+            "^num_objects: expected least and most, each a whole number from 1 to 8",
         ),
-        ("no_target", 1.0, "synthesize.no_target: expected a number with 0 <= value < 1"),
+        ("no_target", 1.0, "^no_target: expected a number with 0 <= value < 1"),
         (
             "num_videos",
             {"test": 1},
-            "synthesize.num_videos: expected whole numbers >= 0 for the splits",
+            "^num_videos: expected whole numbers >= 0 for the splits",
         ),
     ],
 )
