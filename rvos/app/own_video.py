@@ -15,7 +15,14 @@ from rvos.app.evaluation import Evaluation
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
 from rvos.errors import InputError
-from rvos.masks import comment_of, read_json, write_overlays
+from rvos.masks import (
+    FileError,
+    comment_of,
+    read_json,
+    read_text,
+    split_lines,
+    write_overlays,
+)
 from rvos.report.export import FORMATS
 from rvos.report.prediction import write_masks, write_page
 from rvos.score.ablation import REFINED
@@ -94,9 +101,9 @@ def read_sentences(expression: str | None, path: str | None) -> list[str]:
     if not path:
         return [str(expression)]
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"expressions: {path}: cannot be read as text: {error}") from None
+        lines = split_lines(read_text(Path(path)))
+    except FileError as error:
+        raise InputError(f"expressions: {error}") from None
     if sentences := [line.strip() for line in lines if line.strip()]:
         return sentences
     raise InputError(f"expressions: {path}: expected a sentence per line, the file is empty")

@@ -43,7 +43,7 @@ def find_problems(
                 if annotation_id not in tracks:
                     assert truth is not None
                     tracks[annotation_id] = list(
-                        _check_track(truth, annotation_id, video, frames["size"])
+                        _check_track(truth, annotation_id, video, frames["size"], decode)
                     )
                 texts += tracks[annotation_id]
             result += [Problem(video.name, expression.expression_id, text) for text in texts]
@@ -67,13 +67,18 @@ def without(split: Split, problems: Sequence[Problem]) -> Split:
 # --------------------------------------------------------------------------------------- masks
 
 
-def _check_track(truth: Truth, annotation_id: str, video: Video, size: Any) -> Iterator[str]:
+def _check_track(
+    truth: Truth, annotation_id: str, video: Video, size: Any, decode: bool
+) -> Iterator[str]:
     """What is wrong with one annotation."""
     if annotation_id not in truth:
         where = f"annotation {annotation_id}"
         yield f"{where}: expected it in {truth.path}, which does not have it"
     else:
-        yield from truth.problems(annotation_id, video, size)
+        problems = list(truth.problems(annotation_id, video, size))
+        yield from problems
+        if decode and not problems:
+            yield from truth.label_problems(annotation_id)
 
 
 # -------------------------------------------------------------------------------------- frames

@@ -15,14 +15,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from rich.progress import Progress
 
 from rvos.data.archive import FilePath
 from rvos.errors import InputError
-from rvos.masks import IMAGE_ERRORS
+from rvos.masks import IMAGE_ERRORS, check_single
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 Size = tuple[int, int]  # height, width in pixels
 AnyFile = TypeVar("AnyFile", bound=FilePath)
+T = TypeVar("T")
 Stamp = tuple[AnyFile, int, int]  # file, time of change, bytes: what a file held then
 
 # (a, b, c, d): the pixel at (x, y) is shown at (a x + c y, b x + d y); x is right, y is down.
@@ -38,6 +40,8 @@ EXIF_TURNS: dict[int, Turn] = {
     8: (0, -1, 1, 0),
 }
 UPRIGHT: Turn = (1, 0, 0, 1)
+LONG = 2000  # frames: a film of more gets a progress bar
+THREADS = 4  # of a decoder: how many frames it loses at damage follows from it, on any machine
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +101,7 @@ def _shown(image: Image.Image) -> Turn:
 def _open_image(file: FilePath) -> Image.Image:
     try:
         image = Image.open(file if isinstance(file, Path) else file.open("rb"))
+        check_single(image)
     except IMAGE_ERRORS as error:
         raise FrameError(f"{file}: cannot be read as an image: {error}") from None
     if image.tile and ";16" in str(image.tile[0][3]):  # the raw mode: I;16B, RGB;16B, ...
@@ -117,13 +122,13 @@ class VideoContents:
     stream: int
 
 
-def video_contents(path: Path) -> VideoContents:
+def video_contents(path: Path, at_most: int | None = None) -> VideoContents:
     """What decodes of the file; a warning says what does not. Raises FrameError if nothing does.
 
-    A process decodes the file once for this: neither the header nor the number of packets tells
-    how many frames the decoder gives.
+    A process decodes the file once for this, or its first `at_most` frames: neither the header nor
+    the number of packets tells how many frames the decoder gives.
     """
-    return _contents(stamp(path))
+    return _contents(stamp(path), at_most)
 
 
 def decode_video(path: Path, contents: VideoContents) -> Iterator[Frame]:
@@ -131,18 +136,21 @@ def decode_video(path: Path, contents: VideoContents) -> Iterator[Frame]:
     with _open_video(path) as container:
         stream = container.streams[contents.stream]
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = THREADS
         for _, frames in _decode(_packets(container, stream), stream):
             for frame in frames or ():
                 yield turn(frame.to_ndarray(format="rgb24"), _display(frame))
 
 
 @lru_cache(maxsize=64)
-def _contents(stamp: Stamp[Path]) -> VideoContents:
+def _contents(stamp: Stamp[Path], at_most: int | None) -> VideoContents:
     path = stamp[0]
     stream = _main_stream(path)
-    scan = _scan(path, stream)
+    scan = _scan(path, stream, at_most)
     if not scan.num_frames:
         raise FrameError(f"{path}: no frame can be decoded")
+    if scan.num_frames == 1:  # FFmpeg reads the first picture of a TIFF stack
+        _check_single(path)
     if losses := scan.losses():
         log.warning("%s: %d frames are read; %s", path, scan.num_frames, "; ".join(losses))
     return VideoContents(scan.num_frames, scan.size, scan.fps(), stream)
@@ -161,6 +169,7 @@ class _Scan:
     announced_end: float | None = None
     announced_fps: float | None = None
     tick: float = 0  # of the stream's clock
+    cut: bool = False  # all frames that are asked for were there, and no more were looked at
 
     @property
     def step(self) -> float:
@@ -183,7 +192,7 @@ class _Scan:
             losses.append(f"packets that do not decode: {self.num_lost}")
         if self.num_damaged:
             losses.append(f"frames that decode with damage: {self.num_damaged}")
-        if self.announced_end and self.frames:
+        if self.announced_end and self.frames and not self.cut:
             if abs(self.announced_end - self.end) > max(2 * self.step, 0.1):
                 losses.append(
                     f"the file announces {self.announced_end:.2f} s and ends at {self.end:.2f} s"
@@ -191,21 +200,23 @@ class _Scan:
         return losses
 
 
-def _scan(path: Path, index: int) -> _Scan:
+def _scan(path: Path, index: int, at_most: int | None) -> _Scan:
     scan = _Scan()
     with _open_video(path) as container:
         stream = container.streams[index]
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = THREADS
         scan.tick = float(stream.time_base)
         scan.announced_fps = float(stream.average_rate) if stream.average_rate else None
         if container.duration:
             scan.announced_end = ((container.start_time or 0) + container.duration) / 1e6
-        for packet, frames in _decode(_packets(container), stream):
+        steps = _with_progress(_decode(_packets(container), stream), path, scan, at_most)
+        for packet, frames in steps:
             time = None if packet.pts is None else float(packet.pts * packet.time_base)
             if packet.size and not packet.is_discard and time is not None:
                 scan.end = max(scan.end, time + float((packet.duration or 0) * packet.time_base))
             scan.num_lost += frames is None
-            for frame in frames or ():
+            for frame in (frames or ())[: None if at_most is None else at_most - scan.num_frames]:
                 if not scan.num_frames:
                     a, b, _, _ = _display(frame)
                     size = frame.height, frame.width
@@ -213,7 +224,24 @@ def _scan(path: Path, index: int) -> _Scan:
                 scan.num_frames += 1
                 scan.num_damaged += frame.is_corrupt
                 scan.frames += [] if frame.pts is None else [float(frame.pts * frame.time_base)]
+            if scan.num_frames == at_most:
+                scan.cut = True
+                break
     return scan
+
+
+def _with_progress(steps: Iterator[T], path: Path, scan: _Scan, at_most: int | None) -> Iterator[T]:
+    """The same, with a progress bar where that takes long."""
+    seconds = scan.announced_end or 0
+    total = at_most or int(seconds * (scan.announced_fps or 0)) or None
+    if total is not None and total < LONG:
+        yield from steps
+        return
+    with Progress(transient=True) as progress:
+        task = progress.add_task(f"Reading {path.name}", total=total)
+        for step in steps:
+            yield step
+            progress.update(task, completed=scan.num_frames)
 
 
 def _packets(container: Any, *streams: Any) -> Iterator[Any]:
@@ -257,6 +285,15 @@ def _display(frame: Any) -> Turn:
     return a, b, c, d
 
 
+def _check_single(path: Path) -> None:
+    """Raise FrameError for an image file of several pictures, of which FFmpeg reads one."""
+    try:
+        Image.open(path).close()
+    except IMAGE_ERRORS:  # a film of one frame
+        return
+    _open_image(path).close()
+
+
 def _main_stream(path: Path) -> int:
     """The stream that is the video: no cover, not far shorter than another, default, large, first.
 
@@ -292,6 +329,6 @@ def _open_video(path: Path) -> Any:
             f"{path}: reading a video file needs PyAV: pip install 'rvos[video]'"
         ) from None
     try:
-        return av.open(str(path))
+        return av.open(f"file:{path}")  # else FFmpeg takes 10:30.mp4 for an address
     except (av.error.FFmpegError, OSError) as error:
         raise FrameError(f"{path}: cannot be opened as a video: {error}") from None

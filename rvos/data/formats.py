@@ -109,8 +109,7 @@ def open_checked(
 
 def _left_out(before: Split, after: Split, malformed: list[Problem]) -> tuple[int, int, int]:
     """Videos left out, videos there were, expressions left out of the videos that stayed."""
-    videos = sum(problem.expression_id is None for problem in malformed)
-    total = len(before.videos) + videos
+    total = len({video.name for video in before.videos} | {p.video for p in malformed})
     kept = {video.name: video for video in after.videos}
     expressions = sum(p.expression_id is not None and p.video in kept for p in malformed)
     for video in before.videos:

@@ -7,10 +7,13 @@ are (H, W, 3) uint8 RGB arrays, streamed: memory does not grow with the length o
 
 import errno
 import hashlib
+import logging
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -35,9 +38,9 @@ from rvos.masks import file_sha256
 if TYPE_CHECKING:
     from torch import Tensor
 
+log = logging.getLogger(__name__)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB of 0..1, as the backbones and SAM 2 were trained
 IMAGENET_STD = (0.229, 0.224, 0.225)
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class Frames(Protocol):
@@ -53,16 +56,22 @@ class Frames(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def open_frames(path: Path | str, names: Sequence[str] | None = None) -> Frames:
+def open_frames(
+    path: Path | str, names: Sequence[str] | None = None, *, at_most: int | None = None
+) -> Frames:
     """A folder of images (`FrameFolder`) or a video file (`VideoFile`).
 
+    `at_most`: only so many frames from the start are asked for; no more of a file are decoded.
     Raises FrameError when nothing of the kind is there.
     """
+    address = str(path)
     path = Path(path)
     if path.is_dir():
         return FrameFolder(path, names)
     if path.is_file():
-        return VideoFile(path)
+        return VideoFile(path, at_most)
+    if re.match(r"[A-Za-z][\w+.-]+:/", address):
+        raise FrameError(f"{address}: addresses are not read; download the video first")
     raise FrameError(f"{path}: no such video file or folder of frames")
 
 
@@ -93,7 +102,7 @@ class FrameFolder:
             if missing:
                 raise FrameError(list_problems(f"{self.folder}: missing frames", missing))
         if not self._files:
-            raise FrameError(f"{self.folder}: no frames; expected {' or '.join(IMAGE_SUFFIXES)}")
+            raise FrameError(f"{self.folder}: no frames; expected images such as .jpg or .png")
         self.names = (
             tuple(Path(file.name).stem for file in self._files) if names is None else tuple(names)
         )
@@ -113,10 +122,17 @@ class FrameFolder:
 def _images(folder: Path) -> list[Path]:
     """The images of a folder in the order of their numbers (2 before 10); hidden files are none.
 
-    Raises FrameError where two of them have one name: masks could not be told apart.
+    A warning names what is left out. Raises FrameError where two images have one name (masks could
+    not be told apart), for a link to nothing, and where two orders of the names make sense.
     """
-    images = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
-    files = sorted((p for p in images if not p.name.startswith(".")), key=_by_numbers)
+    visible = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    images = [p for p in visible if p.suffix.lower() in _image_suffixes() and not p.is_dir()]
+    if images and (others := [p.name for p in visible if p not in images and not p.is_dir()]):
+        log.warning(list_problems(f"{folder}: files that are no frames, left out", others))
+    if broken := [p.name for p in images if not p.exists()]:
+        title = f"{folder}: frames that are links to nothing (not fetched by git-annex?)"
+        raise FrameError(list_problems(title, broken))
+    files = in_order(images)
     by_name: dict[str, list[str]] = {}
     for file in files:
         by_name.setdefault(file.stem, []).append(file.name)
@@ -124,6 +140,45 @@ def _images(folder: Path) -> list[Path]:
         title = f"{folder}: expected one image per frame; several have the same name"
         raise FrameError(list_problems(title, twice))
     return files
+
+
+@cache
+def _image_suffixes() -> frozenset[str]:
+    """What Pillow reads, such as .jpg; its MPEG reader knows only the size."""
+    formats = Image.registered_extensions().items()
+    return frozenset(suffix for suffix, name in formats if name in Image.OPEN and name != "MPEG")
+
+
+def in_order(files: Sequence[Path]) -> list[Path]:
+    """Files in the order of the numbers in their names: 9 before 10, 0.08 before 0.2.
+
+    Raises FrameError where two orders make sense: "t-2" comes before "t+0" as a signed number and
+    behind it as text; "1.5" is before "1.12" as two counted parts and behind it as a decimal.
+    """
+    by_parts = sorted(files, key=_by_numbers)
+    names = [re.fullmatch(r"(.*?)([+-]?)(\d+(?:\.(\d+))?)", file.stem) for file in by_parts]
+    numbers = [name for name in names if name]
+    if len(numbers) < len(names) or len({number[1] for number in numbers}) > 1:
+        return by_parts
+    signed = {number[2] for number in numbers} not in ({""}, {"-"})  # "-" alone parts words
+    fractions = {number[4] for number in numbers}
+    value = {
+        file: Decimal(f"{number[2] if signed else ''}{number[3]}")
+        for file, number in zip(by_parts, numbers, strict=True)
+    }
+    by_value = sorted(by_parts, key=value.__getitem__)
+    if by_value == by_parts or (fractions == {None} and not signed):
+        return by_parts
+    if None not in fractions and not signed:
+        if any(re.match(r"0\d", fraction) for fraction in fractions):  # 0.04 is no counted part
+            return by_value
+        if any(re.search(r"\d0$", fraction) for fraction in fractions):  # 1.10 is no decimal
+            return by_parts
+    first = next(i for i, file in enumerate(by_value) if file != by_parts[i])
+    raise FrameError(
+        f"{files[0].parent}: two orders of the frames make sense: is {by_value[first].name} or "
+        f"{by_parts[first].name} frame {first}? Rename them to 00000, 00001, ..."
+    )
 
 
 def _by_numbers(file: Path) -> tuple[list[tuple[int, int, str]], str]:
@@ -137,14 +192,14 @@ class VideoFile:
     """The video stream of a file, decoded by PyAV; frame names are 00000, 00001, ...
 
     Frames are turned and mirrored as the file says that they are shown. They are what decodes of
-    the file: a warning says what is missing. `fps` follows the time stamps where the announced
-    rate does not. Raises FrameError when no frame decodes.
+    the file, or of its first `at_most` frames: a warning says what is missing. `fps` follows the
+    time stamps where the announced rate does not. Raises FrameError when no frame decodes.
     """
 
-    def __init__(self, path: Path | str):
+    def __init__(self, path: Path | str, at_most: int | None = None):
         self.path = Path(path)
         self.source = str(self.path)
-        self._contents = video_contents(self.path)
+        self._contents = video_contents(self.path, at_most)
         self.size, self.fps = self._contents.size, self._contents.fps
         self.names = tuple(f"{frame_idx:05d}" for frame_idx in range(self._contents.num_frames))
 
@@ -154,7 +209,8 @@ class VideoFile:
     def __iter__(self) -> Iterator[Frame]:
         count = 0
         for frame in islice(decode_video(self.path, self._contents), len(self)):
-            _check_size(frame, self.size, f"{self.path}, frame {count}")
+            where = f"{self.path}, frame {count}"
+            _check_size(frame, self.size, where, _EQUAL_SIZES)
             yield frame
             count += 1
         if count < len(self):
@@ -300,11 +356,14 @@ def normalise(frames: "Tensor") -> "Tensor":
     return (frames - mean[:, None, None]) / std[:, None, None]
 
 
-def _check_size(frame: Frame, size: Size, where: str) -> None:
+_EQUAL_SIZES = ". This makes them equal: ffmpeg -i VIDEO -vf scale={1}:{0} EQUAL.mp4"
+
+
+def _check_size(frame: Frame, size: Size, where: str, remedy: str = "") -> None:
     if frame.shape[:2] != size:
         raise FrameError(
             f"{where}: expected {size[0]} x {size[1]} pixels (height x width) as in "
-            f"the first frame, got {frame.shape[0]} x {frame.shape[1]}"
+            f"the first frame, got {frame.shape[0]} x {frame.shape[1]}" + remedy.format(*size)
         )
 
 
@@ -312,5 +371,5 @@ def fingerprint(path: Path) -> str:
     """SHA-256 that tells two videos apart: of a file's bytes, of a folder's names and sizes."""
     if path.is_file():
         return file_sha256(path)
-    lines = [f"{p.name} {p.stat().st_size}" for p in sorted(path.iterdir())]
+    lines = [f"{p.name} {p.stat().st_size}" for p in sorted(path.iterdir()) if p.exists()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from rvos.data.split import Expression, Problem, Split, Video
 from rvos.errors import InputError, list_problems
-from rvos.masks import file_sha256, find_json, open_json, read_json
+from rvos.masks import NO_TEXT, file_sha256, find_json, is_text, open_json, read_json
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,8 @@ _NO_NAME = "expected a name that can be a file's: not empty, not .., without / o
 
 def is_name(text: str) -> bool:
     """Whether a name in data stays in its folder as the name of a file."""
-    return text not in ("", ".", "..") and not any(c in "/\\" or ord(c) < 32 for c in text)
+    allowed = is_text(text) and not any(c in "/\\" or ord(c) < 32 for c in text)
+    return allowed and text not in ("", ".", "..")
 
 
 def _video(
@@ -176,6 +177,9 @@ def _video(
             continue
         if not isinstance(item, dict) or not isinstance(item.get("exp"), str):
             wrong('expected a text "exp"', expression_id)
+            continue
+        if not is_text(item["exp"]):
+            wrong(f'"exp": {item["exp"]!r}: {NO_TEXT}', expression_id)
             continue
         try:
             ids = ids_of(name, item)

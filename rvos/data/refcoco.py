@@ -63,7 +63,7 @@ def read_split(
         try:
             reading.add(sentence)
         except ValueError as error:
-            video = str(sentence.get("file_name"))
+            video = str(sentence.get("file_name")).removesuffix(".jpg")
             unreadable.append(Problem(video, str(sentence.get("id")), str(error)))
     videos, malformed = parse_videos(reading.videos, "anno_id", _ids)
     check_found(path, videos, unreadable + malformed, bad)

@@ -17,11 +17,13 @@ from rvos.data.archive import FilePath, find_frames
 from rvos.data.frames import FrameFolder, Frames, Thinned, fingerprint, open_frames
 from rvos.errors import InputError, list_problems
 from rvos.masks import (
+    NO_TEXT,
     Mask,
     MaskError,
     Track,
     canonical,
     canonical_track,
+    is_text,
     union,
 )
 
@@ -92,7 +94,12 @@ class OwnSplit(Split):
     max_frames: int | None = None  # of those that are used; None: all
 
     def open_frames(self, video: Video) -> Frames:
-        return Thinned(open_frames(self.path), self.every, self.max_frames)
+        return _thinned(self.path, self.every, self.max_frames)
+
+
+def _thinned(path: Path | str, every: int, max_frames: int | None) -> Thinned:
+    at_most = None if max_frames is None else every * (max_frames - 1) + 1
+    return Thinned(open_frames(path, at_most=at_most), every, max_frames)
 
 
 def own_split(
@@ -108,10 +115,13 @@ def own_split(
 
     Raises FrameError when the video cannot be read, InputError for an empty sentence.
     """
-    path = Path(path)
     if empty := [str(i) for i, text in enumerate(sentences) if not text.strip()]:
         raise InputError(list_problems("sentences without words; number", empty))
-    frames, name = Thinned(open_frames(path), every, max_frames), path.resolve().stem
+    for text in (str(path), *sentences):
+        if not is_text(text):
+            raise InputError(f"{text!r}: {NO_TEXT}")
+    frames, path = _thinned(path, every, max_frames), Path(path)
+    name = path.resolve().stem
     expressions = [Expression(name, str(i), text, ()) for i, text in enumerate(sentences)]
     video = Video(name, tuple(frames.names), tuple(expressions))
     identity = json.dumps([fingerprint(path), every, max_frames, *sentences])
@@ -167,6 +177,10 @@ class Truth(ABC):
     def unscorable(self) -> str:
         """Why the split cannot be scored; empty where it can."""
         return ""
+
+    def label_problems(self, annotation_id: str) -> Iterator[str]:
+        """What is wrong with an annotation that only its pixels tell."""
+        yield from ()
 
     def problems(
         self, annotation_id: str, video: Video, size: Sequence[int] | None

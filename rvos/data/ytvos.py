@@ -13,6 +13,7 @@ left out, as in inference_ytvos.py of ReferFormer and MUTR. The ground truth of 
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -105,17 +106,44 @@ class PaletteAnnotations(PngTruth):
         mask = numbers == int(number)
         return encode(mask) if mask.any() else None
 
+    def track(self, annotation_id: str) -> Track:
+        """One object's masks per frame. Raises FileError, also as `label_problems`."""
+        track = super().track(annotation_id)
+        if not any(track):
+            for problem in self.label_problems(annotation_id):
+                raise FileError(problem)
+        return track
+
+    def label_problems(self, annotation_id: str) -> Iterator[str]:
+        """An object that is in no frame, in a video with labels that no expression is about."""
+        name, _, number = annotation_id.rpartition("/")
+        files = [self.file(annotation_id, frame) for frame in self.frames[name]]
+        labels = {int(label) for file in files for label in np.unique(_object_numbers(file))}
+        about = {int(i.rpartition("/")[2]) for i in self.ids if i.rpartition("/")[0] == name}
+        if int(number) not in labels and (others := labels - about - {0, VOID}):
+            yield (
+                f"{files[0].parent}: object {number} is in no frame; the labels there are "
+                f"{', '.join(map(str, sorted(labels)))}, and no expression is about "
+                f"{', '.join(map(str, sorted(others)))}"
+            )
+
     def objects(self, video: Video) -> tuple[list[Track], Track]:
         """The tracks of objects 1, 2, ..., and that of the pixels that do not count (label 255).
 
         Objects are those up to the largest label of the first frame, as in DAVIS' evaluation
-        (davis2017-evaluation, davis2017/davis.py). Raises FileError.
+        (davis2017-evaluation, davis2017/davis.py). Raises FileError, also where it has none.
         """
-        pictures = [_object_numbers(self.path / video.name / f"{f}.png") for f in video.frames]
-        first = pictures[0][pictures[0] != VOID]
+        folder = self.path / video.name
+        pictures = [_object_numbers(folder / f"{frame}.png") for frame in video.frames]
+        count = int(pictures[0][pictures[0] != VOID].max(initial=0))
+        if not count:
+            raise FileError(
+                f"{folder / video.frames[0]}.png: the first frame shows no object (pixels of 255 "
+                "do not count); DAVIS numbers the objects that it shows"
+            )
         tracks = [
             [encode(p == number) if (p == number).any() else None for p in pictures]
-            for number in (*range(1, int(first.max(initial=0)) + 1), VOID)
+            for number in (*range(1, count + 1), VOID)
         ]
         return tracks[:-1], tracks[-1]
 

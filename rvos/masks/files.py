@@ -5,14 +5,15 @@ import hashlib
 import json
 import logging
 import os
+import re
 import struct
 import tempfile
 import zipfile
 import zlib
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BufferedIOBase
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,6 +35,10 @@ ZIP_ERRORS = (
     RuntimeError,  # encrypted, or packed in a way that Python does not know
 )
 INNER = ("Annotations", "refined")  # official scripts' folder of results; that of a run
+_MARKED = (  # byte order marks; that of UTF-32 begins with that of UTF-16
+    *((BOM_UTF32_LE, "utf-32"), (BOM_UTF32_BE, "utf-32"), (BOM_UTF8, "utf-8-sig")),
+    *((BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16")),
+)
 _told_of_alpha: set[Path] = set()  # trees of images: one warning each
 log = logging.getLogger(__name__)
 
@@ -107,11 +112,48 @@ def _unreadable(path: Path, error: OSError) -> FileError:
 
 
 def open_json(path: Path) -> BufferedIOBase:
-    """Binary reader of a .json or .json.gz file, behind a byte order mark if there is one."""
+    """Binary reader of a .json or .json.gz file as UTF-8, whatever its byte order mark says."""
     file: Any = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
-    if file.read(len(BOM_UTF8)) != BOM_UTF8:
-        file.seek(0)
-    return file
+    encoding = _marked_encoding(file.read(4))
+    file.seek(len(BOM_UTF8) if encoding == "utf-8-sig" else 0)
+    if encoding in (None, "utf-8-sig"):
+        return file
+    with file:
+        return BytesIO(file.read().decode(encoding).encode())
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, or in the encoding that its byte order mark names. Raises FileError."""
+    try:
+        data = path.read_bytes()
+        text = data.decode(_marked_encoding(data) or "utf-8")
+        if "\0" in text:
+            raise ValueError("it has NUL characters, as UTF-16 without a mark or a binary file has")
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise FileError(f"{path}: cannot be read as text: {error}. Save it as UTF-8") from None
+    return text
+
+
+def split_lines(text: str) -> list[str]:
+    r"""The lines of a text, which end with \n, \r\n or \r and with nothing else.
+
+    `str.splitlines` also parts at U+2028, U+0085 and others, which sentences may hold.
+    """
+    return re.split(r"\r\n|\r|\n", text)
+
+
+NO_TEXT = "it cannot be written as UTF-8; rename it, or write it anew"
+
+
+def is_text(text: str) -> bool:
+    """Whether a text is of whole characters: halves of one, and bytes of a name, are none."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
+def _marked_encoding(data: bytes) -> str | None:
+    return next((name for mark, name in _MARKED if data.startswith(mark)), None)
 
 
 def find_json(path: Path) -> Path | None:
@@ -237,7 +279,10 @@ class TrackFiles:
         path = self.path if self._one_file is not None else self._file(video)
         if path is None or path.is_file():
             return [] if path is None else file_stamp(path)
-        return [[str(p.relative_to(path)), *file_stamp(p)] for p in sorted(path.rglob("*"))]
+        files = sorted(
+            p for p in path.rglob("*") if p.exists()
+        )  # some editors leave links to nothing
+        return [[str(p.relative_to(path)), *file_stamp(p)] for p in files]
 
     def folder_beside(self, stage: str) -> Path | None:
         """Where a store keeps what another stage wrote beside it: `<stores>/<stage>/<store>`."""
@@ -324,7 +369,22 @@ def sound_image(path: Path) -> Image.Image:
     """An image whose checksums, which decoding ignores, are right. Raises IMAGE_ERRORS."""
     with Image.open(path) as image:
         image.verify()
-    return Image.open(path)
+    image = Image.open(path)
+    check_single(image)
+    return image
+
+
+def check_single(image: Image.Image) -> None:
+    """Raise ValueError for a file of several pictures (a TIFF stack, an animation).
+
+    A camera's MPO is one picture: those behind the first are previews.
+    """
+    count = getattr(image, "n_frames", 1)
+    if count > 1 and image.format != "MPO":
+        raise ValueError(
+            f"it has {count} pictures, expected one. ImageMagick makes a file of each: "
+            "magick FILE frame_%05d.png"
+        )
 
 
 def _read_png(path: Path) -> Any:

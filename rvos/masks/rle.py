@@ -87,9 +87,16 @@ def from_coco(segmentation: Any, size: Sequence[int]) -> Mask:
     """A segmentation as COCO's annotations have it -> a mask in canonical form.
 
     `segmentation`: polygons [[x0, y0, x1, y1, ...], ...] in pixels, whose union counts; run lengths
-    {"size": [h, w], "counts": [...]}, as of crowds; or a compressed RLE. Polygons of fewer than
-    three points enclose nothing. Raises MaskError.
+    {"size": [h, w], "counts": [...]}, as of crowds; or a compressed RLE. Raises MaskError, also
+    where it has no pixel: polygons of two points enclose nothing.
     """
+    mask = _from_coco(segmentation, size)
+    if not area(mask):
+        raise MaskError(f"expected a mask with pixels, got one without: {_short(segmentation)}")
+    return mask
+
+
+def _from_coco(segmentation: Any, size: Sequence[int]) -> Mask:
     if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
         counts = segmentation["counts"]
         if list(segmentation.get("size", ())) != list(size):

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 from rvos.data.split import Split
 from rvos.errors import InputError, list_problems
-from rvos.masks import read_json, write_bytes
+from rvos.masks import read_json, read_text, split_lines, write_bytes
 from rvos.nouns import parsers as noun_parsers
 from rvos.nouns import rules as noun_rules
 from rvos.settings import Text, checked
@@ -165,14 +165,14 @@ def main(arguments: Sequence[str]) -> int:
 def _read_table(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
-        if not {"expression", "noun", "lemma"} <= set(reader.fieldnames or ()):
-            raise InputError(
-                f"{path}: expected a tab-separated table with the columns expression, "
-                f"noun, lemma; found {reader.fieldnames}"
-            )
-        return [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+    lines = split_lines(read_text(path))
+    reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
+    if not {"expression", "noun", "lemma"} <= set(reader.fieldnames or ()):
+        raise InputError(
+            f"{path}: expected a tab-separated table with the columns expression, "
+            f"noun, lemma; found {reader.fieldnames}"
+        )
+    return [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
 
 
 def _show(noun: tuple[str, str]) -> str:

@@ -21,7 +21,15 @@ from rich.progress import track as progress
 from rvos.data.formats import open_split
 from rvos.data.split import Expression, Split, Video
 from rvos.errors import InputError, list_problems
-from rvos.masks import Track, TrackFiles, area, read_json, write_bytes
+from rvos.masks import (
+    Track,
+    TrackFiles,
+    area,
+    read_json,
+    read_text,
+    split_lines,
+    write_bytes,
+)
 from rvos.masks.draw import draw_numbered, number_color
 from rvos.refine import decision_problems
 from rvos.report.strips import background, frame_size, spread
@@ -181,16 +189,16 @@ def check_answers(path: Path, questions: Path | None = None) -> int:
     """
     questions = questions or path.with_name(QUESTIONS)
     expected: dict[str, dict[str, int]] = {}
+    if not questions.is_file():
+        raise InputError(
+            f"{questions}: no such file; `python -m rvos ask RUN` writes it, --questions names it"
+        )
     try:
-        for line in questions.read_text(encoding="utf-8").splitlines():
+        for line in filter(None, split_lines(read_text(questions))):
             asked = json.loads(line)
             of_video = expected.setdefault(asked["video"], {})
             of_video[asked["expression_id"]] = len(asked["candidates"])
-    except OSError:
-        raise InputError(
-            f"{questions}: no such file; `python -m rvos ask RUN` writes it, --questions names it"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"{questions}: not a file of questions: {error!r}") from None
     if problems := decision_problems(read_json(path), expected):
         raise InputError(list_problems(f"{path}: wrong answers", problems))

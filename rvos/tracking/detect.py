@@ -23,7 +23,7 @@ from rvos.data.frames import Frame
 from rvos.errors import InputError
 from rvos.stages.runner import TooLarge
 from rvos.tracking.pretrained import load_strictly, missing
-from rvos.weights.local import local_folder
+from rvos.weights.local import FILES, local_folder
 
 DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base"
 OutOfMemory = torch.cuda.OutOfMemoryError
@@ -186,7 +186,7 @@ def load_detector(
 
     Raises InputError for weights that are missing or of another format.
     """
-    if Path(weights).suffix == ".pth":
+    if Path(weights).suffix.lower() in FILES or Path(weights).is_file():
         raise InputError(
             f"{key}={weights}: the original .pth files cannot be read; the "
             f"same weights for transformers: {DOWNLOAD} (Swin-T: grounding-dino-tiny)"

@@ -10,6 +10,7 @@ from typing import Any
 
 from rvos.errors import InputError
 from rvos.tracking.pretrained import load_strictly
+from rvos.weights.local import FILES
 
 DOWNLOAD = "https://huggingface.co/yonigozlan/EdgeTAM-hf"
 
@@ -19,7 +20,7 @@ def load_edgetam(weights: str) -> Any:
 
     Raises InputError for weights that are missing, or of another model.
     """
-    if Path(weights).suffix in (".pt", ".pth"):
+    if Path(weights).suffix.lower() in FILES or Path(weights).is_file():
         raise InputError(
             f"masklets.weights={weights}: masklets.tracker=edgetam reads no .pt files; the same "
             f"weights for transformers: {DOWNLOAD}"

@@ -13,6 +13,7 @@ import torch
 
 from rvos.errors import InputError
 from rvos.weights.local import local_folder
+from rvos.weights.tensors import check_numbers
 
 # One buffer of SAM 2 under two names: transformers 4 keeps only one of them in a file.
 TWINS = (
@@ -54,6 +55,7 @@ def load_strictly(
             f"{key}: {weights}: not the weights of a {kind} model ({download}); tensors: "
             f"{', '.join(parts)}"
         )
+    check_numbers(model.state_dict(), f"{key}: {weights}")
     return model.float().eval()
 
 

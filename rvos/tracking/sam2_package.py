@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from rvos.errors import InputError
-from rvos.tracking.pretrained import missing
 from rvos.tracking.sam2_frames import ModelFrames
 from rvos.tracking.sam2_weights import DOWNLOAD, read_meta_file, size_of, version_of
 from rvos.tracking.track import Step, autocast, drop_unread
+from rvos.weights.local import FILES
 
 
 class PackageTracker:
@@ -97,13 +97,11 @@ def load_package(weights: str) -> Any:
     wheel lacks the extension for this. Raises InputError for missing or unreadable weights.
     """
     path = Path(weights)
-    if path.suffix not in (".pt", ".pth"):
+    if path.suffix.lower() not in FILES and not path.is_file():
         raise InputError(
             f"masklets.weights={weights}: masklets.tracker=sam2_package reads Meta's "
             f".pt or .pth files only; get one from {DOWNLOAD}"
         )
-    if not path.is_file():
-        raise missing(weights, download=DOWNLOAD)
     state = read_meta_file(path)
     size, version = size_of(state), version_of(state)
     name = "sam2.1" if version == "2.1" else "sam2"

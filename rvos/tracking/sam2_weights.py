@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rvos.errors import InputError
 from rvos.tracking.pretrained import load_strictly, missing
+from rvos.weights.local import FILES
 from rvos.weights.tensors import read_state
 
 DOWNLOAD = (
@@ -193,10 +194,18 @@ def version_of(state: Mapping[str, Tensor]) -> str:
 
 def read_meta_file(path: Path) -> dict[str, Tensor]:
     """The state dict in one of Meta's files. Raises InputError when it is not one."""
+    if not path.is_file():
+        raise missing(str(path), download=DOWNLOAD)
     try:
-        return read_state(path)
+        state = read_state(path)
     except InputError as error:
         raise InputError(f"masklets.weights: {error}") from None
+    if any(name.startswith("vision_encoder.") for name in state):
+        raise InputError(
+            f"masklets.weights: {path}: the weights for transformers: give the folder that has "
+            "config.json and model.safetensors"
+        )
+    return state
 
 
 def load_transformers(weights: str) -> Any:
@@ -207,9 +216,7 @@ def load_transformers(weights: str) -> Any:
     from transformers import Sam2VideoModel
 
     path = Path(weights)
-    if path.suffix in (".pt", ".pth"):
-        if not path.is_file():
-            raise missing(weights, download=DOWNLOAD)
+    if path.suffix.lower() in FILES or path.is_file():
         state = read_meta_file(path)
         model = Sam2VideoModel(config_for(size_of(state), version=version_of(state)))
         try:

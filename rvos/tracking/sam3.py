@@ -23,7 +23,7 @@ from rvos.masks import MaskletScores, MaskletTracks, Track, encode
 from rvos.tracking.pretrained import load_strictly, missing
 from rvos.tracking.sam2_frames import FrameSource, ModelFrames, processor_pixels
 from rvos.tracking.track import autocast
-from rvos.weights.local import local_folder
+from rvos.weights.local import FILES, local_folder
 
 DOWNLOAD = "https://huggingface.co/facebook/sam3"
 PROMPT_TOKENS = 32  # the text encoder has no more positions
@@ -35,7 +35,7 @@ def load_sam3(weights: str) -> tuple[Any, Any]:
 
     Raises InputError for weights that are missing, not granted, or of another model.
     """
-    if Path(weights).suffix in (".pt", ".pth"):
+    if Path(weights).suffix.lower() in FILES or Path(weights).is_file():
         raise InputError(
             f"masklets.weights={weights}: masklets=sam3 reads no .pt files; the same weights for "
             f"transformers: {DOWNLOAD}"

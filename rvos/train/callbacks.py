@@ -14,11 +14,12 @@ from typing import Annotated, Any
 import pytorch_lightning as pl
 import torch
 from pydantic import Field
-from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
+from rvos.errors import InputError
 from rvos.masks import write_json
 from rvos.settings import Count, checked
 from rvos.train.clips import Clip
@@ -45,6 +46,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """`dirpath/<filename>.ckpt` of the best validation: Lightning's, for one file of one name.
+
+    Raises InputError where several files would have one name and the last would overwrite the best.
+    """
+
+    def __init__(self, *, filename: str, save_top_k: int, **lightnings: Any):
+        if save_top_k not in (0, 1) and "{" not in filename:
+            raise InputError(
+                f"callbacks.best.save_top_k: expected 1, got {save_top_k}: all would be written to "
+                f"{filename}.ckpt. For several, add callbacks.best.filename='{filename}-{{step}}'"
+            )
+        super().__init__(filename=filename, save_top_k=save_top_k, **lightnings)
 
 
 class LastCheckpoint(Checkpoint):

@@ -28,7 +28,7 @@ __all__ = ["WEIGHTS", "Weight", "find", "local_folder", "obtain"]
 RECORD = "rvos.json"  # {"revisions": {name: commit}, "files": {commit: {file: ...}}, "licence"}
 log = logging.getLogger(__name__)
 _REPO = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # org/name; what ends like a file is none
-_FILES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+FILES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")  # what ends so is no name on the hub
 _revisions: dict[str, str] = {}  # what weights.revision says
 
 
@@ -101,7 +101,7 @@ def find(given: str | Path) -> Weight | None:
     for row in WEIGHTS.values():
         if text in (row.name, row.repo) or (row.url and Path(text) == folder / row.files[0]):
             return row
-    if _REPO.fullmatch(text) and not text.endswith(_FILES):
+    if _REPO.fullmatch(text) and not text.lower().endswith(FILES):
         return Weight(text, "weights of your choice", "any", "see its page", repo=text)
     return None
 

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from rvos.errors import InputError
+from rvos.errors import InputError, list_problems
 from rvos.masks import damaged_part
+from rvos.weights.whole import no_weights
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the legacy form; the second is 1001
 LEFTOVERS = ("embeddings.position_ids", "total_ops", "total_params")  # old transformers; thop
@@ -73,11 +75,30 @@ def state_of(content: Any, path: str | Path) -> dict[str, Tensor]:
     }
     if not state:
         raise InputError(f"{path}: holds no tensors")
+    check_numbers(state, path)
     return state
+
+
+def check_numbers(state: Mapping[str, Tensor], where: str | Path) -> None:
+    """Raise InputError that names the tensors with NaN, or weights and biases with infinity."""
+    wrong = [
+        name
+        for name, value in state.items()
+        if value.is_floating_point()
+        and not (value.isfinite().all() if name.endswith(("weight", "bias")) else _no_nan(value))
+    ]
+    if wrong:
+        raise InputError(list_problems(f"{where}: tensors that are not numbers (NaN)", wrong))
+
+
+def _no_nan(value: Tensor) -> Tensor:
+    return ~value.isnan().any()
 
 
 def read_content(path: str | Path) -> Any:
     """Whatever a checkpoint file holds, on the CPU, with stand-ins for what is no plain value.
+
+    A file of safetensors, too, whatever its name.
 
     Raises InputError where the file is missing, damaged, hostile, or no checkpoint.
     """
@@ -89,11 +110,17 @@ def read_content(path: str | Path) -> Any:
     try:
         with path.open("rb") as file:
             begin = file.read(32)
+            if what := no_weights(path):
+                raise InputError(f"{path}: no weights but {what}")
+            if begin[8:9] == b"{":  # behind the length of its header
+                return load_file(path)
             if begin.startswith(b"PK"):
                 with zipfile.ZipFile(file) as archive:
                     return _read_zip(archive)
             file.seek(0)
             return _read_legacy(file, path.stat().st_size)
+    except InputError:
+        raise
     except Hostile as error:
         raise InputError(f"{path}: refused: {error}") from None
     except OSError as error:

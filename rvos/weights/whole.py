@@ -28,6 +28,17 @@ NEEDS: dict[str, dict[str, Groups]] = {  # by the model_type of config.json
 }
 
 
+def no_weights(path: Path) -> str:
+    """What a file is that stands in the place of weights, by its first bytes; "" for any other."""
+    with path.open("rb") as file:
+        begin = file.read(64).lstrip().lower()
+    if begin.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS: fetch the file itself with `git lfs pull`"
+    if begin.startswith((b"<!doctype", b"<html")):
+        return "an HTML page, as a site sends it to who must log in: fetch the file anew"
+    return ""
+
+
 def is_tokenizer(key: str) -> bool:
     """Whether a setting takes only the tokenizer of a folder."""
     return key.endswith("tokenizer")
@@ -46,6 +57,8 @@ def lacking(folder: Path, model_type: str | None = None) -> list[str]:
     ]
     if "the weights" in needs and not absent:
         absent = [name for name in _shards(folder) if not (folder / name).is_file()]
+        files = [path for group in _WEIGHTS for name in group if (path := folder / name).is_file()]
+        absent += [f"{path.name}, which is {what}" for path in files if (what := no_weights(path))]
     return absent
 
 

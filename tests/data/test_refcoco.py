@@ -188,7 +188,7 @@ def test_a_ref_about_an_object_of_another_picture_is_named(tmp_path):
     content = instances()
     content["annotations"][2]["image_id"] = 1
     (root / "instances.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=f"video {SECOND}.jpg, expression 7: expected one annotat"):
+    with pytest.raises(InputError, match=f"video {SECOND}, expression 7: expected one annotat"):
         open_split("refcoco", root, "train")
 
 
@@ -237,8 +237,14 @@ def test_every_form_of_a_segmentation_gives_the_same_mask():
     counts = [81, 3, *[37, 3] * 4, 2400 - 81 - 15 - 4 * 37]
     forms = [[rectangle(2, 1, 7, 4)], {"size": list(SIZE), "counts": counts}, encode(mask)]
     assert [from_coco(form, SIZE) for form in forms] == [encode(mask)] * 3
-    assert from_coco([[1, 1, 9, 9]], SIZE) is None and from_coco([], SIZE) is None
-    assert from_coco({"size": list(SIZE), "counts": [2400]}, SIZE) is None
+
+
+@pytest.mark.parametrize(
+    "segmentation", [[[1, 1, 9, 9]], [], {"size": list(SIZE), "counts": [2400]}]
+)
+def test_a_segmentation_without_pixels_is_refused(segmentation):
+    with pytest.raises(MaskError, match="expected a mask with pixels"):
+        from_coco(segmentation, SIZE)
 
 
 # ----------------------------------------------------------------------------------------- verify

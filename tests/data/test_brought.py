@@ -1,0 +1,277 @@
+"""What people bring: folders and films that other programs leave, texts as they are saved."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rvos.data.decoding import _contents
+from rvos.data.formats import open_checked, open_split, open_truth
+from rvos.data.frames import FrameError, FrameFolder, VideoFile, fingerprint, in_order, open_frames
+from rvos.data.split import own_split
+from rvos.data.verify import verify
+from rvos.errors import InputError
+from rvos.masks import FileError, TrackFiles, read_json, read_pixels, read_text, split_lines
+
+av = pytest.importorskip("av")
+
+
+def picture(level, size=(8, 12)):
+    return Image.fromarray(np.full((*size, 3), level, np.uint8))
+
+
+# ------------------------------------------------------------------------------ folders of frames
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".bmp", ".tif", ".ppm", ".gif"])
+def test_every_format_of_pillow_is_a_frame(tmp_path, suffix):
+    picture(0).save(tmp_path / "00000.png")
+    picture(255).save(tmp_path / f"00001{suffix}")
+    frames = FrameFolder(tmp_path)
+    assert frames.names == ("00000", "00001")
+    assert [int(frame[0, 0, 0]) for frame in frames] == [0, 255]
+
+
+def test_what_is_no_frame_is_named(tmp_path, caplog):
+    picture(0).save(tmp_path / "0.png")
+    (tmp_path / "1.dng").write_bytes(b"raw")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "more").mkdir()
+    assert FrameFolder(tmp_path).names == ("0",)
+    assert "files that are no frames, left out (2)" in caplog.text
+    assert "1.dng" in caplog.text and "notes.txt" in caplog.text
+
+
+def test_links_to_nothing(tmp_path):
+    """An editor's lock is no frame; a frame that is not there is named."""
+    picture(0).save(tmp_path / "0.png")
+    os.symlink("user@host.1234", tmp_path / ".#notes.txt")
+    assert FrameFolder(tmp_path).names == ("0",)
+    fingerprint(tmp_path)
+    os.symlink(".git/annex/objects/none", tmp_path / "1.png")
+    with pytest.raises(FrameError, match=r"(?s)links to nothing.*1\.png"):
+        FrameFolder(tmp_path)
+
+
+def test_masks_beside_an_editors_lock(tmp_path):
+    (tmp_path / "v" / "0").mkdir(parents=True)
+    Image.new("L", (4, 4)).save(tmp_path / "v" / "0" / "00000.png")
+    os.symlink("user@host.1234", tmp_path / "v" / ".#notes")
+    assert [name for name, *_ in TrackFiles(tmp_path).stamp("v")] == ["0", "0/00000.png"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["0", "2", "9", "9b", "10"],
+        ["0.04", "0.08", "0.12", "0.2", "1.0"],
+        ["clip_0.5", "clip_1.05", "clip_1.5", "clip_2.25"],
+        ["1.8", "1.9", "1.10"],  # parts that are counted: 1.1 comes twice as a decimal
+        ["1.1", "1.9", "1.10", "2.1"],
+        ["1.25", "1.50", "2.00"],
+        ["frame-1", "frame-2", "frame-10"],
+        ["1700000000.123456", "1700000000.223456", "1700000001.000001"],
+        ["a1", "b0", "b1"],
+    ],
+)
+def test_order_of_names(tmp_path, names):
+    given = [tmp_path / f"{name}.png" for name in names]
+    assert [file.stem for file in in_order(given[::-1])] == names
+
+
+@pytest.mark.parametrize(
+    "names", [["t-2", "t-1", "t+0"], ["-1", "-2", "0", "1"], ["1.5", "1.12"], ["0.5", "0.25", "1"]]
+)
+def test_two_orders_that_make_sense_are_refused(tmp_path, names):
+    with pytest.raises(FrameError, match="two orders of the frames make sense: is "):
+        in_order([tmp_path / f"{name}.png" for name in names])
+
+
+@pytest.mark.parametrize("name", ["stack.tif", "film.webp", "film.png", "film.avif"])
+def test_several_pictures_in_a_file_are_said(tmp_path, name):
+    pictures = [picture(level) for level in (0, 80, 160, 240)]
+    pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:])
+    with pytest.raises(FrameError, match="it has 4 pictures, expected one"):
+        FrameFolder(tmp_path)
+    if name != "film.png":
+        return
+    with pytest.raises(FileError, match="it has 4 pictures, expected one"):
+        read_pixels(tmp_path / name)
+
+
+def test_a_stack_as_the_video_is_said(tmp_path):
+    pages = [picture(level) for level in (0, 80, 160)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(FrameError, match="it has 3 pictures"):
+        open_frames(tmp_path / "stack.tif")
+
+
+# ------------------------------------------------------------------------------------------ films
+
+
+def write_film(path, count, *, size=(32, 48), rate=10):
+    with av.open(f"file:{path}", "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        for t in range(count):
+            pixels = np.full((*size, 3), 5 * t % 256, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_only_the_frames_that_are_asked_for_are_decoded(tmp_path, monkeypatch):
+    path = write_film(tmp_path / "long.mp4", 300)
+    decoded = []
+    from rvos.data import decoding
+
+    scan = decoding._scan
+
+    def counted(*arguments):
+        result = scan(*arguments)
+        decoded.append(result.num_frames)
+        return result
+
+    monkeypatch.setattr(decoding, "_scan", counted)
+    _contents.cache_clear()
+    split = own_split(path, ["a cat"], every=2, max_frames=3)
+    assert split.videos[0].frames == ("00000", "00002", "00004")
+    assert decoded == [5]
+    frames = list(split.open_frames(split.videos[0]))
+    whole = list(VideoFile(path))
+    assert all(np.array_equal(frames[i], whole[2 * i]) for i in range(3)) and len(whole) == 300
+
+
+def test_a_name_that_looks_like_an_address(tmp_path, monkeypatch):
+    write_film(tmp_path / "10:30.mp4", 3)
+    monkeypatch.chdir(tmp_path)
+    assert len(open_frames("10:30.mp4")) == 3
+    with pytest.raises(FrameError, match=r"https://host/a\.mp4: addresses are not read; download"):
+        open_frames("https://host/a.mp4")
+
+
+def test_a_size_that_changes_names_the_frame_and_the_remedy(tmp_path):
+    """Two recordings in one stream, as a recorder that is turned leaves them."""
+    joined = tmp_path / "joined.mjpeg"
+    with open(joined, "wb") as file:
+        for size in [(32, 48)] * 3 + [(48, 32)] * 3:
+            picture(90, size).save(file, format="jpeg")
+    with pytest.raises(
+        FrameError, match=r"frame 3: expected 32 x 48 .* ffmpeg -i VIDEO -vf scale=48:32 EQUAL"
+    ):
+        list(VideoFile(joined))
+
+
+# ------------------------------------------------------------------------------------------ texts
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_texts_are_read_as_their_mark_says(tmp_path, encoding):
+    path = tmp_path / "sentences.txt"
+    path.write_bytes("the café\r\nthe dog\u2028that barks\rthe \x85 end".encode(encoding))
+    lines = split_lines(read_text(path))
+    assert lines == ["the café", "the dog\u2028that barks", "the \x85 end"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "latin-1"])
+def test_texts_of_unknown_encoding_are_refused(tmp_path, encoding):
+    path = tmp_path / "sentences.txt"
+    path.write_bytes("the café".encode(encoding))
+    with pytest.raises(FileError, match="Save it as UTF-8"):
+        read_text(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_json_that_a_shell_has_written(tmp_path, encoding):
+    path = tmp_path / "coarse.json"
+    path.write_bytes(json.dumps({"v": {"0": [None]}}).encode(encoding))
+    assert read_json(path) == {"v": {"0": [None]}}
+    assert TrackFiles(path).read("v") == {"0": [None]}
+
+
+@pytest.mark.parametrize("where", ["expression", "video", "frame"])
+def test_texts_that_cannot_be_written_are_said_at_the_start(tmp_path, where):
+    text = {name: "x" for name in ("expression", "video", "frame")} | {where: "the \ud83d disc"}
+    expressions = {"0": {"exp": text["expression"], "anno_id": []}}
+    videos = {text["video"]: {"frames": [text["frame"]], "expressions": expressions}}
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "meta_expressions.json").write_text(json.dumps({"videos": videos}))
+    with pytest.raises(InputError, match=r"UTF-8|expected a name"):
+        open_split("mevis", tmp_path, "s")
+
+
+def test_a_film_whose_name_is_no_text_is_said_at_the_start(tmp_path):
+    path = os.fsdecode(bytes(tmp_path) + b"/caf\xe9.mp4")
+    os.rename(write_film(tmp_path / "a.mp4", 3), path)
+    with pytest.raises(InputError, match="cannot be written as UTF-8; rename it"):
+        own_split(path, ["a cat"])
+
+
+# --------------------------------------------------------------------------------------- datasets
+
+
+def made_ytvos(root, levels, *, obj_id="1", second=None):
+    """A Ref-YouTube-VOS split of one video; `levels`: the labels of each frame's left, right."""
+    metas, folder = root / "meta_expressions" / "valid", root / "valid"
+    frames = [f"{t:05d}" for t in range(len(levels))]
+    expressions = {"0": {"exp": "the cat", "obj_id": obj_id}}
+    if second:
+        expressions["1"] = {"exp": "the dog", "obj_id": second}
+    metas.mkdir(parents=True)
+    video = {"frames": frames, "expressions": expressions}
+    (metas / "meta_expressions.json").write_text(json.dumps({"videos": {"v": video}}))
+    for kind in ("JPEGImages", "Annotations"):
+        (folder / kind / "v").mkdir(parents=True)
+    for frame, (left, right) in zip(frames, levels, strict=True):
+        labels = np.full((8, 12), right, np.uint8)
+        labels[:, :6] = left
+        Image.fromarray(labels).save(folder / "Annotations" / "v" / f"{frame}.png")
+        picture(90).save(folder / "JPEGImages" / "v" / f"{frame}.jpg")
+    return root
+
+
+def test_labels_that_no_expression_is_about(tmp_path):
+    made_ytvos(tmp_path, [(0, 38), (0, 38)])
+    text = "object 1 is in no frame; the labels there are 0, 38, and no expression is about 38"
+    truth = open_truth("ref_youtube_vos", open_split("ref_youtube_vos", tmp_path, "valid"))
+    with pytest.raises(FileError, match=text):
+        truth.track("v/1")
+    (report,) = verify(
+        tmp_path, format="ref_youtube_vos", release="any", splits=["valid"], decode=True, workers=1
+    )
+    assert [text in problem for problem in report.problems] == [True]
+
+
+@pytest.mark.parametrize("levels", [[(0, 0), (0, 1)], [(2, 0), (2, 2)], [(0, 0), (0, 0)]])
+def test_an_object_that_hides_is_no_mistake(tmp_path, levels):
+    made_ytvos(tmp_path, levels, second="2")
+    truth = open_truth("ref_youtube_vos", open_split("ref_youtube_vos", tmp_path, "valid"))
+    assert len(truth.track("v/1")) == 2
+
+
+@pytest.mark.parametrize("first", [(0, 0), (0, 255)])
+def test_a_first_frame_without_objects_is_named(tmp_path, first):
+    split = open_split("ref_youtube_vos", made_ytvos(tmp_path, [first, (0, 1)]), "valid")
+    with pytest.raises(FileError, match=r"00000\.png: the first frame shows no object"):
+        open_truth("ref_youtube_vos", split).objects(split.videos[0])
+
+
+@pytest.mark.parametrize("polygons", [[[10, 5, 30, 25]], [], [[5, 5, 5, 5, 5, 5]]])
+def test_polygons_that_enclose_nothing_are_listed_and_counted(tmp_path, polygons, caplog):
+    pytest.importorskip("torch")
+    import made_refcoco as made
+
+    made.write_pictures(tmp_path / "train2014")
+    folder = tmp_path / "refcoco"
+    folder.mkdir()
+    content = made.converted()
+    content["annotations"][-1]["segmentation"] = polygons
+    (folder / "instances_refcoco_train.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"expected a mask with pixels, got one without"):
+        open_split("refcoco", folder, "train")
+    kept, _ = open_checked("refcoco", folder, "train", with_truth=True, skip_bad=True)
+    assert [video.name for video in kept.videos] == [made.FIRST]
+    assert "left out 1 of 2 videos and 0 more expressions" in caplog.text
