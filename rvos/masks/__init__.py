@@ -101,6 +101,11 @@ _MODULES = {
 }
 
 __all__ = [
+    "NO_TEXT",
+    "check_single",
+    "is_text",
+    "read_text",
+    "split_lines",
     "FileError",
     "MaskError",
     "Box",

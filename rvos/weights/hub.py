@@ -7,6 +7,7 @@ progress bar (size, rate, remaining time) is huggingface_hub's.
 import errno
 import hashlib
 import logging
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
+from urllib.request import getproxies
 
 from rvos.errors import InputError
 from rvos.masks import file_sha256
 
-ANSWER_SECONDS = 4  # to connect, and again to get an answer
 for _client in ("httpx", "httpx2"):
     logging.getLogger(_client).setLevel(logging.WARNING)  # it logs every request
 RepoType = Literal["model", "dataset"]
@@ -76,7 +77,7 @@ def listing(
             params={"blobs": "true"},
             headers={"Authorization": f"Bearer {token}"} if token else {},
             follow_redirects=True,
-            timeout=ANSWER_SECONDS,
+            timeout=_constants().HF_HUB_ETAG_TIMEOUT,
         )
         hf_raise_for_status(answer)
     try:
@@ -124,7 +125,9 @@ def fetch_url(url: str, target: Path, *, sha256: str | None = None) -> None:
     with explained(url, "model"):
         from huggingface_hub.utils import get_session
 
-        answer = get_session().head(url, follow_redirects=True, timeout=ANSWER_SECONDS)
+        answer = get_session().head(
+            url, follow_redirects=True, timeout=_constants().HF_HUB_ETAG_TIMEOUT
+        )
         answer.raise_for_status()
         size = int(answer.headers.get("Content-Length", 0)) or None
         check_space(target.parent, size or 0)
@@ -238,12 +241,19 @@ def locked(folder: Path) -> Iterator[None]:
     """One process at a time fetches to `folder`; the others wait."""
     from huggingface_hub.utils import WeakFileLock
 
+    lock = WeakFileLock(folder / ".rvos.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        lock.__enter__()
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
-    with WeakFileLock(folder / ".rvos.lock"):
+        raise InputError(
+            f"{folder}: cannot be written: {error.strerror}. Choose a cache of your own: HF_HOME "
+            "for the hub's files, RVOS_WEIGHTS for others"
+        ) from None
+    try:
         yield
+    finally:
+        lock.__exit__(None, None, None)
 
 
 def _constants() -> Any:
@@ -267,7 +277,11 @@ def explained(what: str, kind: RepoType) -> Iterator[None]:
         yield
     except errors.RevisionNotFoundError:
         raise InputError(f"{what}: no such revision on {page}") from None
-    except errors.GatedRepoError:
+    except errors.GatedRepoError as error:
+        if "review" in str(error):
+            raise InputError(
+                f"{what}: your request awaits a review by its owners; {page} says when it is over"
+            ) from None
         raise InputError(
             f"{what}: its owners ask for your consent: accept the licence on {page}, then log in "
             "with `hf auth login`, or set HF_TOKEN"
@@ -276,6 +290,8 @@ def explained(what: str, kind: RepoType) -> Iterator[None]:
         raise InputError(
             f"{what}: nothing of that name on {endpoint()}, or it is private"
         ) from None
+    except errors.HfHubHTTPError as error:
+        raise InputError(f"{what}: {_refusal(error, page)}") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise InputError(
@@ -283,11 +299,47 @@ def explained(what: str, kind: RepoType) -> Iterator[None]:
                 "What came is kept; start again to go on"
             ) from None
         raise Unreachable(_in_a_line(error)) from None
+    except ImportError as error:
+        if "socksio" not in str(error):
+            raise
+        raise InputError(
+            f"{what}: the proxy {_proxy()} speaks SOCKS, which needs: pip install 'httpx[socks]'"
+        ) from None
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "httpcore"):
             raise
         raise Unreachable(_in_a_line(error)) from None
 
 
+def _refusal(error: Any, page: str) -> str:
+    """What the hub's answer means, and what to do. Raises Unreachable for a fault of the hub."""
+    status = error.response.status_code
+    said = error.server_message or _in_a_line(error)
+    if status == 401:
+        return (
+            f"{endpoint()} refuses your token ({said}): log in again with `hf auth login`, or "
+            "unset HF_TOKEN"
+        )
+    if status == 403:
+        return (
+            f"{endpoint()} does not give it to you ({said}): see {page} for whether your request "
+            "is still under review and whether your token may read this repository"
+        )
+    if status == 429:
+        return f"{endpoint()} asks you to wait ({said}): start again later"
+    if status == 407:
+        return f"the proxy {_proxy()} wants a name and password in its address (HTTPS_PROXY)"
+    if status >= 500:
+        raise Unreachable(f"it answers {status}: {said}")
+    return f"{endpoint()} refuses it with {status}: {said}"
+
+
+def _proxy() -> str:
+    """The proxy in use, without a password; "" for none."""
+    address = next(iter(getproxies().values()), "")
+    return re.sub(r"//[^@/]*@", "//", address)
+
+
 def _in_a_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    return f"{text}; by the proxy {_proxy()}" if _proxy() else text

@@ -33,6 +33,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answer)
         self.repos, self.urls, self.served, self.pace = {}, {}, {}, {}
         self.gated: set[str] = set()
+        self.refusals: dict[str, tuple[int, str, str]] = {}  # repo: status, code, message
         self.requests: list[str] = []
         self.licence = "apache-2.0"
         self.thread = Thread(target=self.serve_forever, daemon=True)
@@ -81,14 +82,18 @@ class Answer(BaseHTTPRequestHandler):
             return self.send_repo_file(**found.groupdict(), body=body)
         return self.refuse(404)
 
-    def refuse(self, status, code=None):
+    def refuse(self, status, code=None, message=None):
         self.send_response(status)
         if code:
             self.send_header("X-Error-Code", code)
+        if message:
+            self.send_header("X-Error-Message", message)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def send_info(self, kind, repo, rev):
+        if repo in self.server.refusals:
+            return self.refuse(*self.server.refusals[repo])
         if repo not in self.server.repos:
             return self.refuse(404, "RepoNotFound")
         commit = self.server.commit_of(repo, rev)

@@ -1,0 +1,113 @@
+"""Weights as people bring them: not numbers, other endings, other files; what a hub may refuse."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small_models import package_model, transformers_model
+from test_weights import DINO, Machine, hub  # noqa: F401
+
+from rvos.errors import InputError
+from rvos.tracking.edgetam import load_edgetam
+from rvos.tracking.sam2_weights import load_transformers, read_meta_file
+from rvos.weights.tensors import read_state
+
+
+def test_tensors_that_are_not_numbers_are_named(tmp_path):
+    """A run that diverged; -inf is a value where a mask is a buffer."""
+    state = {"a.weight": torch.ones(3), "b.bias": torch.ones(2), "attention_mask": torch.zeros(2)}
+    state["attention_mask"][0] = -torch.inf
+    torch.save(state, tmp_path / "sound.pth")
+    assert read_state(tmp_path / "sound.pth").keys() == state.keys()
+    state["a.weight"][1], state["b.bias"][0] = torch.nan, torch.inf
+    torch.save({"model": state}, tmp_path / "wrong.pth")
+    with pytest.raises(InputError, match=r"(?s)wrong\.pth: tensors .* \(2\):.*a\.weight.*b\.bias"):
+        read_state(tmp_path / "wrong.pth")
+
+
+def test_a_network_of_transformers_with_a_tensor_that_is_not_numbers(tmp_path):
+    transformers_model(package_model()).save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    state = load_file(file)
+    name = next(name for name in sorted(state) if name.endswith("weight"))
+    state[name].view(-1)[0] = torch.nan
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=f"(?s)not numbers.*{name}"):
+        load_transformers(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["sam2.safetensors", "sam2.ckpt", "SAM2.PT", "sam2.bin"])
+def test_metas_weights_in_every_layout(tmp_path, name):
+    state = {key: value.clone() for key, value in package_model().state_dict().items()}
+    if name.endswith("safetensors"):
+        save_file(state, tmp_path / name)
+    else:
+        torch.save({"model": state}, tmp_path / name)
+    found = read_meta_file(tmp_path / name)
+    assert found.keys() == state.keys() and all(torch.equal(found[k], state[k]) for k in state)
+
+
+def test_the_file_of_a_folder_names_the_folder(tmp_path):
+    transformers_model(package_model()).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="give the folder that has config.json"):
+        load_transformers(str(tmp_path / "model.safetensors"))
+    with pytest.raises(InputError, match="reads no .pt files"):
+        load_edgetam(str(tmp_path / "model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html>please log in</html>", "an HTML page"),
+        (b"\n <HTML><body>Sign in</body></HTML>", "an HTML page"),
+    ],
+)
+def test_what_stands_in_the_place_of_weights_is_said(tmp_path, content, said):
+    (tmp_path / "mutr.pth").write_bytes(content)
+    with pytest.raises(InputError, match=said) as error:
+        read_state(tmp_path / "mutr.pth")
+    assert "weights_only" not in str(error.value)
+    transformers_model(package_model()).save_pretrained(tmp_path / "sam2")
+    (tmp_path / "sam2" / "model.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match=f"model.safetensors, which is .*{said}"):
+        load_transformers(str(tmp_path / "sam2"))
+
+
+REFUSALS = {
+    "an expired token": ((401, None, "Invalid credentials in Authorization header"), "hf auth log"),
+    "a request under review": ((403, "GatedRepo", "awaiting a review from the authors"), "review"),
+    "a token without the right": ((403, None, "your token lacks a scope"), "your token may read"),
+    "too many requests": ((429, None, "slow down"), "asks you to wait"),
+    "a fault of the hub": ((503, None, "maintenance"), "answers 503: .*maintenance"),
+    "something else": ((451, None, "legal reasons"), "refuses it with 451: legal reasons"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_a_hub_refuses_has_its_cause_and_remedy(tmp_path, hub, name, monkeypatch):  # noqa: F811
+    from rvos.weights import hub as fetching
+
+    answer, said = REFUSALS[name]
+    hub.refusals = {DINO: answer}
+    monkeypatch.setattr(fetching, "endpoint", lambda: hub.address)
+    monkeypatch.setattr(fetching._constants(), "HF_HUB_OFFLINE", False)
+    with pytest.raises(InputError, match=said) as error:
+        fetching.listing(DINO, "main", ["*.json"])
+    assert "Traceback" not in str(error.value) and len(str(error.value)) < 600
+
+
+def test_a_socks_proxy_names_its_package(tmp_path, hub):  # noqa: F811
+    machine = Machine(tmp_path, hub.address)
+    said = machine.weights("get", DINO, status=1, ALL_PROXY="socks5://user:word@127.0.0.1:9")
+    assert "httpx[socks]" in said and "word" not in said and "Traceback" not in said
+
+
+def test_nothing_is_locked_where_nothing_is_fetched(tmp_path, hub):  # noqa: F811
+    """A cache that another user has filled, in which this one cannot write."""
+    machine = Machine(tmp_path, hub.address)
+    machine.weights("get", DINO)
+    patch = "from rvos.weights import hub\ndef locked(folder): raise SystemExit('locked')\n"
+    said = machine.patched(patch + "hub.locked = locked", "get", DINO)
+    assert str(machine.snapshot()) in said
+    (machine.snapshot() / "config.json").unlink()
+    assert "locked" in machine.patched(patch + "hub.locked = locked", "get", DINO, status=1)
