@@ -1,5 +1,6 @@
 """What a user did wrong, said in one message: the family of errors, without imports of ours."""
 
+import errno
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,8 @@ def one_message() -> Iterator[None]:
         if error.filename is None:
             raise
         message = f"{error.filename}: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message += ". What is finished stays valid; start again to go on"
     except KeyboardInterrupt:
         print("\nStopped by Ctrl-C. The same command makes what is missing.", file=sys.stderr)
         sys.exit(130)

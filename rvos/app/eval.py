@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> float | None:
     from rvos.app.evaluation import Evaluation, open_data
     from rvos.app.results import refine_and_score
     from rvos.stages.devices import end_on_sigterm
-    from rvos.stages.run_folder import check_folder, claim_folder
+    from rvos.stages.run_folder import check_folder, claim_folder, keep_split
     from rvos.stages.store import Stores
     from rvos.stages.work import Work
 
@@ -51,6 +51,7 @@ def main(cfg: DictConfig) -> float | None:
 
     inputs.check(todo.sharing.part(split.videos))
     claim_folder(folder, settings, **record)
+    keep_split(folder, split)
     log.info("rvos %s: %d videos, seed %d -> %s", __version__, len(split.videos), cfg.seed, folder)
     end_on_sigterm()
     console = Console()

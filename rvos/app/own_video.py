@@ -77,7 +77,8 @@ class Output:
                 write_masks(folder / "masks" / expression_id, frames, track)
         kinds = [kind for kind in FORMATS if kind != "png" or self.masks == "png"]
         page = folder / "index.html"
-        write_page(page, inputs, refined, frames, fps=fps, note=note, kinds=kinds)
+        files = split.files(video)
+        write_page(page, inputs, refined, frames, files=files, fps=fps, note=note, kinds=kinds)
         if note:
             log.warning(note)
         return page

@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> None:
     from rvos.data.split import own_split
     from rvos.masklets import NoMasklets
     from rvos.stages.devices import OneDevice
-    from rvos.stages.run_folder import claim_folder
+    from rvos.stages.run_folder import claim_folder, keep_split
     from rvos.stages.store import Stores
     from rvos.stages.work import Work
 
@@ -43,6 +43,7 @@ def main(cfg: DictConfig) -> None:
     work = Work(split, Stores(folder / "stores", "own"), OneDevice(cfg.device))
     todo.check(work)
     claim_folder(folder, plain(cfg), inputs=own.inputs_of(cfg, split), results=RESULTS)
+    keep_split(folder, split)
 
     video = own.refine(todo, todo.make(work), folder)
     page = output.write(folder, split, video, note=own.note_of(cfg))

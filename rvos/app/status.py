@@ -17,7 +17,7 @@ from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, read_json
 from rvos.score.results import FOLDER
 from rvos.stages.records import Failures, Records, beside, together
-from rvos.stages.run_folder import SETTINGS_FILE
+from rvos.stages.run_folder import SETTINGS_FILE, kept_videos
 
 PAUSE = 10.0  # times the usual seconds between two videos: then nobody worked
 
@@ -37,9 +37,7 @@ class Status:
         """Of a run folder or a store. Raises InputError for any other folder."""
         total = None
         if (folder / SETTINGS_FILE).is_file():
-            from rvos.app.results import of_folder
-
-            total = len(of_folder(folder)[1].videos)
+            total = len(kept_videos(folder))
             folder = folder / FOLDER
         elif not (folder / "provenance.json").is_file():
             raise InputError(

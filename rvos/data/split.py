@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rvos.data.archive import FilePath, find_frames
+from rvos.data.decoding import FrameError, Size, image_size
 from rvos.data.frames import FrameFolder, Frames, Thinned, fingerprint, open_frames
 from rvos.errors import InputError, list_problems
 from rvos.masks import (
@@ -84,6 +85,17 @@ class Split:
         """The video's frames, in its order. Raises FrameError listing all that are missing."""
         return FrameFolder(self.images / video.name, video.frames)
 
+    def files(self, video: Video) -> list[str]:
+        """The names of the frames' files."""
+        return [f"{frame}.jpg" for frame in video.frames]
+
+    def size(self, video: Video) -> Size | None:
+        """(height, width) of the video's first frame; None where it is not there."""
+        try:
+            return image_size(self.frame_path(video.name, video.frames[0]))
+        except FrameError:
+            return None
+
 
 @dataclass(frozen=True)
 class OwnSplit(Split):
@@ -95,6 +107,14 @@ class OwnSplit(Split):
 
     def open_frames(self, video: Video) -> Frames:
         return _thinned(self.path, self.every, self.max_frames)
+
+    def files(self, video: Video) -> list[str]:
+        images = self.path.iterdir() if self.path.is_dir() else ()
+        by_name = {image.stem: image.name for image in images if image.stem in set(video.frames)}
+        return [by_name.get(frame, f"{frame}.jpg") for frame in video.frames]
+
+    def size(self, video: Video) -> Size | None:
+        return self.open_frames(video).size
 
 
 def _thinned(path: Path | str, every: int, max_frames: int | None) -> Thinned:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rvos.masks.files import naming
 from rvos.masks.rle import RLE, Mask, Track, decode
 
 COLOR = (255, 64, 64)  # RGB
@@ -141,10 +143,11 @@ def write_video(
     """
     import av
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.mp4")
-    try:
-        with av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
+    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.mp4")
+    with naming(path), ExitStack() as at_the_end:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        at_the_end.callback(temporary.unlink, missing_ok=True)
+        with av.open(f"file:{temporary}", "w", options={"movflags": "+faststart"}) as container:
             if comment:
                 container.metadata["comment"] = comment
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
@@ -158,8 +161,6 @@ def write_video(
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
             container.mux(stream.encode(None))
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def comment_of(path: Path) -> str:
@@ -167,7 +168,7 @@ def comment_of(path: Path) -> str:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(f"file:{path}") as container:
             return container.metadata.get("comment", "")
     except (av.FFmpegError, OSError):  # no such file, or no video
         return ""

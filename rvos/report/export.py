@@ -16,7 +16,9 @@ and `areas` per frame in its place (https://youtube-vos.org/dataset/vis/).
 
 import argparse
 import io
+import logging
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,9 +28,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rvos.data.formats import open_split
-from rvos.data.split import Video, own_split
-from rvos.errors import InputError
+from rvos.data.split import Video
+from rvos.errors import InputError, list_problems
 from rvos.masks import (
     FileError,
     Mask,
@@ -40,9 +41,10 @@ from rvos.masks import (
     write_bytes,
     write_json,
 )
-from rvos.score.inputs import first_videos
 from rvos.settings import named
-from rvos.stages.run_folder import read_settings
+from rvos.stages.run_folder import kept_videos
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,46 +53,46 @@ class Refined:
 
     video: Video
     tracks: dict[str, Track]  # by expression_id
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """(height, width) of its masks; None without any."""
-        masks = (mask for track in self.tracks.values() for mask in track if mask is not None)
-        first = next(masks, None)
-        return tuple(first["size"]) if first else None
+    files: tuple[str, ...]  # names of the frames' files
+    size: tuple[int, int]  # (height, width) of masks and frames
 
 
 def refined_of(run: Path) -> list[Refined]:
     """The refined masks of a run of eval.py or predict.py, video by video.
 
-    Raises InputError where the run or its split cannot be read.
+    A video without any mask whose frames were not there has no known size: a warning names it, and
+    it is left out. Raises InputError where the run cannot be read or has no other video.
     """
-    settings = read_settings(run)
-    config = settings.get("config") or {}
-    if config.get("task") == "predict":
-        videos = own_split(config["video"], settings["inputs"]["sentences"]).videos
-    elif config.get("task") == "eval":
-        data = config["data"]
-        split = open_split(data["format"], data["root"], data["split"], meta=data.get("meta"))
-        videos = first_videos(split, config["score"]["max_videos"]).videos
-    else:
-        raise InputError(f"{run}: expected the folder of a run of eval.py or predict.py")
-    try:
-        return [Refined(v, read_json(run / "refined" / f"{v.name}.json.gz")) for v in videos]
-    except FileError as error:
-        raise InputError(f"{error}; the run is not finished") from None
+    videos, unknown = [], []
+    for kept in kept_videos(run):
+        name = kept.video.name
+        try:
+            tracks = read_json(run / "refined" / f"{name}.json.gz")
+        except FileError as error:
+            raise InputError(f"{error}; the run is not finished") from None
+        masks = (mask for track in tracks.values() for mask in track if mask is not None)
+        size = kept.size or next((tuple(mask["size"]) for mask in masks), None)
+        if size is None:
+            unknown.append(name)
+        else:
+            videos.append(Refined(kept.video, tracks, kept.files, size))
+    if unknown:
+        text = list_problems("videos of unknown size: no mask, and no frames in the run", unknown)
+        if not videos:
+            raise InputError(text)
+        log.warning(f"{text}\nThey are left out.")
+    return videos
 
 
 def png_zip(videos: Sequence[Refined]) -> bytes:
-    """Frames without a mask are black. Raises InputError for a video without any mask."""
+    """Frames without a mask are black."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # PNGs are packed already
         for found in videos:
-            height, width = _size(found)
             for key, track in found.tracks.items():
                 for frame, mask in zip(found.video.frames, track, strict=True):
                     name = zipfile.ZipInfo(f"{found.video.name}/{key}/{frame}.png")
-                    archive.writestr(name, mask_png(mask, (height, width)))
+                    archive.writestr(name, mask_png(mask, found.size))
     return buffer.getvalue()
 
 
@@ -104,10 +106,10 @@ def coco(videos: Sequence[Refined]) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for found, category, key in _categories(videos):
-        height, width = _size(found)
+        height, width = found.size
         if key == found.video.expressions[0].expression_id:  # the first of the video
-            for frame in found.video.frames:
-                file = {"file_name": f"{found.video.name}/{frame}.jpg", "video": found.video.name}
+            for name in found.files:
+                file = {"file_name": f"{found.video.name}/{name}", "video": found.video.name}
                 images.append({"id": len(images) + 1, "height": height, "width": width, **file})
         first = len(images) - len(found.video.frames) + 1
         for t, mask in enumerate(found.tracks[key]):
@@ -124,13 +126,13 @@ def ytvis(videos: Sequence[Refined]) -> dict[str, Any]:
     ids = {found.video.name: number for number, found in enumerate(videos, 1)}
     entries = []
     for found in videos:
-        height, width = _size(found)
-        files = [f"{found.video.name}/{frame}.jpg" for frame in found.video.frames]
+        height, width = found.size
+        files = [f"{found.video.name}/{name}" for name in found.files]
         size = {"height": height, "width": width, "length": len(files)}
         entries.append({"id": ids[found.video.name], "file_names": files, **size})
     annotations = []
     for found, category, key in _categories(videos):
-        height, width = _size(found)
+        height, width = found.size
         measures = [None if mask is None else _measures(mask) for mask in found.tracks[key]]
         annotations.append(
             {
@@ -190,12 +192,18 @@ def _categories(videos: Sequence[Refined]) -> Iterator[tuple[Refined, int, str]]
 
 
 def _names(videos: Sequence[Refined]) -> list[dict[str, Any]]:
-    texts = [
-        {"name": e.text, "video": found.video.name, "expression_id": e.expression_id}
-        for found in videos
-        for e in found.video.expressions
+    """A category per expression; those of one sentence have video and id behind their names."""
+    expressions = [e for found in videos for e in found.video.expressions]
+    counts = Counter(e.text for e in expressions)
+    return [
+        {
+            "id": number,
+            "name": e.text if counts[e.text] == 1 else f"{e.text} ({e.video} {e.expression_id})",
+            "video": e.video,
+            "expression_id": e.expression_id,
+        }
+        for number, e in enumerate(expressions, 1)
     ]
-    return [{"id": number, **entry} for number, entry in enumerate(texts, 1)]
 
 
 def _measures(mask: Mask) -> dict[str, Any]:
@@ -203,13 +211,6 @@ def _measures(mask: Mask) -> dict[str, Any]:
     assert box is not None, "canonical masks are not empty"
     bbox = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
     return {"area": area(mask), "bbox": [int(value) for value in bbox], "iscrowd": 0}
-
-
-def _size(found: Refined) -> tuple[int, int]:
-    if found.size is None:
-        name = found.video.name
-        raise InputError(f"video {name}: no expression has a mask, so its size is not known")
-    return found.size
 
 
 def mask_png(mask: Mask, size: tuple[int, int]) -> bytes:

@@ -32,14 +32,16 @@ def write_page(
     refined: dict[str, Track],
     frames: Frames,
     *,
+    files: Sequence[str],
     fps: float,
     note: str,
     kinds: Sequence[str],
 ) -> None:
     """The page: a player with all sentences side by side, and files to download, which it writes.
 
-    `refined` are the masks by expression_id, `kinds` the files, keys of `export.FORMATS`. The
-    overlays `overlay/<expression_id>.mp4` lie beside the page.
+    `refined` are the masks by expression_id, `files` the names of the frames' files, `kinds` what
+    is to be downloaded, keys of `export.FORMATS`. The overlays `overlay/<expression_id>.mp4` lie
+    beside the page.
     """
     video = inputs.video
     tracks = {
@@ -52,12 +54,11 @@ def write_page(
     }
     pictures = Pictures(path, _MEGABYTES * 2**20)
     clip = make_clip(video.name, video.frames, tracks, frames, pictures, width=_WIDTH)
-    found = [Refined(video, refined)]
+    masks = [Refined(video, refined, tuple(files), frames.size)]
     downloads = []
-    if found[0].size is not None:
-        for kind in kinds:
-            downloads.append((FORMATS[kind][0], _DOWNLOADS[kind]))
-            export(found, kind, path.parent / FORMATS[kind][0])
+    for kind in kinds:
+        downloads.append((FORMATS[kind][0], _DOWNLOADS[kind]))
+        export(masks, kind, path.parent / FORMATS[kind][0])
     html = (
         environment()
         .get_template("prediction.html.j2")

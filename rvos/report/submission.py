@@ -26,6 +26,7 @@ from rvos.data.frames import Size, image_size
 from rvos.data.split import Split, Video, check_track
 from rvos.errors import InputError, list_problems
 from rvos.masks import ZIP_ERRORS, FileError, Track, TrackFiles, decode, size_of
+from rvos.masks.files import whole_or_not_at_all
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ENCRYPTED = 0x41  # flags of a file in a zip: encryption, strong encryption
@@ -44,26 +45,22 @@ def pack(masks: Path | str, path: Path | str, split: Split) -> int:
     `refined/`. The file appears whole or not at all. Raises InputError listing every expression
     that lacks masks and every mask that is malformed or of the wrong size.
     """
-    path = Path(path)
     files = TrackFiles(masks)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     problems: list[str] = []
     count = 0
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            for video in progress(split.videos, "Packing", transient=True):
-                tracks = _tracks(files, video, split, problems)
-                for expression_id, (track, size) in ({} if problems else tracks).items():
-                    for frame, png in zip(video.frames, _images(track, size), strict=True):
-                        name = f"{folder_of(split, video, expression_id)}/{frame}.png"
-                        archive.writestr(zipfile.ZipInfo(name, _DATE), png)
-                        count += 1
+    with (
+        whole_or_not_at_all(Path(path)) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for video in progress(split.videos, "Packing", transient=True):
+            tracks = _tracks(files, video, split, problems)
+            for expression_id, (track, size) in ({} if problems else tracks).items():
+                for frame, png in zip(video.frames, _images(track, size), strict=True):
+                    name = f"{folder_of(split, video, expression_id)}/{frame}.png"
+                    archive.writestr(zipfile.ZipInfo(name, _DATE), png)
+                    count += 1
         if problems:
             raise InputError(list_problems(f"{masks}: cannot be submitted", problems))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return count
 
 

@@ -3,16 +3,19 @@
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from rvos.data.split import Expression, Split, Video
 from rvos.errors import InputError, list_problems
-from rvos.masks import write_bytes
+from rvos.masks import read_json, write_bytes, write_json
 from rvos.stages.store import differences
 
 SETTINGS_FILE = "config.yaml"  # {"config": settings, "inputs": hashes of the data}
+SPLIT_FILE = "split.json"  # {video: {"frames", "files", "size", "expressions": {id: text}}}
 MASKLETS_FILE = "masklets.json"  # {"path" from the run folder, "by_expression"}
 WANDB_ID_FILE = "wandb_id"  # of the W&B run that each start into the folder goes on with
 
@@ -129,6 +132,47 @@ def claim_folder(
         raise InputError(
             f"output_dir: cannot write to {error.filename or folder}: {error.strerror}"
         ) from None
+
+
+@dataclass(frozen=True)
+class KeptVideo:
+    """A video as a run has used it: what reads the run needs neither the video nor the dataset."""
+
+    video: Video
+    files: tuple[str, ...]  # names of the frames' files
+    size: tuple[int, int] | None  # (height, width) of its frames, where they were there
+
+
+def keep_split(folder: Path, split: Split) -> None:
+    """Record in a run folder which videos, frames and expressions the run uses."""
+    content = {
+        video.name: {
+            "frames": video.frames,
+            "files": split.files(video),
+            "size": split.size(video),
+            "expressions": {e.expression_id: e.text for e in video.expressions},
+        }
+        for video in split.videos
+    }
+    write_json(folder / SPLIT_FILE, content)
+
+
+def kept_videos(folder: Path) -> list[KeptVideo]:
+    """The videos of a run. Raises InputError where the run has not recorded them."""
+    path = folder / SPLIT_FILE
+    if not path.is_file():
+        raise InputError(
+            f"{folder}: expected the folder of a run of eval.py or predict.py, with {SPLIT_FILE}. "
+            "If an older rvos made it, start the run again with its settings"
+        )
+    kept = []
+    for name, entry in read_json(path).items():
+        texts = entry["expressions"].items()
+        expressions = (Expression(name, id_, text, ()) for id_, text in texts)
+        video = Video(name, tuple(entry["frames"]), tuple(expressions))
+        size = entry["size"] and (entry["size"][0], entry["size"][1])
+        kept.append(KeptVideo(video, tuple(entry["files"]), size))
+    return kept
 
 
 def wandb_id(folder: Path, given: str | None) -> str | None:

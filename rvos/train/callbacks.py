@@ -21,6 +21,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from rvos.errors import InputError
 from rvos.masks import write_json
+from rvos.masks.files import whole_or_not_at_all
 from rvos.settings import Count, checked
 from rvos.train.clips import Clip
 from rvos.train.datamodule import ClipSampler
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames, so that a checkpoint is whole or not there.
+    """Writes a checkpoint so that it is whole or not there.
 
     (Lightning's own goes by the system's temporary folder, from where a move is a copy.)
     """
@@ -38,14 +39,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part{os.getpid()}")
-        with open(part, "wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with whole_or_not_at_all(Path(path)) as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # what PyTorch makes of a write that fails
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
 
 class BestCheckpoint(ModelCheckpoint):

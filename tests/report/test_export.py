@@ -11,7 +11,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from rvos.masks import TrackFiles, read_json
+from rvos.data.split import own_split
+from rvos.masks import TrackFiles, encode, read_json, write_json
+from rvos.stages.run_folder import keep_split
 
 main = command("export")
 
@@ -57,7 +59,7 @@ def test_coco_reads_its_own(export, refined):
     found = COCO(str(export("coco")))
     assert len(found.getImgIds()) == 3 * 12
     categories = {(c["video"], c["expression_id"]): c for c in found.loadCats(found.getCatIds())}
-    assert categories["two", "2"]["name"] == "both <squares>"
+    assert categories["two", "2"]["name"] == "both <squares> (two 2)"  # others say it too
     seen = 0
     for annotation in found.loadAnns(found.getAnnIds()):
         image = found.loadImgs(annotation["image_id"])[0]
@@ -92,3 +94,69 @@ def test_youtube_vis_has_a_segmentation_per_frame(export, refined):
 def test_a_folder_without_a_run_is_named(tmp_path, capsys):
     assert main([str(tmp_path), "--format", "rle"]) == 1
     assert f"{tmp_path}: expected the folder of a run" in capsys.readouterr().err
+
+
+@pytest.fixture
+def own_run(tmp_path):
+    """The folder of a run over every second of five PNGs, which are gone; mask t has t + 1 rows."""
+    folder, run = tmp_path / "frames", tmp_path / "run"
+    folder.mkdir()
+    for t in range(5):
+        Image.new("RGB", (12, 8)).save(folder / f"img_{t}.png")
+    split = own_split(folder, ["the cat", "the dog", "the cat"], every=2)
+    keep_split(run, split)
+    masks = []
+    for t in range(3):
+        pixels = np.zeros((8, 12), np.uint8)
+        pixels[: t + 1] = 1
+        masks.append(encode(pixels))
+    write_json(run / "refined" / "frames.json.gz", {"0": masks, "1": [None] * 3, "2": masks})
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    return run
+
+
+def test_the_frames_are_those_that_the_run_used(own_run, tmp_path):
+    """Their names and files are there without the video, and categories have unique names."""
+    assert main([str(own_run), "--format", "coco", "--out", str(tmp_path / "coco.json")]) == 0
+    found = COCO(str(tmp_path / "coco.json"))
+    files = [image["file_name"] for image in found.loadImgs(found.getImgIds())]
+    assert files == ["frames/img_0.png", "frames/img_2.png", "frames/img_4.png"]
+    areas = {}
+    for annotation in found.loadAnns(found.getAnnIds(catIds=[1])):
+        areas[found.loadImgs(annotation["image_id"])[0]["file_name"]] = annotation["area"]
+    assert list(areas.values()) == [12, 24, 36]
+    names = [category["name"] for category in found.loadCats(found.getCatIds())]
+    assert names == ["the cat (frames 0)", "the dog", "the cat (frames 2)"]
+    assert main([str(own_run), "--format", "png", "--out", str(tmp_path / "m.zip")]) == 0
+    with zipfile.ZipFile(tmp_path / "m.zip") as archive:
+        assert [n for n in archive.namelist() if n.startswith("frames/0/")] == [
+            f"frames/0/img_{t}.png" for t in (0, 2, 4)
+        ]
+
+
+def test_a_video_without_masks_has_the_size_of_its_frames_or_is_left_out(own_run, capsys, caplog):
+    write_json(own_run / "refined" / "frames.json.gz", dict.fromkeys("012", [None] * 3))
+    assert main([str(own_run), "--format", "ytvis"]) == 0
+    content = read_json(own_run / "masks_ytvis.json")
+    assert [(v["height"], v["width"]) for v in content["videos"]] == [(8, 12)]
+    kept = read_json(own_run / "split.json")
+    kept["frames"]["size"] = None
+    kept["other"] = kept["frames"] | {"size": [4, 4]}
+    write_json(own_run / "split.json", kept)
+    write_json(own_run / "refined" / "other.json.gz", dict.fromkeys("012", [None] * 3))
+    assert main([str(own_run), "--format", "ytvis"]) == 0
+    assert len(read_json(own_run / "masks_ytvis.json")["videos"]) == 1
+    assert "unknown size" in caplog.text and "frames" in caplog.text
+
+
+def test_what_cannot_be_written_is_one_line(own_run, tmp_path, capsys):
+    """A folder in place of the file, and a name that no file can have."""
+    (tmp_path / "folder").mkdir()
+    for out in (tmp_path / "folder", tmp_path / ("n" * 300 + ".json")):
+        assert main([str(own_run), "--format", "rle", "--out", str(out)]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {out}: ") and said.count("\n") == 1
+    long = tmp_path / ("n" * 245 + ".json")
+    assert main([str(own_run), "--format", "rle", "--out", str(long)]) == 0

@@ -20,7 +20,10 @@ def written(tiny, folder, *kinds):
     frames = FrameFolder(tiny.data / "tiny" / "JPEGImages" / "one")
     refined = read_json(tiny.run / "refined" / "one.json.gz")
     path = folder / "index.html"
-    write_page(path, inputs, refined, frames, fps=10, note="A note & more.", kinds=kinds)
+    files = [f"{name}.jpg" for name in frames.names]
+    write_page(
+        path, inputs, refined, frames, files=files, fps=10, note="A note & more.", kinds=kinds
+    )
     return path
 
 

@@ -208,7 +208,7 @@ def test_shards_are_parts_of_nearly_equal_work():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        (("2/2",), "shard: expected a whole number from 0 to 1, or null, got 2"),
+        (("2/2",), "shard: expected a whole number from 0 to 1, i/n, or null, got 2"),
         ((0, None), "shard: expected both shard and shards"),
         ((None, 3), "shard: expected both shard and shards"),
         (("x", 2), "got 'x'"),
