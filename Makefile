@@ -42,7 +42,7 @@ masks: $(READY) ## refine and score given masks of 15 real videos: the W x tau g
 # each, and those that a setting adds do not spin while they wait.
 # (OMP_THREAD_LIMIT below the number of threads that torch was told gives wrong bf16 results on a
 # CPU.)
-LEFT_OUT = $(if $(shell command -v chromium),,browser) $(shell \
+LEFT_OUT = $(if $(and $(shell command -v chromium),$(shell command -v chromedriver)),,browser) $(shell \
   [ "$$(id -u)" = 0 ] && command -v slurmctld >/dev/null && command -v munged >/dev/null || echo slurm)
 test: $(READY) ## run all tests (the page's need Chromium; SLURM's need root, slurm-wlm and munge)
 	@$(if $(strip $(LEFT_OUT)),echo "left out for want of what they need: $(LEFT_OUT)")

@@ -248,6 +248,11 @@ def _named_rule(name: str, refine: Mapping[str, Any]) -> Rule:
 
 def open_data(cfg: DictConfig) -> tuple[Split, Truth | None]:
     """The split, and its ground truth; None for a submission of a split that has none."""
+    if cfg.data.get("skip_bad"):
+        raise InputError(
+            "data.skip_bad: expected false, got true: only a training can do without bad data. "
+            "`python -m rvos data verify` lists what is bad"
+        )
     split = open_split(cfg.data.format, cfg.data.root, cfg.data.split, meta=cfg.data.meta)
     split = first_videos(split, cfg.score.max_videos)
     try:

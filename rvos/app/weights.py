@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, file_sha256, read_json
@@ -71,7 +71,7 @@ def state_of(weight: Weight) -> tuple[bool, str]:
 
 def show(console: Console) -> int:
     """Print the table of all weights."""
-    table = Table("name", "what for", "size", "licence", "here")
+    table = Table(Column("name", no_wrap=True), "what for", "size", "licence", "here")
     for weight in WEIGHTS.values():
         licence = weight.licence + (", gated" if weight.gated else "")
         found, text = state_of(weight)

@@ -129,13 +129,15 @@ def check_found(
         raise InputError(f"{path}: the split is empty; expected at least one expression")
 
 
-_NO_NAME = "expected a name that can be a file's: not empty, not .., without / or \\"
+_NO_NAME = (
+    "expected a name that can be a file's: not empty, without a dot in front, without / or \\"
+)
 
 
 def is_name(text: str) -> bool:
     """Whether a name in data stays in its folder as the name of a file."""
     allowed = is_text(text) and not any(c in "/\\" or ord(c) < 32 for c in text)
-    return allowed and text not in ("", ".", "..")
+    return allowed and bool(text) and not text.startswith(".")  # hidden files are no results
 
 
 def _video(

@@ -141,7 +141,7 @@ def own_split(
         if not is_text(text):
             raise InputError(f"{text!r}: {NO_TEXT}")
     frames, path = _thinned(path, every, max_frames), Path(path)
-    name = path.resolve().stem
+    name = path.resolve().stem.lstrip(".") or "video"  # hidden files are no results
     expressions = [Expression(name, str(i), text, ()) for i, text in enumerate(sentences)]
     video = Video(name, tuple(frames.names), tuple(expressions))
     identity = json.dumps([fingerprint(path), every, max_frames, *sentences])

@@ -7,6 +7,7 @@ consist of (frame, noun) pairs. A whole sentence may be a prompt too; then only 
 phrase names its subject count (`coarse=grounded`).
 """
 
+import logging
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from rvos.stages.runner import TooLarge
 from rvos.tracking.pretrained import load_strictly, missing
 from rvos.weights.local import FILES, local_folder
 
+log = logging.getLogger(__name__)
 DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base"
 OutOfMemory = torch.cuda.OutOfMemoryError
 
@@ -63,6 +65,7 @@ class Detector:
         self.nms_iou = nms_iou
         self.batch_size = batch_size
         self.device = device
+        self._told: set[str] = set()  # texts that were cut: a warning each
 
     def detect(
         self,
@@ -94,7 +97,7 @@ class Detector:
     ) -> list[Boxes]:
         inputs = self.processor(
             images=list(frames),
-            text=[prompt(noun) for noun in nouns],
+            text=[self._cut(prompt(noun)) for noun in nouns],
             padding=True,
             return_tensors="pt",
         ).to(self.device)
@@ -124,6 +127,18 @@ class Detector:
             self._cleaned(one, frame.shape[:2], subject)
             for one, frame, subject in zip(found, frames, subjects, strict=True)
         ]
+
+    def _cut(self, text: str) -> str:
+        """A prompt of at most as many tokens as the model reads; its own code cuts it likewise."""
+        most = self.model.config.max_text_len
+        tokens = self.processor.tokenizer(text)["input_ids"]
+        if len(tokens) <= most:
+            return text
+        if text not in self._told:
+            self._told.add(text)
+            log.warning("Grounding DINO reads %d tokens of %d: %.60s...", most, len(tokens), text)
+        kept = tokens[1 : most - 2]  # without its begin and end, and room for the period
+        return self.processor.tokenizer.decode(kept) + "."
 
     def _cleaned(
         self, found: dict[str, Any], size: tuple[int, int], subject: str | None = None

@@ -188,6 +188,7 @@ def fetch(weight: Weight) -> Path:
 
 def _fetch_repo(weight: Weight) -> Path:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.file_download import are_symlinks_supported
 
     assert weight.repo
     revision, storage = revision_of(weight), path_of(weight)
@@ -205,7 +206,9 @@ def _fetch_repo(weight: Weight) -> Path:
         missing = [(file, blob) for file, blob in blobs if not _fits(blob)]
         if missing:
             announce(weight, sum(file.size for file in files), hub.cache_folder(), licence)
-        hub.check_space(storage, sum(file.size - hub.already(blob) for file, blob in missing))
+        copies = 1 if are_symlinks_supported(storage) else 2  # a snapshot links its blobs
+        needed = sum(file.size - hub.already(blob) for file, blob in missing)
+        hub.check_space(storage, copies * needed)
         for file, blob in missing:
             hub.fetch_file(weight.repo, found.commit, file, blob)
         for file in files:

@@ -282,6 +282,7 @@ def cut(track):
 
 LONG = ("video long", "expression 0")
 ERRORS = {
+    "bad data left out": (with_overrides("data.skip_bad=true"), ["data.skip_bad", "training"]),
     "no data folder": (with_overrides("data.root={root}/nowhere"), ["nowhere"]),
     "no split": (with_overrides("data.split=train"), ["data/train"]),
     "no coarse file": (with_overrides("coarse.path={root}/no.json"), ["coarse.path", "no.json"]),

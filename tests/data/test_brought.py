@@ -275,3 +275,17 @@ def test_polygons_that_enclose_nothing_are_listed_and_counted(tmp_path, polygons
     kept, _ = open_checked("refcoco", folder, "train", with_truth=True, skip_bad=True)
     assert [video.name for video in kept.videos] == [made.FIRST]
     assert "left out 1 of 2 videos and 0 more expressions" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "expected"), [(".cat.mp4", "cat"), (".mp4", "mp4"), ("..", "")])
+def test_a_video_whose_name_begins_with_a_dot(tmp_path, name, expected):
+    """Hidden files are no results, so a video is not called like one."""
+    if expected:
+        split = own_split(write_film(tmp_path / name, 3), ["a cat"])
+        assert split.videos[0].name == expected
+    videos = {name: {"frames": ["0"], "expressions": {"0": {"exp": "a cat", "anno_id": []}}}}
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "meta_expressions.json").write_text(json.dumps({"videos": videos}))
+    with pytest.raises(InputError, match="without a dot in front"):
+        open_split("mevis", tmp_path, "s")

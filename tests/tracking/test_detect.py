@@ -148,6 +148,8 @@ def test_out_of_memory_goes_on_in_halves(model_and_processor):
     sizes = []
 
     class Small(torch.nn.Module):
+        config = model.config
+
         def forward(self, **inputs):
             sizes.append(len(inputs["input_ids"]))
             if sizes[-1] > 1:
@@ -198,5 +200,14 @@ def test_thresholds_out_of_range():
             covered_iou=0.5,
             batch_size=2,
         )
-    assert "masklets.detect.box_threshold" in str(error.value)  # both problems at once
-    assert "masklets.detect.nms_iou" in str(error.value)
+    assert "box_threshold" in str(error.value)  # both problems at once
+    assert "nms_iou" in str(error.value)
+
+
+def test_a_text_that_is_too_long_is_cut_with_a_warning(model_and_processor, caplog):
+    """As the original code does; the network itself would end in a RuntimeError."""
+    found = detector(model_and_processor)
+    long = " ".join(["hot", "dog", "cat"] * 200)
+    frame = np.zeros((64, 96, 3), np.uint8)
+    assert len(found.detect([frame, frame], [long, "cat"])) == 2
+    assert caplog.text.count("Grounding DINO reads 256 tokens of 603") == 1
