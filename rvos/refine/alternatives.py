@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import field, replace
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from rvos.masks import Mask, Track, bounding_box, decode, encode, union
-from rvos.refine.candidates import Candidates, Combination, Refinement, Span
+from rvos.refine.candidates import Candidates, Combination, Refinement, Span, Window
+from rvos.refine.guard import agreement, judged, with_windows
 from rvos.refine.vote import Vote, WindowRule
-from rvos.settings import Part, Real, checked
+from rvos.settings import Part, Real, Share, checked
 
 
 class InstanceVote(WindowRule):
@@ -50,6 +52,7 @@ class WholeVideo:
     """The paper's vote with one window as long as the video."""
 
     tau: Part
+    agree: Share | None = field(default=None, kw_only=True)  # None: no guard
 
     def spans(self, candidates: Candidates) -> list[Span]:
         """The video and its C_sel; none without frames."""
@@ -59,7 +62,7 @@ class WholeVideo:
         return self._vote(candidates)(candidates)
 
     def _vote(self, candidates: Candidates) -> Vote:
-        return Vote(window=max(1, len(candidates.coarse)), tau=self.tau)
+        return Vote(window=max(1, len(candidates.coarse)), tau=self.tau, agree=self.agree)
 
 
 class SlidingVote(Vote):
@@ -67,19 +70,42 @@ class SlidingVote(Vote):
 
     Frame t takes the most frequent C of frames t - (W - 1) // 2 .. t + W // 2, cut at the ends of
     the video; ties go to the one that occurs first. Neighbouring frames with the same C_sel are
-    one span of `Refinement.windows`. Source: a mode filter over time, stride 1.
+    one span of `Refinement.windows`. With `agree`, the window around a frame decides whether the
+    frame keeps its coarse mask, and spans have one agreement, too. Source: a mode filter over time,
+    stride 1.
     """
 
     def spans(self, candidates: Candidates) -> list[Span]:
         num_frames = len(candidates.coarse)
         spans: list[Span] = []
         for t in range(num_frames):
-            first = max(0, t - (self.window - 1) // 2)
-            last = min(num_frames, t + self.window // 2 + 1)
-            selected = self.select(candidates, first, last)
+            around = self._around(t, num_frames)
+            selected = self.select(candidates, around.start, around.stop)
             start = spans.pop()[0] if spans and spans[-1][2] == selected else t
             spans.append((start, t + 1, selected))
         return spans
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        refinement = self.refine(candidates)
+        if self.agree is None:
+            return refinement
+        windows: list[Window] = []
+        for span in refinement.windows:
+            for t in range(span.start, span.stop):
+                around = self._around(t, len(candidates.coarse))
+                shown = [candidates.masklets.union(i, span.selected) for i in around]
+                value = agreement(candidates, around.start, shown) if span.selected else None
+                window = judged(replace(span, start=t, stop=t + 1), value, self.agree)
+                if windows and replace(windows[-1], start=t, stop=t + 1) == window:
+                    window = replace(window, start=windows.pop().start)
+                windows.append(window)
+        return with_windows(candidates, refinement, windows)
+
+    def _around(self, t: int, num_frames: int) -> range:
+        """The frames of the window around frame t."""
+        return range(
+            max(0, t - (self.window - 1) // 2), min(num_frames, t + self.window // 2 + 1)
+        )
 
 
 class PixelMajority(Vote):
@@ -90,8 +116,8 @@ class PixelMajority(Vote):
     vote-rule decision fusion per pixel (Heckemann et al. 2006, NeuroImage 33), with these voters.
     """
 
-    def __call__(self, candidates: Candidates) -> Refinement:
-        voted = super().__call__(candidates)
+    def refine(self, candidates: Candidates) -> Refinement:
+        voted = super().refine(candidates)
         track: Track = []
         for window in voted.windows:
             for t in range(window.start, window.stop):
@@ -113,8 +139,8 @@ class ConditionalFusion(Vote):
 
     box_ratio: Annotated[Real, Field(gt=0, le=1)]
 
-    def __call__(self, candidates: Candidates) -> Refinement:
-        voted = super().__call__(candidates)
+    def refine(self, candidates: Candidates) -> Refinement:
+        voted = super().refine(candidates)
         pairs = list(zip(voted.track, candidates.coarse, strict=True))
         small = sum(_box_area(s) < self.box_ratio * _box_area(u) for s, u in pairs)
         if 2 * small <= len(pairs):

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco
 
 from rvos.masks import Mask, Track, check_together, overlap_fractions, union
 
@@ -25,7 +26,13 @@ class Window:
     start: int
     stop: int
     selected: Combination  # C_sel
-    kept_coarse: bool
+    kept_coarse: bool  # C_sel is empty, or the guard kept the coarse masks
+    agreement: float | None = None  # median IoU with the coarse masks, if the guard asked for it
+
+    @property
+    def guard_kept(self) -> bool:
+        """Whether the guard kept the coarse masks although C_sel is not empty."""
+        return self.kept_coarse and bool(self.selected)
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Refinement:
 
     @property
     def frames_kept_coarse(self) -> int:
-        """Frames of windows whose C_sel was empty."""
+        """Frames of windows whose C_sel was empty, or whose coarse masks the guard kept."""
         return sum(w.stop - w.start for w in self.windows if w.kept_coarse)
 
 
@@ -94,6 +101,7 @@ class Candidates:
         self.confidence = confidence or {}
         self.video, self.expression_id = video, expression_id
         self._combinations: dict[float, tuple[Combination, ...]] = {}
+        self._ious: dict[tuple[int, str], float] = {}
 
     @cached_property
     def fractions(self) -> NDArray[np.float64]:
@@ -113,6 +121,16 @@ class Candidates:
             known = {key: tuple(np.flatnonzero(row).tolist()) for key, row in rows.items()}
             self._combinations[tau] = tuple(known[key] for key in keys)
         return self._combinations[tau]
+
+    def iou(self, frame_idx: int, mask: Mask) -> float | None:
+        """IoU of a mask and the frame's coarse mask at full resolution; None if both are empty."""
+        coarse = self.coarse[frame_idx]
+        if mask is None or coarse is None:
+            return None if mask is coarse else 0.0
+        key = (frame_idx, mask["counts"])
+        if key not in self._ious:
+            self._ious[key] = float(coco.iou([mask], [coarse], [0])[0, 0])
+        return self._ious[key]
 
 
 class Rule(Protocol):

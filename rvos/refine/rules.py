@@ -14,8 +14,8 @@ def make_rule(name: str, **settings: Any) -> Rule:
 
         make_rule("sliding_vote", window=5)
 
-    `window` and `tau` are keys of every file, and are left out for a rule without them. Raises
-    InputError for a name or a key that is not there, SettingsError for values out of range.
+    `window`, `tau` and `agree` are keys of every file, and are left out for a rule without them.
+    Raises InputError for a name or a key that is not there, SettingsError for values out of range.
     """
     given = settings if "_target_" in settings else preset("refine", name) | settings
     rule = named("refine._target_", given["_target_"])
@@ -25,7 +25,7 @@ def make_rule(name: str, **settings: Any) -> Rule:
     arguments = {
         key: value for key, value in given.items() if key not in {"_target_", "name"} - known
     }
-    for key in {"window", "tau"} - known:
+    for key in {"window", "tau", "agree"} - known:
         arguments.pop(key, None)
     made: Callable[..., Rule] = cast(Any, rule)
     return make(made, "refine", arguments, title=f"refine={name}")

@@ -1,6 +1,7 @@
 """Coarse masks + masklets -> refined masks, by the paper's rule."""
 
 from abc import ABC, abstractmethod
+from dataclasses import field
 
 from rvos.refine.candidates import (
     Candidates,
@@ -10,7 +11,8 @@ from rvos.refine.candidates import (
     Window,
     apply_spans,
 )
-from rvos.settings import Count, Part, checked
+from rvos.refine.guard import guarded
+from rvos.settings import Count, Part, Share, checked
 
 
 @checked
@@ -18,11 +20,14 @@ class WindowRule(ABC):
     """Cuts a video into windows of `window` frames from frame 0 and selects masklets for each.
 
     The last window may be shorter. A window whose selection is empty keeps its coarse masks, in
-    any other every frame becomes the union of the selected masklets. Raises SettingsError.
+    any other every frame becomes the union of the selected masklets. With `agree`, such a window
+    keeps its coarse masks, too, if its median IoU with them is below `agree` (`guard.py`). Raises
+    SettingsError.
     """
 
     window: Count  # frames
     tau: Part  # share of a masklet inside the coarse mask, strict: f > tau
+    agree: Share | None = field(default=None, kw_only=True)  # None: no guard, as the paper
 
     @abstractmethod
     def select(self, candidates: Candidates, start: int, stop: int) -> Combination:
@@ -40,8 +45,12 @@ class WindowRule(ABC):
             for start, stop in zip(cuts, cuts[1:], strict=False)
         ]
 
-    def __call__(self, candidates: Candidates) -> Refinement:
+    def refine(self, candidates: Candidates) -> Refinement:
+        """The refinement without the guard."""
         return apply_spans(candidates, self.tau, self.spans(candidates))
+
+    def __call__(self, candidates: Candidates) -> Refinement:
+        return guarded(candidates, self.refine(candidates), self.agree)
 
 
 class Vote(WindowRule):
