@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rvos.coarse.segment import Segmentation, segment_video
     from rvos.coarse.settings import CoarseSettings, coarse_settings
     from rvos.coarse.several import Several
+    from rvos.coarse.small import SmallCoarse
     from rvos.coarse.stage import Mutr
 
 _MODULES = {
@@ -23,6 +24,7 @@ _MODULES = {
     "Mutr": "stage",
     "Segmentation": "segment",
     "Several": "several",
+    "SmallCoarse": "small",
     "coarse_settings": "settings",
     "segment_video": "segment",
 }
@@ -35,6 +37,7 @@ __all__ = [
     "Mutr",
     "Segmentation",
     "Several",
+    "SmallCoarse",
     "coarse_settings",
     "segment_video",
 ]

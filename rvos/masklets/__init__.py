@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rvos.masklets.oracle import Oracle, OracleMasklets
     from rvos.masklets.sam2 import Sam2
     from rvos.masklets.sam3 import Sam3
+    from rvos.masklets.small import Small
     from rvos.masklets.source import CoarseTrack, VideoTask
     from rvos.masklets.stage import MadeMasklets
 
@@ -28,6 +29,7 @@ _MODULES = {
     "OracleMasklets": "oracle",
     "Sam2": "sam2",
     "Sam3": "sam3",
+    "Small": "small",
     "VideoTask": "source",
 }
 
@@ -42,6 +44,7 @@ __all__ = [
     "OracleMasklets",
     "Sam2",
     "Sam3",
+    "Small",
     "VideoTask",
 ]
 

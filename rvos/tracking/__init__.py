@@ -10,13 +10,28 @@ from rvos import lazily
 if TYPE_CHECKING:
     from rvos.tracking.detect_and_track import DetectAndTrack, Detection
     from rvos.tracking.flow import FlowTracker
+    from rvos.tracking.small import DetectAndSegment, SmallNetworks
+    from rvos.tracking.small_masks import Masking
+    from rvos.tracking.small_tracks import Following
 
 _MODULES = {
+    "DetectAndSegment": "small",
     "DetectAndTrack": "detect_and_track",
     "Detection": "detect_and_track",
     "FlowTracker": "flow",
+    "Following": "small_tracks",
+    "Masking": "small_masks",
+    "SmallNetworks": "small",
 }
 
-__all__ = ["DetectAndTrack", "Detection", "FlowTracker"]
+__all__ = [
+    "DetectAndSegment",
+    "DetectAndTrack",
+    "Detection",
+    "FlowTracker",
+    "Following",
+    "Masking",
+    "SmallNetworks",
+]
 
 __getattr__ = lazily(__name__, _MODULES)

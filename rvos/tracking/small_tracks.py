@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos.settings import real, require, whole
+from rvos.settings import Count, Share, Whole, checked
 from rvos.tracking.small_networks import BoxXyxy, Detections, Frame, suppressed
 
 REACH = 0.25  # of its diagonal per frame: how far from its last place a lost object may be
 GROWTH = 2.0  # times its last area, or a part of it, that a lost object may have
 
 
-@dataclass(frozen=True)
+@checked
 class Following:
     """Settings of the tracks; conf/masklets/small.yaml gives all of them.
 
@@ -34,31 +34,15 @@ class Following:
     max_instances: tracks per noun.
     """
 
-    least_score: float
-    start_score: float
-    nms_iou: float
-    match_iou: float
-    tracker_score: float
-    max_unseen: int
-    min_share: float
-    inside: float
-    max_instances: int
-
-    def __post_init__(self) -> None:
-        share = real(least=0, most=1)
-        require(
-            self,
-            "masklets.follow",
-            least_score=share,
-            start_score=share,
-            nms_iou=share,
-            match_iou=share,
-            tracker_score=share,
-            max_unseen=whole(0),
-            min_share=share,
-            inside=share,
-            max_instances=whole(1),
-        )
+    least_score: Share
+    start_score: Share
+    nms_iou: Share
+    match_iou: Share
+    tracker_score: Share
+    max_unseen: Whole
+    min_share: Share
+    inside: Share
+    max_instances: Count
 
 
 @dataclass

@@ -1,0 +1,224 @@
+"""Sentence -> its nouns' instances -> coarse masks on a CPU, without torch: `coarse=small`.
+
+Each noun phrase is answered by itself: the instances of its noun, of which words of place, size and
+motion choose one; the mask is the union. The networks are those of `masklets=small`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rvos.coarse.grounded import GroundedStage, choices
+from rvos.data.frames import FrameCache, Frames
+from rvos.data.split import Split, merge_tracks
+from rvos.masks import Track, TrackFiles
+from rvos.nouns.coco import CLASSES, classes_of
+from rvos.nouns.phrases import Ask, Phrase, phrases_of
+from rvos.stages.devices import Devices, Place
+from rvos.stages.runner import run_stage
+from rvos.stages.store import Stores
+from rvos.tracking.small import DetectAndSegment
+from rvos.tracking.small_tracks import BoxTrack
+from rvos.weights.local import digests, origins
+
+CLEAR = 0.5  # the second instance must be less prominent than this share of the first
+NEAR = 0.1  # of an instance's box inside that of its owner, on the mean over frames
+
+
+@dataclass(kw_only=True)
+class SmallCoarse(DetectAndSegment):
+    """`coarse=small`: the noun's instances; words of place, size and motion choose among them."""
+
+    unknown_noun: Literal["none", "any"]
+
+    uses_gpu: ClassVar[bool] = False
+    needs_truth: ClassVar[bool] = False
+    may_have_scores: ClassVar[bool] = True
+
+    def check(self, split: Split) -> None:
+        """Raises InputError without weights, or without the dictionary of the noun rules."""
+        digests(self.network_files("coarse"))
+        phrases_of("the dog")
+
+    def tracks(self, split: Split, stores: Stores, devices: Devices) -> TrackFiles:
+        """The files of the split's coarse masks, made where they are missing."""
+        used = self.network_files("coarse")
+        settings = {"name": "small", **self.settings(), "unknown_noun": self.unknown_noun}
+        store = stores.open(
+            "coarse",
+            split,
+            settings=settings,
+            checkpoint_sha256=digests(used),
+            origins=origins(used),
+        )
+        texts = {e.text for video in split.videos for e in video.expressions}
+        run_stage(SmallStage(self, store, dict.fromkeys(texts)), split, devices)
+        return TrackFiles(store.path)
+
+    def prepare(self, place: Place) -> None:
+        """Read the networks."""
+        self.load("coarse")
+
+    def open(self, frames: Frames) -> FrameCache:
+        """The frames, decoded once."""
+        return FrameCache(frames).fill()
+
+    def found(
+        self, frames: FrameCache, subjects: Mapping[str, Any]
+    ) -> dict[str, tuple[Track, list[dict[str, Any]]]]:
+        """{sentence: (mask per frame, choice per frame)}; `subjects` has the sentences as keys."""
+        phrases = {text: phrases_of(text) for text in subjects}
+        nouns = {phrase.noun for of_text in phrases.values() for phrase in of_text}
+        instances = self.instances(frames, {noun: self.classes(noun) for noun in nouns})
+        drawn: dict[int, Track] = {}
+        self.unclear: list[str] = []
+        answers = {}
+        for text, of_text in phrases.items():
+            chosen = choose(of_text, instances, frames.size)
+            if not chosen.clear:
+                self.unclear.append(text)
+            for one in chosen.instances:
+                if id(one) not in drawn:
+                    drawn[id(one)] = self.mask_track(frames, one)
+            answers[text] = (
+                merge_tracks([drawn[id(one)] for one in chosen.instances], len(frames)),
+                choices(
+                    [1.0] * len(chosen.instances),
+                    [one.scores for one in chosen.instances],
+                    len(frames),
+                ),
+            )
+        return answers
+
+    def classes(self, noun: str) -> tuple[int, ...]:
+        """Positions of COCO's classes that the noun may be; a sentence without noun: all."""
+        every = tuple(range(len(CLASSES)))
+        if not noun:
+            return every
+        return classes_of(noun) or (every if self.unknown_noun == "any" else ())
+
+
+class SmallStage(GroundedStage):
+    """The masks of all sentences of a video."""
+
+    remarks_title = "expressions that coarse=small could not answer, or not with certainty"
+
+    def make(self, video: Any, frames: Any, advance: Any) -> Any:
+        made = super().make(video, frames, advance)
+        unclear = set(self.source.unclear)
+        self._empty += [
+            f"video {video.name}, expression {e.expression_id}: {e.text}: several instances of the "
+            "noun, and no word of place, size or motion that tells them apart; the most prominent "
+            "one was taken"
+            for e in video.expressions
+            if e.text in unclear
+        ]
+        return made
+
+
+# ----------------------------------------------------------------------------- which instance
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The instances that a sentence means; `clear` is False where others fit it as well."""
+
+    instances: list[BoxTrack]
+    clear: bool
+
+
+def choose(
+    phrases: Sequence[Phrase], instances: Mapping[str, Sequence[BoxTrack]], size: tuple[int, int]
+) -> Chosen:
+    """The instances of all phrases of a sentence; `size` is (H, W) of the frames."""
+    chosen: list[BoxTrack] = []
+    clear = True
+    for phrase in phrases:
+        candidates = [one for one in instances[phrase.noun] if one not in chosen]
+        answer = choose_one(phrase, candidates, chosen[-1:] if phrase.belongs else [], size)
+        chosen += answer.instances
+        clear &= answer.clear
+    return Chosen(chosen, clear)
+
+
+def choose_one(
+    phrase: Phrase,
+    candidates: Sequence[BoxTrack],
+    owner: Sequence[BoxTrack],
+    size: tuple[int, int],
+) -> Chosen:
+    """The instances of one phrase; what belongs to an owner is the one that touches it most."""
+    if not candidates:
+        return Chosen([], True)
+    if phrase.plural:
+        return Chosen(list(candidates), True)
+    if owner:
+        touching = [_touching(one, owner[0]) for one in candidates]
+        best = int(np.argmax(touching))
+        return Chosen([candidates[best]] if touching[best] >= NEAR else [], True)
+    if phrase.ask is not None:
+        values = [asked_value(phrase.ask, one, size) for one in candidates]
+        return Chosen([candidates[int(np.argmax(values))]], True)
+    values = [prominence(one) for one in candidates]
+    best, *others = sorted(range(len(values)), key=lambda i: -values[i])
+    clear = not others or values[others[0]] < CLEAR * values[best]
+    return Chosen([candidates[best]], clear)
+
+
+def prominence(instance: BoxTrack) -> float:
+    """How sure, how large and how long visible an instance is."""
+    boxes, share = _boxes(instance), np.mean([box is not None for box in instance.boxes])
+    sides = (boxes[:, 2:] - boxes[:, :2]).clip(0)
+    return float(instance.score * np.sqrt(np.median(sides.prod(1))) * share)
+
+
+def asked_value(ask: Ask, instance: BoxTrack, size: tuple[int, int]) -> float:
+    """How well an instance answers a word of place, size or motion: the most is meant."""
+    boxes = _boxes(instance)
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2  # (T, 2) x, y
+    x, y = np.median(middles, axis=0)
+    area = float(np.median((boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1)))
+    dx, dy = middles[-1] - middles[0]
+    way = float(np.linalg.norm(np.diff(middles, axis=0), axis=1).sum() / len(boxes))
+    height, width = size
+    values: dict[Ask, float] = {
+        "left": -x,
+        "right": x,
+        "top": -y,
+        "bottom": y,
+        "middle": -float(np.hypot((x - width / 2) / width, (y - height / 2) / height)),
+        "large": area,
+        "small": -area,
+        "front": float(np.median(boxes[:, 3])) / height + area / (width * height),
+        "back": -float(np.median(boxes[:, 3])) / height - area / (width * height),
+        "moves_left": -dx,
+        "moves_right": dx,
+        "moves_up": -dy,
+        "moves_down": dy,
+        "moves": way,
+        "still": -way,
+    }
+    return values[ask]
+
+
+def _boxes(instance: BoxTrack) -> NDArray[np.float32]:
+    """(T', 4) xyxy of the frames that have a box."""
+    return np.stack([box for box in instance.boxes if box is not None])
+
+
+def _touching(one: BoxTrack, owner: BoxTrack) -> float:
+    """The mean share of a box inside its owner's, over the frames that have the one."""
+    shares = []
+    for box, other in zip(one.boxes, owner.boxes, strict=True):
+        if box is None:
+            continue
+        if other is None:
+            shares.append(0.0)
+            continue
+        low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
+        own = max(float((box[2:] - box[:2]).prod()), 1.0)
+        shares.append(float((high - low).clip(0).prod()) / own)
+    return float(np.mean(shares))
