@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, file_sha256, read_json
 from rvos.weights import hub
+from rvos.weights.table import GROUPS
 from rvos.weights.local import (
     WEIGHTS,
     Weight,
@@ -90,7 +91,11 @@ def show(console: Console) -> int:
 
 
 def get(names: Sequence[str], revision: str | None, console: Console) -> int:
-    """Fetch weights by name, or by their name on the hub (--revision REV: not that of main)."""
+    """Fetch weights by name, or by their name on the hub (--revision REV: not that of main).
+
+    `small` is all that masklets=small and coarse=small need.
+    """
+    names = [row for name in names for row in GROUPS.get(name, (name,))]
     wanted = [(name, find(name)) for name in names]
     if unknown := [name for name, weight in wanted if weight is None]:
         raise InputError(
@@ -223,6 +228,11 @@ def fits(path: Path) -> str:
         settings = dict.fromkeys(w.setting for w in WEIGHTS.values() if w.model_type == kind)
         takes = "; ".join(settings) or "no setting of rvos"
         return f"model_type {kind}, for {takes}"
+    if path.suffix == ".onnx":
+        sha256 = file_sha256(path)
+        if row := next((w for w in WEIGHTS.values() if w.sha256 == sha256), None):
+            return f"{row.purpose}, for {row.setting}"
+        raise InputError(f"{path}: an ONNX file that rvos does not know")
     from rvos.mutr.backbone_weights import fitting
     from rvos.mutr.checkpoint import is_network, summary
     from rvos.tracking.sam2_weights import size_of, version_of

@@ -20,7 +20,7 @@ from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, file_sha256, read_json, write_bytes, write_json
 from rvos.settings import CONFIG_DIR
 from rvos.weights import hub
-from rvos.weights.table import WEIGHTS, Weight
+from rvos.weights.table import GROUPS, WEIGHTS, Weight
 from rvos.weights.whole import is_tokenizer, lacking
 
 __all__ = ["WEIGHTS", "Weight", "find", "local_folder", "obtain"]
@@ -149,8 +149,9 @@ def how_to_get(weight: Weight) -> str:
     if weight.command:
         return f"`python -m rvos weights get {weight.name}` runs {weight.command} and checks it"
     if weight.url:
+        name = next((group for group, rows in GROUPS.items() if weight.name in rows), weight.name)
         return (
-            f"`python -m rvos weights get {weight.name}` fetches them to {path_of(weight)} "
+            f"`python -m rvos weights get {name}` fetches them to {path_of(weight)} "
             f"(licence: {weight.licence})"
         )
     return f"rvos knows no address of them; a file of your own goes into {weight.setting}"

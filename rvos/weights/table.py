@@ -11,6 +11,9 @@ MODEL_FILES = ("config.json", "*.json", "*.txt", "*.safetensors")  # patterns of
 TOKENIZER_FILES = ("config.json", "*.json", "*.txt")
 DRIVE = "https://drive.google.com/file/d/{}/view"
 SWIN = "https://github.com/SwinTransformer/storage/releases/download"
+GITHUB = "https://raw.githubusercontent.com"
+PICODET = "dfe4d6cd0a18cd4126ee381e81df8a0b1e6ad97b"
+NANOTRACK = "248663fde6bf7c40190cf10ee396d5662919ecd3/NanoTrack/models/nanotrackv2"
 TORCHVISION = "https://download.pytorch.org/models"
 
 
@@ -80,6 +83,10 @@ def _mutr(name: str, backbone: str, trained_on: str, drive: str) -> Weight:
         (f"mutr_{name}_{backbone}.pth",),
         url=DRIVE.format(drive),
     )
+
+
+def _small(name: str, file: str, purpose: str, licence: str, url: str, **more: Any) -> Weight:
+    return Weight(name, purpose, "masklets=small, coarse=small", licence, (file,), url=url, **more)
 
 
 def _backbone(name: str, trained_on: str, licence: str, url: str, **more: Any) -> Weight:
@@ -189,6 +196,43 @@ _ROWS = (
             ("b", "base_patch244_window877_kinetics400_22k"),
         )
     ),
+    _small(
+        "picodet_s_416_coco",
+        "picodet_s_416_coco.onnx",
+        "PicoDet-S: boxes of COCO's classes, small",
+        "none stated (PaddleDetection, where it was trained: Apache-2.0)",
+        f"{GITHUB}/hpc203/picodet-onnxruntime/{PICODET}/coco/picodet_s_416_coco.onnx",
+        size=4_040_573,
+        sha256="cdab77bdde16e4f76bec734c4e5791801d1739e4c7ec1995e0e110e04300d0c2",
+    ),
+    *(
+        _small(
+            f"nanotrack_{part}",
+            f"nanotrack_{part}_sim.onnx",
+            f"NanoTrack v2, {part}: follows a box, small",
+            "Apache-2.0",
+            f"{GITHUB}/HonglinChu/SiamTrackers/{NANOTRACK}/nanotrack_{part}_sim.onnx",
+            size=size,
+            sha256=sha256,
+        )
+        for part, size, sha256 in (
+            (
+                "backbone",
+                1_056_849,
+                "530bdd0cd00f19afab79a863e71ba71e3312395a5dc9151af675082bdaaa2fc4",
+            ),
+            ("head", 726_198, "0d8c0637be849f092cc7236cae02e55c8b9455ebe37ba50601d6115db4247cd9"),
+        )
+    ),
+    _small(
+        "u2netp",
+        "u2netp.onnx",
+        "U2-Net-p: the salient object of a picture, small",
+        "Apache-2.0",
+        "https://github.com/danielgatis/rembg/releases/download/v0.0.0/u2netp.onnx",
+        size=4_574_861,
+        sha256="309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+    ),
     Weight(
         "benepar_en3",
         "benepar: the paper's parser of nouns",
@@ -211,3 +255,7 @@ _ROWS = (
     ),
 )
 WEIGHTS: Mapping[str, Weight] = {row.name: row for row in _ROWS}
+# Names of several rows, for `weights get`.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "small": ("picodet_s_416_coco", "nanotrack_backbone", "nanotrack_head", "u2netp")
+}
