@@ -45,7 +45,7 @@ class Following:
     max_instances: Count
 
 
-@dataclass
+@dataclass(eq=False)
 class BoxTrack:
     """One instance: its box in every frame, and the score of the detection that confirmed it."""
 
@@ -101,12 +101,12 @@ def _of_classes(found: Detections, classes: Sequence[int], settings: Following) 
 
 def _surest(candidates: Sequence[_OfFrame], least: float) -> tuple[int, int] | None:
     """Frame and position of the surest free detection; None where none reaches `least`."""
-    best, where = least, None
+    best, where = -1.0, None
     for t, frame in enumerate(candidates):
         scores = np.where(frame.free, frame.scores, -1)
-        if len(scores) and scores.max() >= best:
+        if scores.max(initial=-1) > best:
             best, where = float(scores.max()), (t, int(scores.argmax()))
-    return where
+    return where if best >= least else None
 
 
 def _follow_both_ways(
@@ -206,7 +206,7 @@ def _restart(frame: _OfFrame, last: BoxXyxy, gap: int, settings: Following) -> i
     diagonal = float(np.linalg.norm(last[2:] - last[:2]))
     growth = areas(frame.xyxy) / max(float(areas(last[None])[0]), 1.0)
     fits = (far <= REACH * diagonal * min(gap, 4)) & (growth <= GROWTH) & (growth >= 1 / GROWTH)
-    scores = np.where(frame.free & fits, frame.scores, 0)
+    scores = np.where(frame.free & fits, frame.scores, -1)
     return int(scores.argmax()) if scores.max() >= settings.start_score else None
 
 
