@@ -1,10 +1,11 @@
 """A track of boxes -> its masks, by the salient-object network in the box and a margin around it.
 
 The network (U2-Net-p) is asked for every `every`-th frame. Frames between two of these take the
-mean of both answers, each moved there by the boxes and by the optical flow within them.
+mean of both answers, each moved there by the boxes, and by the optical flow within them from frame
+to frame.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -17,7 +18,7 @@ from rvos.tracking.small_networks import BoxXyxy, Frame
 
 Probability = NDArray[np.float32]  # (h, w) in 0..1
 
-FLOW_SIDE = 192  # pixels: the crops between which masks are carried
+FLOW_SIDE = 256  # pixels: the crops between which masks are carried
 
 
 @checked
@@ -68,53 +69,52 @@ def masks_of(
 ) -> Track:
     """One mask per frame; None where there is no box or nothing salient in it."""
     track: Track = [None] * len(frames)
-    shown = [t for t, box in enumerate(boxes) if box is not None]
-    keys = [t for i, t in enumerate(shown) if i % settings.every == 0 or i == len(shown) - 1]
-    answers: dict[int, Probability] = {}
-    crops: dict[int, _Crop] = {}
-
-    def crop(t: int) -> _Crop:
-        box = boxes[t]
-        assert box is not None
-        return _Crop(frames[t], box, settings.margin)
-
-    for before, after in zip(keys, [*keys[1:], None], strict=True):
-        for key in [before] + ([after] if after is not None else []):
-            if key not in answers:
-                crops[key] = crop(key)
-                answers[key] = salient(crops[key].pixels)
-        track[before] = _mask(crops[before], answers[before], settings)
-        for t in (t for t in shown if before < t < (before if after is None else after)):
-            assert after is not None
-            here = crop(t)
-            near = {before: (after - t) / (after - before), after: (t - before) / (after - before)}
-            carried = _carried(here, crops, answers, near)
-            track[t] = _mask(here, carried, settings)
-        del answers[before], crops[before]  # memory does not grow with the video
+    shown = [(t, box) for t, box in enumerate(boxes) if box is not None]
+    stretch: list[tuple[int, _Crop]] = []  # from one answer of the network to the next
+    first: Probability | None = None
+    for i, (t, box) in enumerate(shown):
+        stretch.append((t, _Crop(frames[t], box, settings.margin)))
+        if i % settings.every and i < len(shown) - 1:
+            continue
+        last = salient(stretch[-1][1].pixels)
+        if first is not None and len(stretch) > 2:
+            for (between, crop), answer in zip(
+                stretch[1:-1], _carried([crop for _, crop in stretch], first, last), strict=True
+            ):
+                track[between] = _mask(crop, answer, settings)
+        track[t] = _mask(stretch[-1][1], last, settings)
+        first, stretch = last, stretch[-1:]
     return track
 
 
-def _carried(
-    here: _Crop,
-    crops: Mapping[int, _Crop],
-    answers: Mapping[int, Probability],
-    weights: Mapping[int, float],
-) -> Probability:
-    """The weighted mean of answers of other frames, moved to this one."""
-    total = np.zeros((FLOW_SIDE, FLOW_SIDE), np.float32)
+def _carried(crops: Sequence[_Crop], first: Probability, last: Probability) -> list[Probability]:
+    """The answers for all crops but the first and the last, for which the network's are given."""
+    greys = [crop.small_grey for crop in crops]
+    forward = _chain(greys, first)
+    backward = _chain(greys[::-1], last)[::-1]
+    answers = []
+    for i, (before, after) in enumerate(zip(forward, backward, strict=True), 1):
+        share = i / (len(crops) - 1)  # of the way to the last
+        x0, y0, x1, y1 = crops[i].corners
+        mean = (1 - share) * before + share * after
+        answers.append(np.float32(cv2.resize(mean, (x1 - x0, y1 - y0))))
+    return answers
+
+
+def _chain(greys: Sequence[NDArray[np.uint8]], answer: Probability) -> list[Probability]:
+    """The first picture's answer moved from picture to picture; without the first and last one.
+
+    Steps between neighbours follow fast limbs, which one flow over all of them loses.
+    """
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     y, x = np.mgrid[:FLOW_SIDE, :FLOW_SIDE].astype(np.float32)
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    grey = here.small_grey
-    for key, weight in weights.items():
-        small = cv2.resize(answers[key], (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_AREA)
-        moved = flow.calc(grey, crops[key].small_grey, None)  # where each pixel was, or will be
-        total += weight * cv2.remap(
-            small, x + moved[..., 0], y + moved[..., 1], cv2.INTER_LINEAR, borderValue=0
-        )
-    x0, y0, x1, y1 = here.corners
-    return np.asarray(
-        cv2.resize(total, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR), np.float32
-    )
+    moved = cv2.resize(answer, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_AREA)
+    chain = []
+    for before, grey in zip(greys[:-2], greys[1:-1], strict=True):
+        came = flow.calc(grey, before, None)  # (side, side, 2): where each pixel was
+        moved = cv2.remap(moved, x + came[..., 0], y + came[..., 1], cv2.INTER_LINEAR)
+        chain.append(np.float32(moved))
+    return chain
 
 
 def _mask(crop: _Crop, answer: Probability, settings: Masking) -> Mask:
@@ -136,4 +136,3 @@ def around(box: BoxXyxy, margin: float, size: tuple[int, ...]) -> tuple[int, int
     left, top = max(0, int(x0 - wide)), max(0, int(y0 - high))
     right, bottom = min(size[1], int(np.ceil(x1 + wide))), min(size[0], int(np.ceil(y1 + high)))
     return min(left, right - 2), min(top, bottom - 2), right, bottom
-

@@ -58,7 +58,9 @@ def lefts(track):
 
 
 def test_two_instances_each_follow_their_own_detections_from_the_surest_frame():
-    frames = [found((box(10 + 2 * t), 0.5 + 0.1 * t, 0), (box(100 - 2 * t), 0.6, 0)) for t in (0, 1, 2)]
+    frames = [
+        found((box(10 + 2 * t), 0.5 + 0.1 * t, 0), (box(100 - 2 * t), 0.6, 0)) for t in (0, 1, 2)
+    ]
     first, second = tracks(frames)
     assert lefts(first) == [100.0, 98.0, 96.0] or lefts(first) == [10.0, 12.0, 14.0]
     assert sorted([lefts(first), lefts(second)]) == [[10.0, 12.0, 14.0], [100.0, 98.0, 96.0]]
