@@ -10,7 +10,6 @@ from rich.table import Column, Table
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, file_sha256, read_json
 from rvos.weights import hub
-from rvos.weights.table import GROUPS
 from rvos.weights.local import (
     WEIGHTS,
     Weight,
@@ -26,6 +25,7 @@ from rvos.weights.local import (
     use_revisions,
 )
 from rvos.weights.programs import is_installed, run_command
+from rvos.weights.table import GROUPS
 
 
 def rows() -> list[tuple[str, ...]]:

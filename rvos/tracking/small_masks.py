@@ -1,12 +1,13 @@
 """A track of boxes -> its masks, by the salient-object network in the box and a margin around it.
 
-The network (U2-Net-p) is asked for every `every`-th frame. Frames between two of these take the
-mean of both answers, each moved there by the boxes, and by the optical flow within them from frame
-to frame.
+The network (U2-Net-p) is asked for every frame, and each answer is smoothed by those of its
+neighbours; or it is asked for every `every`-th frame, and frames between two of these take the mean
+of both answers. Answers move between frames by the boxes and the optical flow within them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -54,11 +55,16 @@ class _Crop:
         x0, y0, x1, y1 = self.corners
         return np.ascontiguousarray(self.frame[y0:y1, x0:x1])
 
-    @property
+    @cached_property
     def small_grey(self) -> NDArray[np.uint8]:
         """(FLOW_SIDE, FLOW_SIDE), the same for crops of any size."""
         small = cv2.resize(self.pixels, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+
+    def full_size(self, answer: Probability) -> Probability:
+        """An answer at the size at which it is moved, for the crop's pixels."""
+        x0, y0, x1, y1 = self.corners
+        return np.float32(cv2.resize(answer, (x1 - x0, y1 - y0)))
 
 
 def masks_of(
@@ -70,35 +76,68 @@ def masks_of(
     """One mask per frame; None where there is no box or nothing salient in it."""
     track: Track = [None] * len(frames)
     shown = [(t, box) for t, box in enumerate(boxes) if box is not None]
-    stretch: list[tuple[int, _Crop]] = []  # from one answer of the network to the next
-    first: Probability | None = None
-    for i, (t, box) in enumerate(shown):
-        stretch.append((t, _Crop(frames[t], box, settings.margin)))
-        if i % settings.every and i < len(shown) - 1:
-            continue
-        last = salient(stretch[-1][1].pixels)
-        if first is not None and len(stretch) > 2:
-            for (between, crop), answer in zip(
-                stretch[1:-1], _carried([crop for _, crop in stretch], first, last), strict=True
-            ):
-                track[between] = _mask(crop, answer, settings)
-        track[t] = _mask(stretch[-1][1], last, settings)
-        first, stretch = last, stretch[-1:]
+    answered = _every_frame if settings.every == 1 else _some_frames
+    crops = ((t, _Crop(frames[t], box, settings.margin)) for t, box in shown)
+    for t, crop, answer in answered(crops, len(shown), salient, settings.every):
+        track[t] = _mask(crop, answer, settings)
     return track
 
 
-def _carried(crops: Sequence[_Crop], first: Probability, last: Probability) -> list[Probability]:
-    """The answers for all crops but the first and the last, for which the network's are given."""
-    greys = [crop.small_grey for crop in crops]
-    forward = _chain(greys, first)
-    backward = _chain(greys[::-1], last)[::-1]
-    answers = []
-    for i, (before, after) in enumerate(zip(forward, backward, strict=True), 1):
-        share = i / (len(crops) - 1)  # of the way to the last
-        x0, y0, x1, y1 = crops[i].corners
-        mean = (1 - share) * before + share * after
-        answers.append(np.float32(cv2.resize(mean, (x1 - x0, y1 - y0))))
-    return answers
+_Crops = Iterable[tuple[int, _Crop]]
+_Answers = Iterator[tuple[int, _Crop, Probability]]
+
+
+def _every_frame(
+    crops: _Crops, count: int, salient: Callable[[Frame], Probability], every: int
+) -> _Answers:
+    """The network's answer for each crop, smoothed: half of it, a quarter of each neighbour's.
+
+    A crop at the end of the track takes a third of its only neighbour's.
+    """
+    seen: list[tuple[int, _Crop, Probability]] = []  # up to three neighbours
+    for i, (t, crop) in enumerate(crops):
+        seen = [*seen[-2:], (t, crop, salient(crop.pixels))]
+        if i > 0:
+            yield _smoothed(seen, len(seen) - 2)
+        if i == count - 1:
+            yield _smoothed(seen, len(seen) - 1)
+
+
+def _smoothed(
+    seen: Sequence[tuple[int, _Crop, Probability]], place: int
+) -> tuple[int, _Crop, Probability]:
+    """One of them with the weighted mean of its own answer and of its neighbours', moved to it."""
+    t, crop, answer = seen[place]
+    total, weight = 2 * answer, 2
+    for beside in (place - 1, place + 1):
+        if 0 <= beside < len(seen) and abs(seen[beside][0] - t) == 1:
+            _, other, of_other = seen[beside]
+            total += crop.full_size(_moved(crop.small_grey, other.small_grey, small(of_other)))
+            weight += 1
+    return t, crop, total / weight
+
+
+def _some_frames(
+    crops: _Crops, count: int, salient: Callable[[Frame], Probability], every: int
+) -> _Answers:
+    """The network's answer for every `every`-th crop; between two of them their mean, moved."""
+    stretch: list[tuple[int, _Crop]] = []  # from one answer of the network to the next
+    first: Probability | None = None
+    for i, (t, crop) in enumerate(crops):
+        stretch.append((t, crop))
+        if i % every and i < count - 1:
+            continue
+        last = salient(crop.pixels)
+        if first is not None:
+            greys = [one.small_grey for _, one in stretch]
+            forward = _chain(greys, first)
+            backward = _chain(greys[::-1], last)[::-1]
+            for k, (before, after) in enumerate(zip(forward, backward, strict=True), 1):
+                share = k / (len(stretch) - 1)  # of the way to the last
+                between, one = stretch[k]
+                yield between, one, one.full_size((1 - share) * before + share * after)
+        yield t, crop, last
+        first, stretch = last, stretch[-1:]
 
 
 def _chain(greys: Sequence[NDArray[np.uint8]], answer: Probability) -> list[Probability]:
@@ -106,15 +145,24 @@ def _chain(greys: Sequence[NDArray[np.uint8]], answer: Probability) -> list[Prob
 
     Steps between neighbours follow fast limbs, which one flow over all of them loses.
     """
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    y, x = np.mgrid[:FLOW_SIDE, :FLOW_SIDE].astype(np.float32)
-    moved = cv2.resize(answer, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_AREA)
-    chain = []
+    moved, chain = small(answer), []
     for before, grey in zip(greys[:-2], greys[1:-1], strict=True):
-        came = flow.calc(grey, before, None)  # (side, side, 2): where each pixel was
-        moved = cv2.remap(moved, x + came[..., 0], y + came[..., 1], cv2.INTER_LINEAR)
-        chain.append(np.float32(moved))
+        moved = _moved(grey, before, moved)
+        chain.append(moved)
     return chain
+
+
+def _moved(grey: NDArray[np.uint8], other: NDArray[np.uint8], answer: Probability) -> Probability:
+    """The answer for the other picture, where its pixels are in this one; all FLOW_SIDE wide."""
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    came = flow.calc(grey, other, None)  # (side, side, 2): where each pixel is in the other one
+    y, x = np.mgrid[:FLOW_SIDE, :FLOW_SIDE].astype(np.float32)
+    return np.float32(cv2.remap(answer, x + came[..., 0], y + came[..., 1], cv2.INTER_LINEAR))
+
+
+def small(answer: Probability) -> Probability:
+    """The answer for a crop at the size at which it is moved."""
+    return np.float32(cv2.resize(answer, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_AREA))
 
 
 def _mask(crop: _Crop, answer: Probability, settings: Masking) -> Mask:

@@ -125,7 +125,8 @@ def read_network(path: Path) -> Any:
         return cv2.dnn.readNetFromONNX(str(path))
     except cv2.error as error:
         reason = str(error).strip().splitlines()[0][:200]
-        raise InputError(f"{path}: OpenCV {cv2.__version__} cannot read this network: {reason}")
+        text = f"{path}: OpenCV {cv2.__version__} cannot read this network: {reason}"
+        raise InputError(text) from None
     finally:
         cv2.utils.logging.setLogLevel(level)
 
