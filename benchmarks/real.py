@@ -1,11 +1,11 @@
 """What the sources and the vote are worth on real frames with ground truth.
 
-    python benchmarks/real.py --data REAL --out runs/real [--weights DIR] [--max-videos N] [--every N]
+    python benchmarks/real.py --data REAL --out runs/real [--weights DIR] [--every N]
 
 REAL is a folder in MeViS' layout with `valid_u/` and `coarse.json.gz`, the coarse masks that the
 vote refines, and optionally `kinds.json`, {video: kind}. DIR holds the networks of masklets=small.
 Masks are kept in OUT, per video, so that a second start goes on. OUT/real.md has the tables,
-OUT/index.html is a page with a frame of every video, which shows frames of REAL: mind their licence.
+OUT/index.html shows a frame of every expression: mind the licence of REAL.
 """
 
 import argparse
@@ -155,9 +155,8 @@ def tables(data, every, ious, answer, seconds, coarse, votes):
     names = [v.name for v in data.videos for _ in v.expressions]
     over = Bootstrap(names, **BOOTSTRAP)
     kinds = np.array([data.kinds.get(name, "single") for name in names])
-    lines = [
-        f"{len(data.videos)} videos, {len(names)} expressions; {describe(['opencv-python-headless'])}"
-    ]
+    machine = describe(["opencv-python-headless"])
+    lines = [f"{len(data.videos)} videos, {len(names)} expressions; {machine}"]
     lines += ["", "| masklets | mean of the best IoU per object | lowest |", "|---|---|---|"]
     for name, of_objects in ious.items():
         values = list(of_objects.values())
@@ -245,8 +244,9 @@ def main():
 
     write_bytes(options.out / "real.md", text.encode())
     page(data, answers, answer, options.out / "index.html")
-    for key, value in zip(((v.name, e.text) for v in data.videos for e in v.expressions), answer):
-        print(f"{100 * value:5.1f}  {key[0]}: {key[1]}")
+    expressions = [e for video in data.videos for e in video.expressions]
+    for e, value in zip(expressions, answer, strict=True):
+        print(f"{100 * value:5.1f}  {e.video}: {e.text}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from rvos.refine import (
     given_of,
     make_rule,
 )
-from rvos.score.ablation import grid, labelled, thresholds
+from rvos.score.ablation import agrees, grid, labelled, thresholds
 from rvos.score.confidence import WRITERS
 from rvos.score.explorer import Explorer
 from rvos.score.extra import make_metrics
@@ -63,6 +63,7 @@ class Evaluation:
     cells: Sequence[str]  # labels of the grid
     named: Sequence[str]  # labels of `ablation.rules` and `ablation.presence`
     thresholds: Sequence[str]  # labels of `ablation.thresholds`
+    agrees: Sequence[str]  # labels of `ablation.agrees`
     presence: PresenceRule | NoPresence
     explorer: Explorer | None  # what the page shows of other windows and thresholds
     optional: dict[str, ConfidenceRule]  # by label of `ablation.presence`; may be left out
@@ -98,6 +99,7 @@ class Evaluation:
             rule = check(make_rule, **refine)
             presence = check(build, cfg.presence, "presence")
             cells = check(grid, ablation["windows"], ablation["taus"], rule, name=refine["name"])
+            guards = check(agrees, ablation["agrees"], rule, name=refine["name"])
             of_rules = {"rules": ablation["rules"], "refine": refine}
             named = check(make, named_rules, "ablation", of_rules)
             of_presence = {"presence": ablation["presence"], "own": settings["presence"]}
@@ -126,7 +128,7 @@ class Evaluation:
         rules = labelled(
             presence.on(rule),
             {label: presence.on(cell) for label, cell in cells.items()},
-            {label: presence.on(other) for label, other in named.items()},
+            {label: presence.on(other) for label, other in (guards | named).items()},
             {label: p.on(rule) for label, p in (on_top | swept).items()},
         )
         return cls(
@@ -134,6 +136,7 @@ class Evaluation:
             cells=list(cells),
             named=[*named, *on_top],
             thresholds=list(swept),
+            agrees=list(guards),
             presence=presence,
             explorer=explorer,
             optional={label: p for label, p in on_top.items() if isinstance(p, ConfidenceRule)},
@@ -231,8 +234,8 @@ def _named_presence(name: str, presence: Mapping[str, Any]) -> PresenceRule:
 def named_rules(rules: Sequence[Text], refine: Mapping[str, Any]) -> dict[str, Rule]:
     """The rules of `ablation.rules` as their files describe them.
 
-    They get the run's window and tau where both rules have them; the run's own rule among them
-    has all settings of the run.
+    They get the run's window and tau where both rules have them, and its guard; the run's own rule
+    among them has all settings of the run.
     """
     with Checks() as check:
         return {name: check(_named_rule, name, refine) for name in rules}
@@ -243,6 +246,7 @@ def _named_rule(name: str, refine: Mapping[str, Any]) -> Rule:
         return make_rule(**refine)
     own = preset("refine", name)
     both = [k for k in ("window", "tau") if refine[k] is not None and own[k] is not None]
+    both += [key for key in ("agree",) if key in own and key in refine]
     return make_rule(**own | {key: refine[key] for key in both})
 
 

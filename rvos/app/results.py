@@ -101,6 +101,7 @@ def _report(
         ablation=[rows[label] for label in (COARSE, *todo.cells)] if todo.cells else [],
         rules=[rows[label] for label in todo.named],
         thresholds=[rows[label] for label in todo.thresholds],
+        agrees=[rows[label] for label in todo.agrees],
         windows=make_windows(results, todo.rules, todo.cells, cfg["refine"]["tau"], **bootstrap),
     )
     title = f"{cfg['data']['name']} {split.name}: J&F of {cfg['refine']['name']}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rvos.errors import InputError
 from rvos.report.metrics import AGAIN, Metrics
-from rvos.report.rows import Row, best_threshold
+from rvos.report.rows import Row, best_agree, best_threshold
 
 
 def best_cell(folder: Path, metrics: Metrics, window: int | None = None) -> Row:
@@ -30,17 +30,20 @@ def best_cell(folder: Path, metrics: Metrics, window: int | None = None) -> Row:
 
 
 def best_overrides(folder: Path, window: int | None = None) -> list[str]:
-    """The rule and its best cell, the presence rule and its best threshold, where they are.
+    """The rule and its best cell, the guard's best value, the presence rule and its best threshold, where they are.
 
     `window`: of the cells with this window alone.
     """
     metrics, overrides = Metrics.read(folder), []
-    if metrics.ablation or not metrics.thresholds:
+    if metrics.ablation or not (metrics.thresholds or metrics.agrees):
         best = best_cell(folder, metrics, window).settings
         settings = [key for key in best if key in metrics.refine and key not in ("window", "tau")]
         overrides.append(f"refine={metrics.refine['name']}")
         for key in (*settings, "window", "tau"):
             overrides.append(f"refine.{key}={json.dumps(best[key], separators=(',', ':'))}")
+    if (guard := best_agree(metrics.agrees)) is not None:
+        overrides = [given for given in overrides if not given.startswith("refine.agree=")]
+        overrides.append(f"refine.agree={json.dumps(guard.settings['agree'])}")
     if metrics.thresholds:
         threshold = best_threshold(metrics.thresholds)
         if threshold is None:
@@ -56,8 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     """`python -m rvos best`: print the overrides."""
     parser = argparse.ArgumentParser(
         prog="python -m rvos best",
-        description="The best setting of an ablation, as overrides of eval.py: window and tau by "
-        "J&F, the threshold of presence by Final (target).",
+        description="The best setting of an ablation, as overrides of eval.py: window, tau and "
+        "agree by J&F, the threshold of presence by Final (target).",
     )
     parser.add_argument("run", type=Path, help="folder of a run with an ablation")
     parser.add_argument("--window", type=int, help="the best tau of this window, in frames")

@@ -11,7 +11,7 @@ from rich.table import Table
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.csv_tables import PRESENCE, SCORES, settings_of
 from rvos.report.metrics import Metrics
-from rvos.report.rows import Row, best_threshold
+from rvos.report.rows import Row, best_agree, best_threshold
 from rvos.score.ablation import COARSE, REFINED
 from rvos.score.results import Results
 
@@ -23,6 +23,8 @@ def print_results(console: Console, metrics: Metrics, results: Results, **bootst
         _print_rules(console, metrics.rules)
     if metrics.thresholds:
         _print_thresholds(console, metrics.thresholds, name)
+    if metrics.agrees:
+        _print_agrees(console, metrics.agrees, name)
     if metrics.ablation:
         _print_grid(console, metrics, "J&F", [row.summary.JF for row in metrics.ablation])
         finals = [row.answers["Final_all"] for row in metrics.ablation]
@@ -165,6 +167,18 @@ def _print_rules(console: Console, rules: Sequence[Row]) -> None:
         for row in rules
     ]
     console.print(table_of("Rules (percent)", ["rule", *settings, *SCORES], shown))
+
+
+def _print_agrees(console: Console, rows: Sequence[Row], rule: str) -> None:
+    """What every value of the guard scores; the best one is marked."""
+    best, shown = best_agree(rows), []
+    for row in rows:
+        value = row.settings["agree"]
+        text = "off" if value is None else f"{value:g}"
+        marked = f"[bold]{text}*" if row is best else text
+        shown.append([marked, *map(percent, row.values(SCORES)), str(row.frames_kept_coarse)])
+    columns = ["agree", *SCORES, "frames kept coarse"]
+    console.print(table_of(f"Guard refine.agree of {rule} (percent)", columns, shown))
 
 
 def _print_thresholds(console: Console, thresholds: Sequence[Row], rule: str) -> None:

@@ -57,6 +57,10 @@ def tables_of(metrics: Metrics, results: Results) -> dict[str, Table]:
         names = [rule, metrics.thresholds[0].settings["presence"]]
         rows = [[*row.values(PRESENCE), *names] for row in metrics.thresholds]
         tables["presence"] = Table([*PRESENCE, "rule", "presence"], rows)
+    if metrics.agrees:
+        columns = ["agree", *given]
+        rows = [[*row.values(columns), rule] for row in metrics.agrees]
+        tables["agree"] = Table([*columns, "rule"], rows)
     if metrics.windows:
         tables["windows"] = _windows(metrics, rule)
     return tables

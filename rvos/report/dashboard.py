@@ -62,6 +62,8 @@ def log_evaluation(
             logged[key] = wandb.Table(columns=table.columns, data=table.rows)
         if metrics.thresholds:
             logged[f"presence_curve/{rule}"] = _curve(wandb, metrics)
+        if metrics.agrees:
+            logged[f"agree_curve/{rule}"] = _agree_curve(wandb, metrics)
         if (folder / "ablation.png").is_file():
             logged[f"heat_map/{rule}"] = wandb.Image(str(folder / "ablation.png"))
         if isinstance(page, Page):
@@ -103,6 +105,18 @@ def _curve(wandb: Any, metrics: Metrics) -> Any:
         keys=scores,
         title=f"Thresholds of {rows[0].settings['presence']} on {metrics.refine['name']}",
         xname="presence.threshold",
+    )
+
+
+def _agree_curve(wandb: Any, metrics: Metrics) -> Any:
+    """J&F by value of the guard, in percent; off stands at 0, which keeps no window either."""
+    rows = sorted(metrics.agrees, key=lambda row: row.settings["agree"] or 0.0)
+    return wandb.plot.line_series(
+        xs=[row.settings["agree"] or 0.0 for row in rows],
+        ys=[[100 * row.summary.JF for row in rows]],
+        keys=["J&F"],
+        title=f"Guard refine.agree of {metrics.refine['name']}",
+        xname="refine.agree",
     )
 
 

@@ -55,12 +55,16 @@ def strip_of(
 
 
 def timeline_of(video: VideoResults, expression_id: str) -> dict[str, Any]:
-    """C_t per frame, [start, stop, C_sel, kept coarse] per window, J per frame in percent."""
+    """C_t per frame, what was decided per window, J per frame in percent.
+
+    A window is [start, stop, C_sel, kept coarse, agreement].
+    """
     decision, scores = video.decisions[expression_id], video.scores[expression_id]
     return {
         "combinations": decision["combinations"],
         "windows": [
-            [w["start"], w["stop"], w["selected"], w["kept_coarse"]] for w in decision["windows"]
+            [w["start"], w["stop"], w["selected"], w["kept_coarse"], w.get("agreement")]
+            for w in decision["windows"]
         ],
         "J": {
             kind: [round(100 * value) for value in scores[kind]["J"]]

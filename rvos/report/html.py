@@ -27,6 +27,7 @@ from rvos.report.explorer import explorer_of
 from rvos.report.pages import environment
 from rvos.report.run import Run, changes
 from rvos.report.scores import (
+    agree_curve,
     answered,
     extras_of,
     headline,
@@ -162,6 +163,7 @@ class Page(Intervals):
                 heat_map=heat_map((ablated or run).metrics, run.metrics.refine),
                 ablated=ablated or run,
                 window_curve=window_curve(run.metrics),
+                agree_curve=agree_curve(run.metrics),
                 confidence=self.confidence,
                 resamples=self.resamples,
                 num_videos=bootstrap.num_videos,

@@ -134,6 +134,7 @@ class Metrics:
     ablation: Sequence[Row] = ()  # the coarse masks, and the cells of the grid
     rules: Sequence[Row] = ()
     thresholds: Sequence[Row] = ()
+    agrees: Sequence[Row] = ()  # one per value of the guard
     windows: Sequence[WindowRow] = ()
 
     @classmethod
@@ -148,6 +149,7 @@ class Metrics:
         ablation: Sequence[Row] = (),
         rules: Sequence[Row] = (),
         thresholds: Sequence[Row] = (),
+        agrees: Sequence[Row] = (),
         windows: Sequence[WindowRow] = (),
     ) -> "Metrics":
         """`refine`, `presence`: configs of the rules; `protocol` None is the plain mean."""
@@ -169,6 +171,7 @@ class Metrics:
             ablation=ablation,
             rules=rules,
             thresholds=thresholds,
+            agrees=agrees,
             windows=windows,
         )
 
@@ -239,6 +242,7 @@ _TABLES: Mapping[str, Any] = {
     "ablation": Row,
     "rules": Row,
     "thresholds": Row,
+    "agrees": Row,
     "windows": WindowRow,
 }
 

@@ -75,6 +75,11 @@ def fields_of(rule: Rule) -> dict[str, Any]:
     return {field.name: getattr(rule, field.name) for field in fields(rule)}
 
 
+def best_agree(agrees: Sequence[Row]) -> Row | None:
+    """The row of the highest J&F, the first of equals; None without rows."""
+    return max(agrees, key=lambda row: row.summary.JF, default=None)
+
+
 def best_threshold(thresholds: Sequence[Row]) -> Row | None:
     """The row of the highest Final over target, the lower threshold of equals; None without."""
     known = [row for row in thresholds if row.answers["Final_target"] is not None]

@@ -107,6 +107,33 @@ def window_curve(metrics: Metrics) -> dict[str, Any] | None:
     return {"marks": marks, "points": points, "zero": y(0), "low": low, "high": high}
 
 
+def agree_curve(metrics: Metrics) -> dict[str, Any] | None:
+    """J&F by value of the guard as an SVG curve, 0..100 wide and 60 high; None without."""
+    rows, coarse = metrics.agrees, metrics.coarse.summary.JF
+    if not rows:
+        return None
+    values = [coarse, *(row.summary.JF for row in rows)]
+    low, scale = min(values), 60 / max(max(values) - min(values), 1e-9)
+
+    def y(value: float) -> float:
+        return round(60 - (value - low) * scale, 2)
+
+    step = 100 / max(len(rows) - 1, 1)
+    marks = [
+        {
+            "agree": "off" if row.settings["agree"] is None else row.settings["agree"],
+            "JF": row.summary.JF,
+            "kept": row.frames_kept_coarse,
+            "x": round(i * step, 2),
+            "y": y(row.summary.JF),
+        }
+        for i, row in enumerate(rows)
+    ]
+    points = " ".join(f"{mark['x']},{mark['y']}" for mark in marks)
+    ends = {"coarse": coarse, "coarse_y": y(coarse), "low": low, "high": max(values)}
+    return {"marks": marks, "points": points, **ends}
+
+
 CURVES = ("N-acc", "T-acc", "J&F_target", "Final_target")  # of the answers of a row
 
 

@@ -31,6 +31,7 @@ class Grids:
     windows: Different[Count] = ()
     taus: Different[Part] = ()
     thresholds: Different[Share] = ()
+    agrees: Different[Share | None] = ()
 
 
 def grid(
@@ -62,6 +63,23 @@ def grid(
         f"window={window} tau={tau}": changed(rule, window=window, tau=tau)
         for window, tau in product(windows, taus)
     }
+
+
+def agrees(values: Sequence[float | None], rule: Rule | None, *, name: str = "") -> dict[str, Rule]:
+    """The run's rule with other values of its guard, by label ("agree=0.3"); None is without it.
+
+    Raises SettingsError that names every wrong value of `ablation.agrees`, and for a rule without a
+    guard.
+    """
+    with Checks() as check:
+        check(make, Grids, "ablation", {"agrees": values})
+        if values and rule is not None and not hasattr(rule, "agree"):
+            check.problems.append(
+                "ablation.agrees: they are those of refine.agree; expected a rule with windows, "
+                f"such as refine=vote, got refine={name or type(rule).__name__}"
+            )
+    changed: Callable[..., Rule] = replace
+    return {} if rule is None else {f"agree={v}": changed(rule, agree=v) for v in values}
 
 
 def thresholds(values: Sequence[float], presence: str) -> list[float]:

@@ -222,6 +222,7 @@ def _decisions(noun: str, refinement: Refinement) -> dict[str, Any]:
                 "stop": w.stop,
                 "selected": list(w.selected),
                 "kept_coarse": w.kept_coarse,
+                **({} if w.agreement is None else {"agreement": w.agreement}),
             }
             for w in refinement.windows
         ],

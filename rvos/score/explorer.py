@@ -60,6 +60,9 @@ class Explorer:
         """
         if not (bool(ablation["windows"]) if asked is None else asked):
             return None
+        if refine.get("agree") is not None:
+            log.info("report.explorer: left out, for the page cannot decide by refine.agree")
+            return None
         if type(presence) not in (NoPresence, CoarseScore, DetectorScore, ShareOfFrames):
             log.info(
                 "report.explorer: left out, for presence=%s is a rule that the page lacks",

@@ -28,10 +28,11 @@ function drawTimeline(detail, width, seek) {
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", "J per frame; combinations of masklets per frame and per window");
 
-  for (const [start, stop, selected, kept] of detail.windows) {
+  for (const [start, stop, selected, kept, agreement] of detail.windows) {
     if (kept) {
       const area = shape(svg, "rect", { class: "kept", x: x(start), y: lanes, width: x(stop) - x(start), height: bottom - lanes });
-      shape(area, "title", {}, `frames ${start}–${stop - 1}: kept coarse`);
+      const why = selected.length ? ` by the guard (agreement ${agreement === null ? "unknown" : agreement.toFixed(2)})` : "";
+      shape(area, "title", {}, `frames ${start}–${stop - 1}: kept coarse${why}`);
     }
     for (const instance of selected) {
       const row = lanes + lane * instances.indexOf(instance);
