@@ -7,7 +7,7 @@ Grounded SAM, 2024). The stores are those of MUTR's masks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -80,6 +80,18 @@ class Grounded(DetectAndTrack):
         }
 
 
+class AnswersSentences(Protocol):
+    """What a `GroundedStage` asks for the masks of sentences; see `Grounded`."""
+
+    def prepare(self, place: Place) -> None: ...
+
+    def open(self, frames: Frames) -> FrameCache: ...
+
+    def found(
+        self, frames: FrameCache, subjects: Mapping[str, str | None]
+    ) -> dict[str, tuple[Track, list[dict[str, Any]]]]: ...
+
+
 @dataclass(frozen=True)
 class SubjectDetector:
     """A detector that is asked for sentences and keeps the boxes of their subjects."""
@@ -127,7 +139,7 @@ class GroundedStage(Stage):
     name = "coarse masks"
     remarks_title = "expressions whose subject was found nowhere; their masks are empty"
 
-    def __init__(self, source: Grounded, store: Store, subjects: Mapping[str, str | None]):
+    def __init__(self, source: AnswersSentences, store: Store, subjects: Mapping[str, str | None]):
         self.source, self.subjects = source, subjects
         self.store, self.scores = store, store.beside("coarse_scores")
         self._empty: list[str] = []

@@ -13,17 +13,20 @@ from numpy.typing import NDArray
 
 from rvos.coarse.grounded import GroundedStage, choices
 from rvos.data.frames import FrameCache, Frames
-from rvos.data.split import Split, merge_tracks
+from rvos.data.split import Video, merge_tracks
 from rvos.masks import Track, TrackFiles
 from rvos.nouns.coco import CLASSES, classes_of
 from rvos.nouns.phrases import Ask, Phrase, phrases_of
-from rvos.stages.devices import Devices, Place
-from rvos.stages.runner import run_stage
-from rvos.stages.store import Stores
+from rvos.stages.devices import Place
+from rvos.stages.runner import Advance, run_stage
+from rvos.stages.store import Store
+from rvos.stages.work import CoarseFiles, Work
 from rvos.tracking.small import DetectAndSegment
 from rvos.tracking.small_tracks import BoxTrack
-from rvos.weights.local import digests, origins
+from rvos.weights.provenance import digests, origins
 
+# {sentence or expression_id: (mask per frame, choice per frame)}
+Answers = dict[str, tuple[Track, list[dict[str, Any]]]]
 CLEAR = 0.5  # the second instance must be less prominent than this share of the first
 NEAR = 0.1  # of an instance's box inside that of its owner, on the mean over frames
 
@@ -35,28 +38,26 @@ class SmallCoarse(DetectAndSegment):
     unknown_noun: Literal["none", "any"]
 
     uses_gpu: ClassVar[bool] = False
-    needs_truth: ClassVar[bool] = False
     may_have_scores: ClassVar[bool] = True
 
-    def check(self, split: Split) -> None:
+    def check(self, work: Work) -> None:
         """Raises InputError without weights, or without the dictionary of the noun rules."""
         digests(self.network_files("coarse"))
         phrases_of("the dog")
 
-    def tracks(self, split: Split, stores: Stores, devices: Devices) -> TrackFiles:
+    def tracks(self, work: Work) -> CoarseFiles:
         """The files of the split's coarse masks, made where they are missing."""
         used = self.network_files("coarse")
-        settings = {"name": "small", **self.settings(), "unknown_noun": self.unknown_noun}
-        store = stores.open(
+        store = work.stores.open(
             "coarse",
-            split,
-            settings=settings,
+            work.split,
+            settings={"name": "small", **self.settings(), "unknown_noun": self.unknown_noun},
             checkpoint_sha256=digests(used),
             origins=origins(used),
         )
-        texts = {e.text for video in split.videos for e in video.expressions}
-        run_stage(SmallStage(self, store, dict.fromkeys(texts)), split, devices)
-        return TrackFiles(store.path)
+        texts = {e.text for video in work.split.videos for e in video.expressions}
+        stage = SmallStage(self, store, dict.fromkeys(texts))
+        return CoarseFiles(TrackFiles(store.path), run_stage(stage, work.split, work.devices))
 
     def prepare(self, place: Place) -> None:
         """Read the networks."""
@@ -66,9 +67,7 @@ class SmallCoarse(DetectAndSegment):
         """The frames, decoded once."""
         return FrameCache(frames).fill()
 
-    def found(
-        self, frames: FrameCache, subjects: Mapping[str, Any]
-    ) -> dict[str, tuple[Track, list[dict[str, Any]]]]:
+    def found(self, frames: FrameCache, subjects: Mapping[str, str | None]) -> Answers:
         """{sentence: (mask per frame, choice per frame)}; `subjects` has the sentences as keys."""
         phrases = {text: phrases_of(text) for text in subjects}
         nouns = {phrase.noun for of_text in phrases.values() for phrase in of_text}
@@ -106,9 +105,13 @@ class SmallStage(GroundedStage):
 
     remarks_title = "expressions that coarse=small could not answer, or not with certainty"
 
-    def make(self, video: Any, frames: Any, advance: Any) -> Any:
-        made = super().make(video, frames, advance)
-        unclear = set(self.source.unclear)
+    def __init__(self, source: SmallCoarse, store: Store, subjects: Mapping[str, str | None]):
+        super().__init__(source, store, subjects)
+        self.small = source
+
+    def make(self, video: Video, content: FrameCache, advance: Advance) -> Answers:
+        made = super().make(video, content, advance)
+        unclear = set(self.small.unclear)
         self._empty += [
             f"video {video.name}, expression {e.expression_id}: {e.text}: several instances of the "
             "noun, and no word of place, size or motion that tells them apart; the most prominent "

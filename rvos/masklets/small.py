@@ -57,7 +57,7 @@ class Small(DetectAndSegment, MadeMasklets):
             return drawn[id(instance)]
 
         tracks = {noun: [masks(one) for one in found] for noun, found in instances.items()}
-        scores = {
+        scores: MaskletScores = {
             noun: {
                 "detector": [round(one.score, 6) for one in found],
                 "object": [[round(score, 4) for score in one.scores] for one in found],

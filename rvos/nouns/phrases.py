@@ -12,11 +12,10 @@ from rvos.nouns.finder import NounFinder
 from rvos.nouns.words import DETERMINERS, NUMBERS, POSSESSIVES
 
 # What a phrase asks of its instance; the value is compared among the instances.
-Ask = Literal[
-    *("left", "right", "top", "bottom", "middle"),  # place in the picture
-    *("large", "small", "front", "back"),  # size; nearness, which is size and height
-    *("moves_left", "moves_right", "moves_up", "moves_down", "moves", "still"),
-]
+Place = Literal["left", "right", "top", "bottom", "middle"]  # in the picture
+Size = Literal["large", "small", "front", "back"]  # nearness is size and height
+Motion = Literal["moves_left", "moves_right", "moves_up", "moves_down", "moves", "still"]
+Ask = Place | Size | Motion
 
 _JOINS = ("and", "together with", "along with", "as well as")
 _MOVING = (

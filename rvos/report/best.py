@@ -30,7 +30,7 @@ def best_cell(folder: Path, metrics: Metrics, window: int | None = None) -> Row:
 
 
 def best_overrides(folder: Path, window: int | None = None) -> list[str]:
-    """The rule and its best cell, the guard's best value, the presence rule and its best threshold, where they are.
+    """The rule and its best cell, the best guard, the best presence threshold, where they are.
 
     `window`: of the cells with this window alone.
     """

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rvos.masks import Mask, Track, encode
 from rvos.settings import Count, Share, checked
-from rvos.tracking.small_networks import BoxXyxy, Frame
+from rvos.tracking.small_networks import BoxXyxy, Frame, FrameSource
 
 Probability = NDArray[np.float32]  # (h, w) in 0..1
 
@@ -64,11 +64,11 @@ class _Crop:
     def full_size(self, answer: Probability) -> Probability:
         """An answer at the size at which it is moved, for the crop's pixels."""
         x0, y0, x1, y1 = self.corners
-        return np.float32(cv2.resize(answer, (x1 - x0, y1 - y0)))
+        return np.asarray(cv2.resize(answer, (x1 - x0, y1 - y0)), np.float32)
 
 
 def masks_of(
-    frames: Sequence[Frame],
+    frames: FrameSource,
     boxes: Sequence[BoxXyxy | None],
     salient: Callable[[Frame], Probability],
     settings: Masking,
@@ -114,7 +114,7 @@ def _smoothed(
             _, other, of_other = seen[beside]
             total += crop.full_size(_moved(crop.small_grey, other.small_grey, small(of_other)))
             weight += 1
-    return t, crop, total / weight
+    return t, crop, np.asarray(total / weight, np.float32)
 
 
 def _some_frames(
@@ -157,12 +157,14 @@ def _moved(grey: NDArray[np.uint8], other: NDArray[np.uint8], answer: Probabilit
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     came = flow.calc(grey, other, None)  # (side, side, 2): where each pixel is in the other one
     y, x = np.mgrid[:FLOW_SIDE, :FLOW_SIDE].astype(np.float32)
-    return np.float32(cv2.remap(answer, x + came[..., 0], y + came[..., 1], cv2.INTER_LINEAR))
+    moved = cv2.remap(answer, x + came[..., 0], y + came[..., 1], cv2.INTER_LINEAR)
+    return np.asarray(moved, np.float32)
 
 
 def small(answer: Probability) -> Probability:
     """The answer for a crop at the size at which it is moved."""
-    return np.float32(cv2.resize(answer, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_AREA))
+    reduced = cv2.resize(answer, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(reduced, np.float32)
 
 
 def _mask(crop: _Crop, answer: Probability, settings: Masking) -> Mask:

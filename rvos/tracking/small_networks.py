@@ -7,7 +7,7 @@ SiamTrackers) and U2-Net-p (Qin et al. 2020). No torch: their ONNX files are rea
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -25,6 +25,14 @@ DETECTOR_BINS = 8  # of the distance to a side, in strides
 SALIENT_SIDE = 320
 SALIENT_MEAN = (0.485, 0.456, 0.406)  # RGB, 0..1
 SALIENT_STD = (0.229, 0.224, 0.225)
+
+
+class FrameSource(Protocol):
+    """Frames by their number, such as a list or a `FrameCache`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, frame_idx: int, /) -> Frame: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Detector:
         """All points of the grid with a class of at least this score; neighbours not merged."""
         side = (DETECTOR_SIDE, DETECTOR_SIDE)
         pixels = cv2.resize(frame, side)[..., ::-1].astype(np.float32)  # BGR
-        pixels = (pixels - np.float32(DETECTOR_MEAN)) / np.float32(DETECTOR_STD)
+        pixels = (pixels - np.array(DETECTOR_MEAN, np.float32)) / np.array(DETECTOR_STD, np.float32)
         self._network.setInput(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]))
         outputs = self._network.forward(self._outputs)
         # Sorted by shape, not by name: classes have 80 columns, distances 4 x 8; large grids first.
@@ -58,7 +66,7 @@ class Detector:
             boxes.append(_boxes(of_distances, kept))
             scores.append(of_classes[kept])
         height, width = frame.shape[:2]
-        scale = np.float32([width, height, width, height]) / DETECTOR_SIDE
+        scale = np.array([width, height, width, height], np.float32) / DETECTOR_SIDE
         xyxy = np.concatenate(boxes) * scale
         xyxy[:, 0::2] = xyxy[:, 0::2].clip(0, width)
         xyxy[:, 1::2] = xyxy[:, 1::2].clip(0, height)
@@ -94,8 +102,8 @@ class BoxTracker:
         """The box in the next frame, inside of it, and how sure the network is, 0..1."""
         _, (x, y, w, h) = self._tracker.update(np.ascontiguousarray(frame[..., ::-1]))
         height, width = frame.shape[:2]
-        box = np.float32([max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)])
-        return box, float(self._tracker.getTrackingScore())
+        box = [max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)]
+        return np.array(box, np.float32), float(self._tracker.getTrackingScore())
 
 
 class SalientObject:
@@ -109,7 +117,7 @@ class SalientObject:
         """(H, W, 3) RGB -> (H, W) float32, scaled so that 0 and 1 occur."""
         small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_LINEAR)
         pixels = small.astype(np.float32) / max(float(small.max()), 1.0)
-        pixels = (pixels - np.float32(SALIENT_MEAN)) / np.float32(SALIENT_STD)
+        pixels = (pixels - np.array(SALIENT_MEAN, np.float32)) / np.array(SALIENT_STD, np.float32)
         self._network.setInput(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]))
         answer = self._network.forward(self._output)[0, 0]  # (side, side)
         answer = (answer - answer.min()) / max(float(np.ptp(answer)), 1e-6)

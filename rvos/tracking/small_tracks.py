@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos.settings import Count, Share, Whole, checked
-from rvos.tracking.small_networks import BoxXyxy, Detections, Frame, suppressed
+from rvos.tracking.small_networks import BoxXyxy, Detections, FrameSource, suppressed
 
 REACH = 0.25  # of its diagonal per frame: how far from its last place a lost object may be
 GROWTH = 2.0  # times its last area, or a part of it, that a lost object may have
@@ -69,7 +69,7 @@ class _OfFrame:
 
 
 def tracks_of(
-    frames: Sequence[Frame],
+    frames: FrameSource,
     detections: Sequence[Detections],
     classes: Sequence[int],
     tracker: Callable[[], Any],
@@ -110,7 +110,7 @@ def _surest(candidates: Sequence[_OfFrame], least: float) -> tuple[int, int] | N
 
 
 def _follow_both_ways(
-    frames: Sequence[Frame],
+    frames: FrameSource,
     candidates: Sequence[_OfFrame],
     start: int,
     position: int,
@@ -158,7 +158,7 @@ def _chains(
 
 def _follow(
     track: BoxTrack,
-    frames: Sequence[Frame],
+    frames: FrameSource,
     candidates: Sequence[_OfFrame],
     order: range,
     position: int,
@@ -218,16 +218,24 @@ def _is_new(track: BoxTrack, others: Sequence[BoxTrack], settings: Following) ->
     shown = [t for t, box in enumerate(track.boxes) if box is not None]
     if sum(track.scores[t] > 0 for t in shown) < settings.min_share * len(shown):
         return False
-    for other in others:
-        inside = [
-            other.boxes[t] is not None
-            and _shared(track.boxes[t][None], other.boxes[t])[0]
-            >= settings.inside * areas(track.boxes[t][None])[0]
-            for t in shown
-        ]
-        if np.mean(inside) > 0.5 and track.score < other.score:
-            return False
-    return True
+    return not any(
+        track.score < other.score
+        and np.mean([_share_inside(a, b) >= settings.inside for a, b in _pairs(track, other)]) > 0.5
+        for other in others
+    )
+
+
+def _pairs(track: BoxTrack, other: BoxTrack) -> list[tuple[BoxXyxy, BoxXyxy | None]]:
+    """The boxes of a track, each with the other track's box in the same frame."""
+    both = zip(track.boxes, other.boxes, strict=True)
+    return [(box, of_other) for box, of_other in both if box is not None]
+
+
+def _share_inside(box: BoxXyxy, other: BoxXyxy | None) -> float:
+    """The share of a box that lies in the other one."""
+    if other is None:
+        return 0.0
+    return float(_shared(box[None], other)[0] / max(float(areas(box[None])[0]), 1e-6))
 
 
 def areas(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
