@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rvos.errors import InputError
 from rvos.report.metrics import AGAIN, Metrics
@@ -34,16 +35,20 @@ def best_overrides(folder: Path, window: int | None = None) -> list[str]:
 
     `window`: of the cells with this window alone.
     """
-    metrics, overrides = Metrics.read(folder), []
-    if metrics.ablation or not (metrics.thresholds or metrics.agrees):
+    metrics, overrides = Metrics.read(folder), list[str]()
+    guard = best_agree(metrics.agrees)
+    best: dict[str, Any] = {}
+    if metrics.ablation or not (metrics.thresholds or guard):
         best = best_cell(folder, metrics, window).settings
-        settings = [key for key in best if key in metrics.refine and key not in ("window", "tau")]
+    if guard:
+        best = {**guard.settings, **best, "agree": guard.settings["agree"]}
+    if best:
         overrides.append(f"refine={metrics.refine['name']}")
+        settings = [key for key in best if key in metrics.refine and key not in ("window", "tau")]
         for key in (*settings, "window", "tau"):
+            if key == "agree" and best[key] is None and not guard:
+                continue  # off, as every file of conf/refine says
             overrides.append(f"refine.{key}={json.dumps(best[key], separators=(',', ':'))}")
-    if (guard := best_agree(metrics.agrees)) is not None:
-        overrides = [given for given in overrides if not given.startswith("refine.agree=")]
-        overrides.append(f"refine.agree={json.dumps(guard.settings['agree'])}")
     if metrics.thresholds:
         threshold = best_threshold(metrics.thresholds)
         if threshold is None:

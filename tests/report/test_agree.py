@@ -37,7 +37,9 @@ def test_the_table_has_a_row_per_value_and_the_guard_keeps_all_above_the_iou(gua
 
 
 def test_best_prints_the_first_of_equals(guarded):
-    assert best_overrides(guarded) == ["refine.agree=null"]
+    assert best_overrides(guarded) == [
+        *("refine=vote", "refine.agree=null", "refine.window=15", "refine.tau=0.5")
+    ]
 
 
 def test_decisions_and_page_say_which_windows_the_guard_kept(guarded):

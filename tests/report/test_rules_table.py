@@ -57,10 +57,10 @@ def test_rows_are_those_of_single_runs(scored):
     none, vote, sliding, own = metrics.rules
     assert none.summary.JF == pytest.approx(metrics.coarse.summary.JF)
     assert vote.summary.JF == pytest.approx(metrics.refined.summary.JF)
-    same = next(r for r in metrics.cells if r.settings == {"window": 6, "tau": 0.5})
+    same = next(r for r in metrics.cells if r.settings == {"window": 6, "tau": 0.5, "agree": None})
     assert vote.sha256 == same.sha256 == own.sha256 != sliding.sha256
     assert vote.frames_kept_coarse == same.frames_kept_coarse
-    assert none.settings == {} and sliding.settings == {"window": 3, "tau": 0.5}
+    assert none.settings == {} and sliding.settings == {"window": 3, "tau": 0.5, "agree": None}
     assert none.sha256 == metrics.ablation[0].sha256 and metrics.ablation[0].label == COARSE
 
 
