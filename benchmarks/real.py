@@ -47,6 +47,7 @@ def make_masks(data, out, every):
     from rvos.data.frames import FrameCache
     from rvos.masklets.source import VideoTask
     from rvos.masks import read_json, write_json
+    from rvos.stages.work import Work
 
     changes = {"masks": {"every": every}}
     masklets = {
@@ -56,7 +57,7 @@ def make_masks(data, out, every):
     }
     first = build_source("coarse", "small", changes)
     nouns = masklets["small"].noun.for_split(data.split)
-    masklets["oracle"].bind(data.split, data.truth, nouns)
+    masklets["oracle"].bind(Work(data.split, None, None, data.truth), None, nouns)
     masklets["small"].prepare(None)
     first.prepare(None)
     tracks, answers = {name: {} for name in masklets}, {}
