@@ -77,9 +77,9 @@ def make_masks(data, out, every):
             start = time.perf_counter()
             texts = {e.text: None for e in video.expressions}
             made = {text: track for text, (track, _) in first.found(frames, texts).items()}
-            unclear = sorted(first.unclear)
+            remarks = dict(first.remarks)
             seconds = time.perf_counter() - start
-            write_json(path, {"tracks": made, "seconds": seconds, "unclear": unclear})
+            write_json(path, {"tracks": made, "seconds": seconds, "remarks": remarks})
         answers[video.name] = read_json(path)
         frames.close()
         print(f"{video.name}: masks are there", flush=True)

@@ -145,7 +145,15 @@ def check_device(device: str, *, uses_gpu: bool) -> None:
         ) from None
 
 
-def note_of(cfg: DictConfig) -> str:
-    """What the page says of weights that know coloured shapes only; empty for others."""
+def note_of(cfg: DictConfig, inputs: Inputs) -> str:
+    """What the page says of weights that know coloured shapes only, and of doubtful answers."""
     checkpoint = cfg.coarse.get("checkpoint")
-    return DEMO_NOTE if checkpoint and cfg.model.tokenizer == "words" else ""
+    notes = [DEMO_NOTE] if checkpoint and cfg.model.tokenizer == "words" else []
+    folder = inputs.coarse.folder_beside("coarse_scores")
+    for video in inputs.split.videos:
+        path = folder / f"{video.name}.json.gz" if folder else None
+        kept = read_json(path)["expressions"] if path and path.is_file() else {}
+        for e in video.expressions:
+            if remark := kept.get(e.expression_id, {}).get("remark"):
+                notes.append(f"{e.text}: {remark}.")
+    return " ".join(notes)

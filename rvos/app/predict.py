@@ -45,8 +45,9 @@ def main(cfg: DictConfig) -> None:
     claim_folder(folder, plain(cfg), inputs=own.inputs_of(cfg, split), results=RESULTS)
     keep_split(folder, split)
 
-    video = own.refine(todo, todo.make(work), folder)
-    page = output.write(folder, split, video, note=own.note_of(cfg))
+    inputs = todo.make(work)
+    video = own.refine(todo, inputs, folder)
+    page = output.write(folder, split, video, note=own.note_of(cfg, inputs))
     Console().print("page:", page, soft_wrap=True)
 
 

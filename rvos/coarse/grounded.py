@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from rvos.data.frames import Frame, FrameCache, Frames
-from rvos.data.split import Split, Video, merge_tracks
+from rvos.data.split import Expression, Split, Video, merge_tracks
 from rvos.masks import Track, TrackFiles
 from rvos.nouns.finder import NounFinder
 from rvos.settings import checked
@@ -181,9 +181,16 @@ class GroundedStage(Stage):
             "checkpoint_sha256": provenance["checkpoint_sha256"],
             "subjects": {e.expression_id: self.subjects[e.text] for e in video.expressions},
         }
-        scores = {key: {"clips": clips} for key, (_, clips) in made.items()}
+        scores = {
+            e.expression_id: self.of_expression(e, made[e.expression_id][1])
+            for e in video.expressions
+        }
         self.scores.write(video.name, {"protocol": protocol, "expressions": scores})
         self.store.write(video.name, {key: track for key, (track, _) in made.items()})
+
+    def of_expression(self, expression: Expression, clips: list[dict[str, Any]]) -> dict[str, Any]:
+        """What `coarse_scores` keeps of an expression."""
+        return {"clips": clips}
 
     def remarks(self) -> list[str]:
         return self._empty

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rvos.coarse.grounded import GroundedStage, choices
 from rvos.data.frames import FrameCache, Frames
-from rvos.data.split import Video, merge_tracks
+from rvos.data.split import Expression, Video, merge_tracks
 from rvos.masks import Track, TrackFiles
 from rvos.nouns.coco import CLASSES, classes_of
 from rvos.nouns.phrases import Ask, Phrase, phrases_of
@@ -28,6 +28,14 @@ from rvos.weights.provenance import digests, origins
 # {sentence or expression_id: (mask per frame, choice per frame)}
 Answers = dict[str, tuple[Track, list[dict[str, Any]]]]
 CLEAR = 0.5  # the second instance must be less prominent than this share of the first
+UNCLEAR = (
+    'there are several instances of "{}", and no word of place, size or motion tells them apart: '
+    "the most prominent one was taken"
+)
+NO_CLASS = (
+    '"{}" is no class of COCO, and coarse=small finds nothing else: the answer has no mask of it '
+    "(coarse.unknown_noun=any looks for all classes)"
+)
 NEAR = 0.1  # of an instance's box inside that of its owner, on the mean over frames
 
 
@@ -73,12 +81,12 @@ class SmallCoarse(DetectAndSegment):
         nouns = {phrase.noun for of_text in phrases.values() for phrase in of_text}
         instances = self.instances(frames, {noun: self.classes(noun) for noun in nouns})
         drawn: dict[int, Track] = {}
-        self.unclear: list[str] = []
+        self.remarks: dict[str, str] = {}  # of the sentences of this video
         answers = {}
         for text, of_text in phrases.items():
             chosen = choose(of_text, instances, frames.size)
-            if not chosen.clear:
-                self.unclear.append(text)
+            if chosen.remarks:
+                self.remarks[text] = "; ".join(chosen.remarks)
             for one in chosen.instances:
                 if id(one) not in drawn:
                     drawn[id(one)] = self.mask_track(frames, one)
@@ -101,7 +109,7 @@ class SmallCoarse(DetectAndSegment):
 
 
 class SmallStage(GroundedStage):
-    """The masks of all sentences of a video."""
+    """The masks of all sentences of a video, with a remark where they are not certain."""
 
     remarks_title = "expressions that coarse=small could not answer, or not with certainty"
 
@@ -111,15 +119,16 @@ class SmallStage(GroundedStage):
 
     def make(self, video: Video, content: FrameCache, advance: Advance) -> Answers:
         made = super().make(video, content, advance)
-        unclear = set(self.small.unclear)
-        self._empty += [
-            f"video {video.name}, expression {e.expression_id}: {e.text}: several instances of the "
-            "noun, and no word of place, size or motion that tells them apart; the most prominent "
-            "one was taken"
+        self._empty = [
+            f"video {video.name}, expression {e.expression_id}: {self.small.remarks[e.text]}"
             for e in video.expressions
-            if e.text in unclear
+            if e.text in self.small.remarks
         ]
         return made
+
+    def of_expression(self, expression: Expression, clips: list[dict[str, Any]]) -> dict[str, Any]:
+        remark = self.small.remarks.get(expression.text)
+        return super().of_expression(expression, clips) | ({"remark": remark} if remark else {})
 
 
 # ----------------------------------------------------------------------------- which instance
@@ -127,10 +136,10 @@ class SmallStage(GroundedStage):
 
 @dataclass(frozen=True)
 class Chosen:
-    """The instances that a sentence means; `clear` is False where others fit it as well."""
+    """The instances that a sentence means, and what is to be said where that is not certain."""
 
     instances: list[BoxTrack]
-    clear: bool
+    remarks: tuple[str, ...] = ()
 
 
 def choose(
@@ -138,13 +147,13 @@ def choose(
 ) -> Chosen:
     """The instances of all phrases of a sentence; `size` is (H, W) of the frames."""
     chosen: list[BoxTrack] = []
-    clear = True
+    remarks: tuple[str, ...] = ()
     for phrase in phrases:
         candidates = [one for one in instances[phrase.noun] if one not in chosen]
         answer = choose_one(phrase, candidates, chosen[-1:] if phrase.belongs else [], size)
         chosen += answer.instances
-        clear &= answer.clear
-    return Chosen(chosen, clear)
+        remarks += answer.remarks
+    return Chosen(chosen, remarks)
 
 
 def choose_one(
@@ -154,21 +163,23 @@ def choose_one(
     size: tuple[int, int],
 ) -> Chosen:
     """The instances of one phrase; what belongs to an owner is the one that touches it most."""
+    if not candidates and phrase.noun and not classes_of(phrase.noun):
+        return Chosen([], (NO_CLASS.format(phrase.noun),))
     if not candidates:
-        return Chosen([], True)
+        return Chosen([], (f'no instance of "{phrase.noun or "anything"}" was found',))
     if phrase.plural:
-        return Chosen(list(candidates), True)
+        return Chosen(list(candidates))
     if owner:
         touching = [_touching(one, owner[0]) for one in candidates]
         best = int(np.argmax(touching))
-        return Chosen([candidates[best]] if touching[best] >= NEAR else [], True)
+        return Chosen([candidates[best]] if touching[best] >= NEAR else [])
     if phrase.ask is not None:
         values = [asked_value(phrase.ask, one, size) for one in candidates]
-        return Chosen([candidates[int(np.argmax(values))]], True)
+        return Chosen([candidates[int(np.argmax(values))]])
     values = [prominence(one) for one in candidates]
     best, *others = sorted(range(len(values)), key=lambda i: -values[i])
     clear = not others or values[others[0]] < CLEAR * values[best]
-    return Chosen([candidates[best]], clear)
+    return Chosen([candidates[best]], () if clear else (UNCLEAR.format(phrase.noun),))
 
 
 def prominence(instance: BoxTrack) -> float:

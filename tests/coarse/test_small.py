@@ -25,7 +25,7 @@ DOGS = [STILL, RUNS_LEFT, RUNS_RIGHT, LARGE]
 def chosen(text, dogs=DOGS, **others):
     instances = {phrase.noun: [] for phrase in phrases_of(text)} | {"dog": dogs} | others
     answer = choose(phrases_of(text), instances, SIZE)
-    return answer.instances, answer.clear
+    return answer.instances, not answer.remarks
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,10 @@ def test_without_such_a_word_the_most_prominent_is_taken_and_it_is_said():
     assert chosen("the brown dog") == ([LARGE], True)  # sqrt of its area is 3.5 times the others'
     assert chosen("the brown dog", DOGS[:3]) == ([STILL], False)
     assert chosen("the brown dog", [STILL]) == ([STILL], True)
-    assert chosen("the brown dog", []) == ([], True)
+    assert choose(phrases_of("the dog"), {"dog": DOGS[:3]}, SIZE).remarks == (
+        'there are several instances of "dog", and no word of place, size or motion tells them '
+        "apart: the most prominent one was taken",
+    )
 
 
 def test_short_and_unsure_instances_are_less_prominent():
@@ -70,3 +73,11 @@ def test_what_belongs_to_an_instance_touches_it():
     text = "the dog on the right and its rider"
     assert chosen(text, rider=[spectator, rider]) == ([STILL, rider], True)
     assert chosen(text, rider=[spectator]) == ([STILL], True)  # half of no box lies in the dog's
+
+
+def test_an_empty_answer_says_why():
+    none, outside = (
+        choose(phrases_of(t), {n: []}, SIZE) for t, n in (("the dog", "dog"), ("the fish", "fish"))
+    )
+    assert none.remarks == ('no instance of "dog" was found',)
+    assert outside.remarks[0].startswith('"fish" is no class of COCO')
