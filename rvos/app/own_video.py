@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,12 +31,17 @@ from rvos.score.ablation import REFINED
 from rvos.score.evaluate import evaluate_video
 from rvos.score.inputs import Inputs, VideoInputs
 from rvos.settings import Count, Positive, Text, checked
+from rvos.weights.local import find, here
 
 log = logging.getLogger(__name__)
 DEMO_NOTE = (
     "The masks come from mutr_tiny, the demo's model: a few million parameters, trained on "
     "synthetic videos of textured, coloured shapes. It knows nothing of real objects, nor of plain "
     "drawings; docs/weights.md says where real weights come from."
+)
+SMALL = (
+    "experiment=small answers without torch and without a GPU, by three networks of 10.4 MB "
+    "together (`rvos weights get small`)"
 )
 FRAMES_PER_SECOND = 10  # of an overlay whose source does not say
 
@@ -143,6 +150,21 @@ def check_device(device: str, *, uses_gpu: bool) -> None:
         raise InputError(
             f"device: expected auto or a device that is here, got {device!r}: {reason}"
         ) from None
+
+
+def offer_small(cfg: DictConfig, *, uses_gpu: bool) -> None:
+    """Say that smaller networks answer, where the run's are heavy for this machine.
+
+    Raises InputError where the run's networks need torch, which is not installed.
+    """
+    if not uses_gpu:
+        return
+    if find_spec("torch") is None:
+        raise InputError(f"these networks need torch: pip install 'rvos[models]'. {SMALL}")
+    weights = cfg.coarse.get("weights")
+    row = find(weights) if weights and not Path(weights).exists() else None
+    if row is not None and here(row) is None and shutil.which("nvidia-smi") is None:
+        log.warning(SMALL)
 
 
 def note_of(cfg: DictConfig, inputs: Inputs) -> str:

@@ -35,6 +35,7 @@ def main(cfg: DictConfig) -> None:
         thin = check(own.Thinning, cfg.every, cfg.max_frames)
         texts = check(own.read_sentences, cfg.expression, cfg.expressions)
     with Checks() as check:
+        check(own.offer_small, cfg, uses_gpu=todo.uses_gpu)
         check(own.check_device, cfg.device, uses_gpu=todo.uses_gpu)
         idle = isinstance(todo.masklets, NoMasklets)
         check(ask_for_weights, cfg, ["coarse"] if idle else ["coarse", "masklets"])

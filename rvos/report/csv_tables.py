@@ -70,7 +70,7 @@ def settings_of(rules: Sequence[Row]) -> list[str]:
     """The columns of settings: those of our rules, then those of others."""
     scores = {"rule", *SCORES, "frames_kept_coarse", "sha256"}
     others = [key for row in rules for key in row.settings if key not in scores]
-    return list(dict.fromkeys(["window", "tau", "box_ratio", *others]))
+    return list(dict.fromkeys(["window", "tau", "box_ratio", "agree", *others]))
 
 
 def _rule_of(row: Row, rule: str) -> str:

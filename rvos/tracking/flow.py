@@ -29,7 +29,7 @@ from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 
 from rvos.masks import Mask, Track, encode
-from rvos.settings import Amount, Real, Share, Whole, checked, preset
+from rvos.settings import Amount, Real, Share, Whole, checked, preset, Count
 from rvos.tracking.motion import Image, Motion, Pixels, background_differences
 
 HISTOGRAM_BINS = 6  # per colour channel
@@ -68,6 +68,7 @@ class FlowTracker:
     similarity: lowest histogram intersection, 0..1, of the colours of one object.
     max_unseen: frames without confirmation after which an instance ends.
     min_travel: lowest extent of an object's path, camera motion removed, share of the longer side.
+    max_instances: the largest and longest visible objects of a video that become masklets.
     """
 
     size: Annotated[Whole, Field(ge=16)]
@@ -78,6 +79,7 @@ class FlowTracker:
     similarity: Share
     max_unseen: Whole
     min_travel: Share
+    max_instances: Count
 
     @classmethod
     def preset(cls, name: str = "flow", **changes: Any) -> "FlowTracker":
@@ -99,7 +101,10 @@ class FlowTracker:
         run.forward()
         run.backward()
         run.merge()
-        kept = [i for i in run.instances if run.moves(i)]
+        moving = [i for i in run.instances if run.moves(i)]
+        seen = sorted((sum(mask.sum() for mask in i.masks.values()) for i in moving), reverse=True)
+        least = seen[: self.max_instances][-1] if seen else 0  # pixels over all frames
+        kept = [i for i in moving if sum(mask.sum() for mask in i.masks.values()) >= least]
         return [[_full_size(i.masks.get(t), size) for t in range(len(images))] for i in kept]
 
 

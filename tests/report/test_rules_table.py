@@ -82,7 +82,7 @@ def test_metrics_are_read_as_they_were_written(scored, tiny):
 
 def test_settings_of_an_own_rule_are_further_columns(scored, make_page):
     header = (scored / "rules.csv").read_text().splitlines()[0].split(",")
-    ours = ["rule", "window", "tau", "box_ratio"]
+    ours = ["rule", "window", "tau", "box_ratio", "agree"]
     scores = ["J", "F", "J&F", "frames_kept_coarse", "sha256"]
     scores += ["N-acc", "T-acc", "Final_all", "Final_target"]  # there are no-target expressions
     assert header == [*ours, "mode", "least", *scores]
