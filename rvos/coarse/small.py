@@ -17,6 +17,7 @@ from rvos.data.split import Expression, Video, merge_tracks
 from rvos.masks import Track, TrackFiles
 from rvos.nouns.coco import CLASSES, classes_of
 from rvos.nouns.phrases import Ask, Phrase, phrases_of
+from rvos.settings import checked
 from rvos.stages.devices import Place
 from rvos.stages.runner import Advance, run_stage
 from rvos.stages.store import Store
@@ -39,7 +40,7 @@ NO_CLASS = (
 NEAR = 0.1  # of an instance's box inside that of its owner, on the mean over frames
 
 
-@dataclass(kw_only=True)
+@checked(frozen=False, kw_only=True)
 class SmallCoarse(DetectAndSegment):
     """`coarse=small`: the noun's instances; words of place, size and motion choose among them."""
 

@@ -1,6 +1,5 @@
 """Noun -> COCO classes -> boxes -> tracks -> masks on a CPU, without torch: `masklets=small`."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from rvos.data.frames import FrameCache, Frames
@@ -8,6 +7,7 @@ from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import MaskletScores, MaskletTracks, Track
 from rvos.nouns.coco import CLASSES, classes_of
+from rvos.settings import checked
 from rvos.stages.devices import Place
 from rvos.tracking.small import DetectAndSegment
 from rvos.tracking.small_tracks import BoxTrack
@@ -15,7 +15,7 @@ from rvos.tracking.small_tracks import BoxTrack
 UnknownNoun = Literal["none", "any"]
 
 
-@dataclass(kw_only=True)
+@checked(frozen=False, kw_only=True)
 class Small(DetectAndSegment, MadeMasklets):
     """`masklets=small`: PicoDet's boxes of the noun's classes, NanoTrack, U2-Net-p's masks.
 

@@ -103,9 +103,7 @@ class SlidingVote(Vote):
 
     def _around(self, t: int, num_frames: int) -> range:
         """The frames of the window around frame t."""
-        return range(
-            max(0, t - (self.window - 1) // 2), min(num_frames, t + self.window // 2 + 1)
-        )
+        return range(max(0, t - (self.window - 1) // 2), min(num_frames, t + self.window // 2 + 1))
 
 
 class PixelMajority(Vote):

@@ -29,7 +29,7 @@ from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 
 from rvos.masks import Mask, Track, encode
-from rvos.settings import Amount, Real, Share, Whole, checked, preset, Count
+from rvos.settings import Amount, Count, Real, Share, Whole, checked, preset
 from rvos.tracking.motion import Image, Motion, Pixels, background_differences
 
 HISTOGRAM_BINS = 6  # per colour channel

@@ -1,7 +1,6 @@
 """Frames + classes of COCO -> instances, by three small networks on the CPU, without torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rvos.data.frames import FrameCache
@@ -26,7 +25,7 @@ class SmallNetworks:
     salient: Text
 
 
-@dataclass(kw_only=True)
+@checked(frozen=False, kw_only=True)
 class DetectAndSegment:
     """The keys and networks of what detects COCO's classes, tracks boxes and draws masks."""
 
