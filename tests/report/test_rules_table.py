@@ -87,7 +87,7 @@ def test_settings_of_an_own_rule_are_further_columns(scored, make_page):
     scores += ["N-acc", "T-acc", "Final_all", "Final_target"]  # there are no-target expressions
     assert header == [*ours, "mode", "least", *scores]
     rules = Run.read(scored).metrics.rules
-    own = {"window": 6, "tau": 0.5, "mode": "strict", "least": 2}
+    own = {"window": 6, "tau": 0.5, "agree": None, "mode": "strict", "least": 2}
     assert rules[-1].settings == own
     page = make_page(strips=0).write(scored).read_text()
     table = page[page.index('id="rules"') : page.index('id="highlights"')]
