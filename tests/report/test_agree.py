@@ -59,7 +59,9 @@ def test_wrong_values_are_named(run_tiny, tmp_path):
     from rvos.refine import KeepCoarse, Vote
     from rvos.score.ablation import agrees
 
-    with pytest.raises(InputError, match="ablation.agrees: expected different values, each a number"):
+    with pytest.raises(
+        InputError, match="ablation.agrees: expected different values, each a number"
+    ):
         agrees([None, 1.5], Vote(15, 0.8))
     with pytest.raises(InputError, match="ablation.agrees: expected different values"):
         agrees([0.5, 0.5], Vote(15, 0.8))
