@@ -409,8 +409,11 @@ def _is_checked(target: Any) -> bool:
 
 
 def _is_plain(target: Any) -> bool:
-    """Whether it is a dataclass of the standard library, which checks nothing."""
-    return is_dataclass(target) and not _is_checked(target)
+    """Whether it is made by a dataclass of the standard library, which checks nothing."""
+    if not is_dataclass(target) or not isinstance(target, type):
+        return False
+    maker = next(base for base in target.__mro__ if "__init__" in vars(base))
+    return "__dataclass_fields__" in vars(maker) and not _is_checked(target)
 
 
 def _plain(target: Any, keys: Mapping[str, Any]) -> Any:

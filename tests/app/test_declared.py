@@ -107,6 +107,23 @@ def test_three_wrong_values_of_a_users_rule_are_three_messages(rule):
     assert type(made) is rule and pickle.loads(pickle.dumps(made)) == made == rule(3, 0.5, 2.0)
 
 
+class Handmade(WindowRule):
+    def __init__(self, scale, **settings):
+        super().__init__(**settings)
+        object.__setattr__(self, "scale", scale)
+
+    def select(self, candidates, start, stop):
+        return ()
+
+
+def test_a_users_own_init_is_called():
+    node = {"_target_": f"{__name__}.Handmade", "scale": 2, "window": 3, "tau": 0.5}
+    made = build(node, "refine")
+    assert (made.scale, made.window, made.tau) == (2, 3, 0.5)
+    with pytest.raises(SettingsError, match="^refine.window: expected a whole number >= 1, got 0"):
+        build(node | {"window": 0}, "refine")
+
+
 def test_the_bounds_of_the_base_hold_for_a_users_rule():
     settings = {"_target_": f"{__name__}.FromTheLibrary", "window": 0, "tau": 2.0, "margin": 1.0}
     with pytest.raises(SettingsError) as error:

@@ -92,7 +92,7 @@ def test_first_takes_what_others_lack(tmp_path, run_eval):
 
 
 def test_wrong_settings_are_named():
-    with pytest.raises(InputError, match=r"(?s)coarse.sources: expected a list.*coarse.fusion"):
+    with pytest.raises(InputError, match=r"(?s)  sources: expected a list.*  fusion: "):
         Several(sources=[], fusion="mean")
     with pytest.raises(InputError, match="coarse.sources: .*nowhere: no such file"):
         Several(sources=["nowhere"], fusion="first").check(None)

@@ -81,6 +81,6 @@ def test_what_is_not_there(machine):
     said = get(machine, "splits=[valid_x]", "accept_licence=true", status=1)
     assert "splits: valid_x: not in FudanCVL/MeViSv2; it has train, valid_u" in said
     said = get(machine, "accept_licence=maybe", status=1)
-    assert "get.accept_licence: expected true or false" in said
+    assert "accept_licence: expected true or false" in said
     said = get(machine, "accept_licence=true", status=1, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE is set" in said and "Traceback" not in said
