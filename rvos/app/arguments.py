@@ -112,7 +112,7 @@ def _composed(arguments: Sequence[str], config_name: str) -> Any:
     try:
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             chosen = compose(config_name, choices + search, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException):
+    except (HydraException, OmegaConfBaseException, ValueError):  # the last for refine=null
         return None  # composing with all arguments says what is wrong
     return OmegaConf.to_container(chosen)
 

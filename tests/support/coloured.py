@@ -105,6 +105,7 @@ class GroundingStub(torch.nn.Module):
         self.ids = {kind: tokenizer.convert_tokens_to_ids(kind) for kind in COLOURS}
         self.also = [tokenizer.convert_tokens_to_ids(word) for word in also]
         self.prompts = []
+        self.config = SimpleNamespace(max_text_len=256)
 
     def forward(self, pixel_values, input_ids, **_):
         batch = len(input_ids)
