@@ -32,7 +32,7 @@ from rvos.weights.table import WEIGHTS
 PAGE = REPOSITORY / "docs" / "reproduce.md"
 COMMIT = "1" * 40
 # Not run: they set the machine up, which is what runs this test.
-SET_UP = ("make setup", "python -m venv", "pip install")
+SET_UP = ("make setup", "python -m venv", "pip install", "uv pip install")
 SIZES = {"backbone": "resnet50", "tokenizer": "roberta-base", "hidden_dim": 32, "ffn_dim": 32}
 TINY = {key: tiny_settings()[key] for key in ("text_layers", "encoder_layers", "decoder_layers")}
 TINY |= {key: tiny_settings()[key] for key in ("text_heads", "text_ffn_dim", "max_tokens")}
