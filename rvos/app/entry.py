@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,8 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from rvos import CONFIG_DIR
 from rvos.app.arguments import as_typed, explained
 from rvos.errors import InputError, one_message
-from rvos.stages.devices import Devices, OneDevice
-from rvos.stages.sharding import Sharing
+
+if TYPE_CHECKING:  # with the checks of settings, which --help does without
+    from rvos.stages.devices import Devices
+    from rvos.stages.sharding import Sharing
 
 Task = Callable[[DictConfig], Any]
 
@@ -173,11 +175,13 @@ def ask_for_weights(cfg: DictConfig, groups: Sequence[str]) -> None:
     obtain(used, ask_only=True)
 
 
-def devices_of(cfg: DictConfig, *, uses_gpu: bool, sharing: Sharing | None = None) -> Devices:
+def devices_of(cfg: DictConfig, *, uses_gpu: bool, sharing: "Sharing | None" = None) -> "Devices":
     """Lightning's devices where a network or several devices are used, else this process alone.
 
     The latter needs no torch. Raises InputError as `check_ranks`.
     """
+    from rvos.stages.devices import OneDevice
+
     if not uses_gpu and cfg.trainer.devices in (1, "1") and cfg.trainer.num_nodes == 1:
         return OneDevice(sharing=sharing)
     from rvos.stages.lightning import TrainerDevices, make_trainer

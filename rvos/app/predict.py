@@ -8,7 +8,6 @@ Settings: conf/predict.yaml. The stages are those of eval.py, with their stores 
 
 from omegaconf import DictConfig
 
-from rvos import Checks
 from rvos.app.entry import ask_for_weights, entry_point, plain, run_folder
 
 RESULTS = ("index.html", "refined", "decisions")
@@ -20,6 +19,7 @@ def main(cfg: DictConfig) -> None:
     # Imported here, so that --help is quick.
     from rich.console import Console
 
+    from rvos import Checks
     from rvos.app import own_video as own
     from rvos.app.evaluation import Evaluation
     from rvos.data.split import own_split
