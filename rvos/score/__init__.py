@@ -1,6 +1,6 @@
 """Masks + ground truth -> J, F, J&F as MeViS scores them, one setting or a whole ablation.
 
-Everything is imported when it is asked for: `score_track` and `FrameScores` need numpy, numba and
+Everything is imported when it is asked for: `j_and_f` and `score_track` need numpy, numba and
 pycocotools alone.
 """
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rvos.score.extra import make_metrics
     from rvos.score.inputs import Inputs, VideoInputs
     from rvos.score.measures import FrameScores, Metric, Summary, score_track
+    from rvos.score.pairs import boundary_f, j_and_f, j_and_f_by_object, jaccard
     from rvos.score.protocols import Expressions, Unit, make_protocol
     from rvos.score.results import (
         ExpressionResult,
@@ -42,8 +43,12 @@ _MODULES = {
     "VideoFiles": "results",
     "VideoInputs": "inputs",
     "VideoResult": "results",
+    "boundary_f": "pairs",
     "evaluate_video": "evaluate",
     "grid": "ablation",
+    "j_and_f": "pairs",
+    "j_and_f_by_object": "pairs",
+    "jaccard": "pairs",
     "labelled": "ablation",
     "make_metrics": "extra",
     "make_protocol": "protocols",
@@ -70,8 +75,12 @@ __all__ = [
     "VideoFiles",
     "VideoInputs",
     "VideoResult",
+    "boundary_f",
     "evaluate_video",
     "grid",
+    "j_and_f",
+    "j_and_f_by_object",
+    "jaccard",
     "labelled",
     "make_metrics",
     "make_protocol",

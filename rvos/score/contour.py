@@ -34,12 +34,18 @@ EMPTY = Contour(0, 0, np.zeros((3, 0, 0), np.uint64), 0, 0)
 
 
 @cache
-def tolerance_radius(height: int, width: int) -> int:
-    """Distance in pixels up to which boundary pixels match."""
-    return ceil(TOLERANCE * float(np.linalg.norm((height, width))))
+def tolerance_radius(height: int, width: int, tolerance: float = TOLERANCE) -> int:
+    """Distance in pixels up to which boundary pixels match.
+
+    `tolerance` below 1 is a share of the frame's diagonal; from 1 on it is pixels, as in DAVIS
+    (davis2017-evaluation, davis2017/metrics.py: bound_th).
+    """
+    if tolerance >= 1:
+        return int(tolerance)
+    return ceil(tolerance * float(np.linalg.norm((height, width))))
 
 
-def contour_of(mask: Mask) -> Contour:
+def contour_of(mask: Mask, tolerance: float = TOLERANCE) -> Contour:
     """The contour of a mask. Raises MaskError for corrupt counts.
 
     A pixel belongs to the boundary if it differs from its right, lower or lower-right neighbour;
@@ -56,7 +62,14 @@ def contour_of(mask: Mask) -> Contour:
     if ends.size == 0:
         canonical(mask)  # says what is wrong
         raise AssertionError(f"the kernel cannot read {mask}")
-    return Contour(*kernel.draw(ends, height, width, tolerance_radius(height, width)))
+    return Contour(*kernel.draw(ends, height, width, tolerance_radius(height, width, tolerance)))
+
+
+def contour_of_pixels(pixels: NDArray[np.uint8], tolerance: float = TOLERANCE) -> Contour:
+    """The contour of a mask given as (H, W) uint8, C-contiguous; foreground where not 0."""
+    from rvos.score import kernel
+
+    return Contour(*kernel.draw_pixels(pixels, tolerance_radius(*pixels.shape, tolerance)))
 
 
 def in_common(a: Contour, b: Contour) -> tuple[int, int, int]:

@@ -82,16 +82,24 @@ def draw(ends, height, width, radius):
     if area == 0:
         return 0, 0, np.zeros((3, 0, 0), np.uint64), 0, 0
 
-    margin = radius + 1  # the boundary begins one pixel outside of the mask
-    left = max(first // height - margin, 0)
-    right = min((last - 1) // height + 1 + margin, width)
-    word = max(top - margin, 0) // 64
-    num_words = (min(bottom + margin, height) - 1) // 64 + 1 - word
+    last_column = (last - 1) // height
+    word, num_words, left, right = around(
+        top, bottom, first // height, last_column + 1, height, width, radius
+    )
     layers = np.zeros((3, num_words, right - left), np.uint64)
     fill(ends, height, layers[MASK], word, left)
     num_pixels = find_boundary(layers[MASK], height - 64 * word, layers[BOUNDARY])
     grow(layers[BOUNDARY], radius, layers[NEAR])
     return area, num_pixels, layers, word, left
+
+
+@compiled
+def around(top, bottom, left, right, height, width, radius):
+    """A mask's rows and columns -> the part to draw: first word, number of words, columns."""
+    margin = radius + 1  # the boundary begins one pixel outside of the mask
+    word = max(top - margin, 0) // 64
+    num_words = (min(bottom + margin, height) - 1) // 64 + 1 - word
+    return word, num_words, max(left - margin, 0), min(right + margin, width)
 
 
 @compiled
@@ -114,6 +122,106 @@ def fill(ends, height, words, word, left):
                     bits &= FULL >> np.uint64(63 - (bottom & 63))
                 words[w, column - left] |= bits
             start = min(stop, column_start + height)
+
+
+@compiled
+def draw_pixels(pixels, radius):
+    """Pixels (H, W) uint8, foreground where not 0 -> the values of a Contour, as `draw`."""
+    height, width = pixels.shape
+    words = pack(pixels)  # of the whole frame
+    columns, area = np.zeros(width, np.uint64), 0
+    top, bottom = height, 0
+    for w in range(words.shape[0]):
+        rows = np.uint64(0)
+        for x in range(width):
+            columns[x] |= words[w, x]
+            rows |= words[w, x]
+            area += num_bits(words[w, x])
+        for bit in range(64 if rows else 0):
+            if (rows >> np.uint64(bit)) & ONE:
+                top, bottom = min(top, 64 * w + bit), 64 * w + bit + 1
+    if area == 0:
+        return 0, 0, np.zeros((3, 0, 0), np.uint64), 0, 0
+    first, last = 0, width - 1
+    while not columns[first]:
+        first += 1
+    while not columns[last]:
+        last -= 1
+    word, num_words, left, right = around(top, bottom, first, last + 1, height, width, radius)
+    layers = np.zeros((3, num_words, right - left), np.uint64)
+    layers[MASK] = words[word : word + num_words, left:right]
+    num_pixels = find_boundary(layers[MASK], height - 64 * word, layers[BOUNDARY])
+    grow(layers[BOUNDARY], radius, layers[NEAR])
+    return area, num_pixels, layers, word, left
+
+
+@compiled
+def pack(pixels):
+    """Pixels (H, W) uint8 -> words (H / 64, W)."""
+    height, width = pixels.shape
+    words = np.zeros(((height + 63) // 64, width), np.uint64)
+    whole = height // 8 * 8
+    for y in range(0, whole, 8):  # eight rows at a time, which one instruction treats together
+        pack_eight(pixels[y : y + 8], words[y >> 6], np.uint64(y & 63))
+    if whole < height:
+        rest = np.zeros((8, width), np.uint8)
+        rest[: height - whole] = pixels[whole:]
+        pack_eight(rest, words[whole >> 6], np.uint64(whole & 63))
+    return words
+
+
+@compiled
+def pack_eight(rows, words, shift):
+    """Set the bits of eight rows (8, W) uint8 in a row of words, from bit `shift` on."""
+    a, b, c, d = rows[0], rows[1], rows[2], rows[3]
+    e, f, g, h = rows[4], rows[5], rows[6], rows[7]
+    for x in range(words.size):
+        bits = np.uint8(a[x] != 0) | (b[x] != 0) << 1 | (c[x] != 0) << 2 | (d[x] != 0) << 3
+        bits |= (e[x] != 0) << 4 | (f[x] != 0) << 5 | (g[x] != 0) << 6 | (h[x] != 0) << 7
+        words[x] |= np.uint64(bits) << shift
+
+
+@compiled
+def overlap_of_pixels(a, b):
+    """Pixels of two masks, (H, W) uint8 each -> (shared pixels, area of a, area of b)."""
+    words_a, words_b = pack(a), pack(b)
+    shared, area_a, area_b = 0, 0, 0
+    for w in range(words_a.shape[0]):
+        for x in range(words_a.shape[1]):
+            shared += num_bits(words_a[w, x] & words_b[w, x])
+            area_a += num_bits(words_a[w, x])
+            area_b += num_bits(words_b[w, x])
+    return shared, area_a, area_b
+
+
+@compiled
+def overlap(counts_a, counts_b, num_pixels):
+    """Compressed counts of two masks -> (shared pixels, area of a, area of b), without drawing.
+
+    All are -1 where one of the masks is corrupt.
+    """
+    a, b = ends_of_runs(counts_a, num_pixels), ends_of_runs(counts_b, num_pixels)
+    if a.size == 0 or b.size == 0:
+        return -1, -1, -1
+    shared, start = 0, 0  # run i of a and run j of b go on from `start`; odd ones are foreground
+    i, j = 0, 0
+    while i < a.size and j < b.size:
+        end_a, end_b = a[i], b[j]
+        end = min(end_a, end_b)
+        shared += (end - start) * (i & j & 1)
+        i += end_a == end
+        j += end_b == end
+        start = end
+    return shared, foreground(a), foreground(b)
+
+
+@compiled
+def foreground(ends):
+    """Ends of runs -> the area of the mask."""
+    area = 0
+    for i in range(1, ends.size, 2):
+        area += ends[i] - ends[i - 1]
+    return area
 
 
 @compiled

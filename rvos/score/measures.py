@@ -36,7 +36,7 @@ class FrameScores:
         """(J, F), each in 0..1."""
         key = (_counts(truth), _counts(prediction))
         if key not in self._pairs:
-            self._pairs[key] = _j_and_f(self._contour(truth), self._contour(prediction))
+            self._pairs[key] = j_and_f_of(self._contour(truth), self._contour(prediction))
         return self._pairs[key]
 
     def _contour(self, mask: Mask) -> Contour:
@@ -50,7 +50,8 @@ def _counts(mask: Mask) -> str:
     return "" if mask is None else mask["counts"]
 
 
-def _j_and_f(truth: Contour, prediction: Contour) -> tuple[float, float]:
+def j_and_f_of(truth: Contour, prediction: Contour) -> tuple[float, float]:
+    """(J, F) of two contours of one frame size and one tolerance, each in 0..1."""
     shared, recalled, precise = in_common(truth, prediction)
     either = truth.area + prediction.area - shared
     J = shared / either if either else 1.0

@@ -1,0 +1,120 @@
+"""Masks as a caller has them -> one frame each, checked: arrays of pixels, RLE, or None."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rvos.errors import InputError, MaskError, list_problems
+from rvos.masks import RLE, Mask, canonical, decode, encode, from_coco, size_of
+
+Pixels: TypeAlias = NDArray[np.uint8]  # (H, W), C-contiguous, foreground where not 0
+Frame: TypeAlias = Pixels | Mask
+
+
+def frames_of(**given: Any) -> tuple[list[tuple[Frame, ...]], bool]:
+    """Masks by their name in errors -> one tuple per frame, and whether it is a single frame.
+
+    Each is a mask or several: an array (H, W) or (T, H, W), a picture that numpy reads, a COCO RLE,
+    None, or a list of these. Raises InputError for all frames whose masks do not fit together.
+    """
+    single = all(_is_one(masks) for masks in given.values())
+    frames = {
+        name: [_frame(masks, name)]
+        if _is_one(masks)
+        else [_frame(mask, f"{name}, frame {t}") for t, mask in enumerate(masks)]
+        for name, masks in given.items()
+    }
+    if len({len(masks) for masks in frames.values()}) > 1:
+        counts = ", ".join(f"{name} {len(masks)}" for name, masks in frames.items())
+        raise InputError(f"expected one mask per frame of each, got {counts}")
+    together = list(zip(*frames.values(), strict=True))
+    if problems := [text for t, masks in enumerate(together) if (text := _misfit(frames, t, masks))]:
+        raise InputError(list_problems("Masks of different sizes (height x width)", problems))
+    return together, single
+
+
+def as_pixels(mask: Frame, shape: tuple[int, int]) -> Pixels:
+    """(H, W) pixels of a mask of that shape."""
+    if mask is None:
+        return np.zeros(shape, np.uint8)
+    if isinstance(mask, dict):
+        rle = canonical(mask)
+        return np.zeros(shape, np.uint8) if rle is None else np.ascontiguousarray(decode(rle))
+    return mask
+
+
+def shape_of(mask: Frame) -> tuple[int, int] | None:
+    """(H, W); None for None."""
+    if mask is None or isinstance(mask, dict):
+        return size_of(mask)
+    return mask.shape[0], mask.shape[1]
+
+
+def numbers_of(pictures: Any, name: str) -> NDArray[Any]:
+    """Pictures of object numbers -> (H, W) or (T, H, W) whole numbers. Raises InputError."""
+    is_list = isinstance(pictures, list | tuple)
+    arrays = [np.asarray(picture) for picture in pictures] if is_list else [np.asarray(pictures)]
+    if shapes := sorted({array.shape for array in arrays})[1:]:
+        raise InputError(f"{name}: expected pictures of one shape, got {arrays[0].shape}, {shapes}")
+    array = np.stack(arrays) if is_list else arrays[0]
+    if array.ndim not in (2, 3) or array.dtype.kind not in "biu":
+        raise InputError(
+            f"{name}: expected whole numbers of shape (T, H, W) or (H, W), got {_kind(array)}"
+        )
+    return array
+
+
+def _is_one(masks: Any) -> bool:
+    """Whether it is one mask, no sequence of them."""
+    if masks is None or isinstance(masks, Mapping | str):
+        return True
+    return not isinstance(masks, list | tuple) and np.ndim(masks) != 3
+
+
+def _misfit(names: Mapping[str, Any], t: int, masks: tuple[Frame, ...]) -> str:
+    """What is wrong with the sizes of one frame's masks; empty if nothing is."""
+    sizes = {n: size for n, mask in zip(names, masks, strict=True) if (size := shape_of(mask))}
+    if len(set(sizes.values())) < 2:
+        return ""
+    return f"frame {t}: " + ", ".join(f"{name} {h} x {w}" for name, (h, w) in sizes.items())
+
+
+def _frame(mask: Any, name: str) -> Frame:
+    if mask is None or isinstance(mask, Mapping | str):
+        return _rle(mask, name)
+    array = np.asarray(mask)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{name}: expected numbers of shape (H, W) for one mask or (T, H, W) for several, or "
+            f"COCO RLE, got {_kind(array)}"
+        )
+    if array.dtype not in (np.bool_, np.uint8):
+        array = array != 0
+    return np.ascontiguousarray(array).view(np.uint8)
+
+
+def _rle(mask: Any, name: str) -> Mask:
+    """An RLE with compressed counts as text, which are checked when they are read."""
+    try:
+        if isinstance(mask, dict) and isinstance(mask.get("counts"), list):
+            return from_coco(mask, mask.get("size") or ()) or _empty(mask)
+        if isinstance(mask, dict) and isinstance(mask.get("counts"), str) and size_of(mask):
+            return mask
+        return canonical(mask) or _empty(mask)
+    except MaskError as error:
+        raise MaskError(f"{name}: {error}") from None
+
+
+def _empty(mask: RLE | None) -> Mask:
+    """An empty mask that keeps its size, which has to fit."""
+    if mask is None:
+        return None
+    shape = size_of(mask)
+    assert shape is not None, "from_coco and canonical have checked it"
+    return encode(np.zeros(shape, np.uint8))
+
+
+def _kind(array: NDArray[Any]) -> str:
+    return f"{array.dtype} of shape {array.shape}"
