@@ -30,7 +30,9 @@ def frames_of(**given: Any) -> tuple[list[tuple[Frame, ...]], bool]:
         counts = ", ".join(f"{name} {len(masks)}" for name, masks in frames.items())
         raise InputError(f"expected one mask per frame of each, got {counts}")
     together = list(zip(*frames.values(), strict=True))
-    if problems := [text for t, masks in enumerate(together) if (text := _misfit(frames, t, masks))]:
+    if problems := [
+        text for t, masks in enumerate(together) if (text := _misfit(frames, t, masks))
+    ]:
         raise InputError(list_problems("Masks of different sizes (height x width)", problems))
     return together, single
 

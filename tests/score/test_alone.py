@@ -22,13 +22,19 @@ class Refuse(MetaPathFinder):
 before = set(sys.modules)
 sys.meta_path.insert(0, Refuse())
 from rvos.masks import encode
-from rvos.score import FrameScores, Summary, score_track
+from rvos.score import FrameScores, Summary, boundary_f, j_and_f, jaccard, score_track
+from rvos.score.davis import db_eval_boundary, db_eval_iou, f_measure
 
 pixels = numpy.zeros((8, 8), bool)
 pixels[2:6, 2:6] = True
 J, F = score_track([encode(pixels), None], [encode(pixels), encode(pixels)])
 summary = Summary.of(J, F)
 assert (summary.J, summary.F, summary.JF) == (0.5, 0.5, 0.5), summary
+assert j_and_f(pixels, pixels) == j_and_f(encode(pixels), pixels) == (1, 1)
+assert jaccard(pixels, encode(pixels)) == db_eval_iou(pixels, pixels) == 1
+assert boundary_f(pixels, None) == db_eval_boundary(pixels, 0 * pixels) == 0 == f_measure(
+    0 * pixels, pixels
+)
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 assert new <= KNOWN, new - KNOWN
 print("alone")
