@@ -28,6 +28,7 @@ COMMANDS = {
     "status": ("rvos.app.status", "how far a run or store is, and who works on it"),
     "sweep": ("rvos.app.sweep", "all runs of a W&B sweep file, without W&B"),
     "best": ("rvos.report.best", "the best cell of an ablation, as settings of eval.py"),
+    "score": ("rvos.app.score", "J and F of masks that any program wrote, against a truth"),
     "compare": ("rvos.report.compare", "what changed between two runs"),
     "report": ("rvos.report.html", "the page of a run, made again from its folder"),
     "export": ("rvos.report.export", "a run's refined masks as PNG, RLE, COCO or YouTube-VIS"),

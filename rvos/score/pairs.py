@@ -37,7 +37,9 @@ def j_and_f(
     """
     check_tolerance(tolerance)
     pairs, single = _pairs(truth, prediction, void)
-    scores = [j_and_f_of(_contour(g, tolerance), _contour(p, tolerance)) for g, p in pairs]
+    scores = [
+        j_and_f_of(contour_of_frame(g, tolerance), contour_of_frame(p, tolerance)) for g, p in pairs
+    ]
     if single:
         return scores[0]
     J, F = np.array(scores, np.float64).reshape(-1, 2).T
@@ -106,16 +108,18 @@ def _pairs(truth: Masks, prediction: Masks, void: Masks) -> tuple[list[Any], boo
     if void is None:
         return frames_of(truth=truth, prediction=prediction)
     frames, single = frames_of(truth=truth, prediction=prediction, void=void)
-    return [(_without(g, v), _without(p, v)) for g, p, v in frames], single
+    return [(without(g, v), without(p, v)) for g, p, v in frames], single
 
 
-def _without(mask: Frame, void: Frame) -> Frame:
+def without(mask: Frame, void: Frame) -> Frame:
+    """The mask without the pixels of `void`, which has the same size."""
     if mask is None or void is None or (shape := shape_of(mask)) is None:
         return mask
     return np.where(as_pixels(void, shape) != 0, np.uint8(0), as_pixels(mask, shape))
 
 
-def _contour(mask: Frame, tolerance: float) -> Contour:
+def contour_of_frame(mask: Frame, tolerance: float = TOLERANCE) -> Contour:
+    """The contour of a mask in any form that `frames_of` gives."""
     if mask is None:
         return EMPTY
     if isinstance(mask, dict):

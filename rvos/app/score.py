@@ -1,0 +1,276 @@
+"""`python -m rvos score`: J and F of masks that any program wrote, without settings.
+
+python -m rvos score --truth TRUTH --masks MASKS --dataset davis17
+"""
+
+import argparse
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from rvos.errors import InputError, list_problems
+from rvos.masks import write_bytes, write_json
+from rvos.report.bootstrap import Bootstrap, Interval
+from rvos.score.of_video import DATASETS, PROTOCOLS, Protocol, UnitScores, score_video
+from rvos.score.sources import Source, open_masks
+
+SCORES = ("J", "F", "J&F")
+STATISTICS = ("J_recall", "J_decay", "F_recall", "F_decay")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line says of how to score."""
+
+    protocol: Protocol
+    videos: Sequence[str] | None  # None: all of the truth
+    missing_is_empty: bool
+    ignore_extra: bool
+    workers: int
+
+
+def score(truth: Source, masks: Source, choices: Choices) -> list[UnitScores]:
+    """The scores of all objects or expressions, in the truth's order.
+
+    Raises InputError with everything that is missing, too much, or does not fit.
+    """
+    names = truth.videos() if choices.videos is None else list(choices.videos)
+    known, given = set(truth.videos()), set(masks.videos())
+    problems = [f"video {name}: not in the truth" for name in names if name not in known]
+    if not choices.ignore_extra:
+        problems += [f"video {n}: masks, but no truth" for n in sorted(given - set(names))]
+
+    def of_video(name: str) -> tuple[list[UnitScores], list[str]]:
+        if name not in known:
+            return [], []
+        try:
+            return _score_video(name, truth, masks if name in given else None, choices)
+        except InputError as error:
+            return [], [f"video {name}: {error}"]
+
+    with ThreadPoolExecutor(choices.workers) as threads:  # decoding and scoring release the GIL
+        found = list(threads.map(of_video, names))
+    problems += [problem for _, of_one in found for problem in of_one]
+    if problems:
+        title = f"{masks.path}: does not fit {truth.path}"
+        raise InputError(list_problems(title, problems, shown=50))
+    units = [unit for scores, _ in found for unit in scores]
+    if not units:
+        raise InputError(f"{truth.path}: no object and no expression to score")
+    return units
+
+
+def _score_video(
+    name: str, truth: Source, masks: Source | None, choices: Choices
+) -> tuple[list[UnitScores], list[str]]:
+    frames = truth.frames(name)
+    problems = []
+    if masks is not None and frames is not None and not choices.ignore_extra:
+        more = sorted(set(masks.frames(name) or ()) - set(frames))
+        if more:
+            listed = ", ".join(more[:5]) + (", ..." if len(more) > 5 else "")
+            problems.append(f"video {name}: {len(more)} frames without truth: {listed}")
+    scores, others = score_video(
+        name,
+        truth.read(name, frames),
+        None if masks is None else masks.read(name, frames),
+        choices.protocol,
+        missing_is_empty=choices.missing_is_empty,
+        ignore_extra=choices.ignore_extra,
+    )
+    return scores, problems + others
+
+
+# ------------------------------------------------------------------------------------- results
+
+
+def means_of(units: Sequence[UnitScores]) -> dict[str, list[float]]:
+    """J, F, J&F of every object or expression."""
+    rows = [unit.as_dict() for unit in units]
+    return {name: [row[name] for row in rows] for name in SCORES}
+
+
+def summary_of(units: Sequence[UnitScores], bootstrap: Bootstrap) -> dict[str, Any]:
+    """Means over objects or expressions in 0..1, the intervals of three, and what is averaged."""
+    rows = [unit.as_dict() for unit in units]
+    means = {name: float(np.mean([row[name] for row in rows])) for name in SCORES[:2] + STATISTICS}
+    means["J&F"] = (means["J"] + means["F"]) / 2
+    intervals = {name: bootstrap.interval(values) for name, values in means_of(units).items()}
+    return {
+        **{name: means[name] for name in SCORES + STATISTICS},
+        "interval": {name: [x.low, x.high] for name, x in intervals.items()},
+        "videos": bootstrap.num_videos,
+        "names": len(units),
+    }
+
+
+def differences(
+    units: Sequence[UnitScores], others: Sequence[UnitScores], bootstrap: Bootstrap
+) -> dict[str, Interval]:
+    """The second minus the first, paired, by score."""
+    before, after = means_of(units), means_of(others)
+    return {name: bootstrap.interval(np.subtract(after[name], before[name])) for name in SCORES}
+
+
+def csv_of(units: Sequence[UnitScores]) -> bytes:
+    """One line per object or expression."""
+    text = io.StringIO()
+    rows = [unit.as_dict() for unit in units]
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def print_summary(
+    console: Console,
+    title: str,
+    summaries: Sequence[Mapping[str, Any]],
+    changes: Mapping[str, Interval],
+    confidence: float,
+) -> None:
+    """A line per score in percent: one or two sets of masks, and their difference."""
+    console.print(title, highlight=False)
+    table = Table()
+    interval = f"{100 * confidence:g} % interval"
+    sets = [["score", interval]] if len(summaries) == 1 else [["A", interval], ["B", interval]]
+    for column in ("", *sum(sets, []), *(["B - A", interval] if changes else [])):
+        table.add_column(column, justify="right" if column else "left")
+    for name in SCORES + STATISTICS:
+        cells = []
+        for summary in summaries:
+            low, high = summary["interval"].get(name, (None, None))
+            cells += [f"{100 * summary[name]:.2f}", _interval(low, high, "")]
+        if name in changes:
+            change = changes[name]
+            mark = " *" if change.excludes_zero else "  "
+            cells += [f"{100 * change.mean:+.2f}", _interval(change.low, change.high, "+") + mark]
+        table.add_row(name, *cells)
+    console.print(table)
+    if changes:
+        console.print("B - A is paired: both see the same resampled videos. * excludes 0.")
+
+
+def _interval(low: float | None, high: float | None, sign: str) -> str:
+    return "" if low is None or high is None else f"{100 * low:{sign}.2f} .. {100 * high:{sign}.2f}"
+
+
+def print_units(console: Console, units: Sequence[UnitScores], count: int) -> None:
+    """The `count` lowest J&F, in the order of the truth, in percent."""
+    rows = [unit.as_dict() for unit in units]
+    lowest = np.argsort([row["J&F"] for row in rows], kind="stable")[:count]
+    if not len(lowest):
+        return
+    title = "All" if len(lowest) == len(rows) else f"The {len(lowest)} lowest of {len(rows)}"
+    table = Table(title=title, title_justify="left")
+    for column in ("video", "name", "frames", *SCORES):
+        table.add_column(column, justify="left" if column in ("video", "name") else "right")
+    for i in sorted(lowest.tolist()):
+        row = rows[i]
+        scores = [f"{100 * row[key]:.2f}" for key in SCORES]
+        table.add_row(row["video"], row["name"], str(row["frames"]), *scores)
+    console.print(table)
+
+
+# ------------------------------------------------------------------------------------ command
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    listed = "; ".join(f"{p.name}: {p.text}" for p in PROTOCOLS.values())
+    result = argparse.ArgumentParser(
+        prog="python -m rvos score",
+        description="J and F of masks that any program wrote: PNG trees or JSON (docs/scorer.md).",
+    )
+    add = result.add_argument
+    add("--truth", type=Path, required=True, help="folder or file of the ground truth")
+    add("--masks", type=Path, required=True, help="folder or file of the masks to score")
+    add("--compare", type=Path, metavar="OTHER", help="other masks; the difference is paired")
+    add("--dataset", choices=sorted(DATASETS), default="mevis", help="says the protocol")
+    add("--protocol", choices=sorted(PROTOCOLS), help=f"instead of the dataset's; {listed}")
+    add("--videos", type=Path, metavar="FILE", help="score these alone: one name per line")
+    add("--missing", choices=["error", "empty"], default="error", help="masks that are missing")
+    add("--extra", choices=["error", "ignore"], default="error", help="masks without truth")
+    add("--json", type=Path, metavar="FILE", help="write all numbers, in 0..1")
+    add("--csv", type=Path, metavar="FILE", help="write a line per object or expression")
+    add("--rows", type=int, default=20, help="of the lowest J&F to print (default 20)")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="threads; all cores by default")
+    add("--resamples", type=int, default=10000, help="of the bootstrap (default 10000)")
+    add("--confidence", type=float, default=0.95, help="of the intervals (default 0.95)")
+    add("--seed", type=int, default=0, help="of the resampling (default 0)")
+    return result
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m rvos score`: score one or two sets of masks."""
+    given = parser().parse_args(arguments)
+    if given.workers < 1:
+        raise InputError(f"--workers: expected 1 or more, got {given.workers}")
+    protocol = PROTOCOLS[given.protocol or DATASETS[given.dataset]]
+    choices = Choices(
+        protocol,
+        None if given.videos is None else given.videos.read_text().split(),
+        given.missing == "empty",
+        given.extra == "ignore",
+        given.workers,
+    )
+    truth = open_masks(given.truth, is_truth=True)
+    paths = [path for path in (given.masks, given.compare) if path is not None]
+    sources = [open_masks(path, is_truth=False) for path in paths]
+    sets = [score(truth, source, choices) for source in sources]
+    bootstrap = Bootstrap(
+        [unit.video for unit in sets[0]],
+        resamples=given.resamples,
+        confidence=given.confidence,
+        seed=given.seed,
+    )
+    summaries = [summary_of(units, bootstrap) for units in sets]
+    console = Console()
+    changes = differences(*sets, bootstrap) if len(sets) == 2 else {}
+    for i, path in enumerate(paths if changes else []):
+        console.print(f"{'AB'[i]}: {path}", soft_wrap=True, highlight=False)
+    counts = f"{len(sets[0])} names in {bootstrap.num_videos} videos"
+    title = f"{counts}, protocol {protocol.name} (percent)"
+    print_summary(console, title, summaries, changes, given.confidence)
+    print_units(console, sets[0], given.rows)
+    if given.csv is not None:
+        write_bytes(given.csv, csv_of(sets[0]))
+    if given.json is not None:
+        write_json(given.json, _all_numbers(given, protocol, sets, summaries, changes))
+    return 0
+
+
+def _all_numbers(
+    given: argparse.Namespace,
+    protocol: Protocol,
+    sets: Sequence[Sequence[UnitScores]],
+    summaries: Sequence[Mapping[str, Any]],
+    changes: Mapping[str, Interval],
+) -> dict[str, Any]:
+    result = {
+        "truth": str(given.truth),
+        "protocol": protocol.name,
+        "bootstrap": {k: getattr(given, k) for k in ("resamples", "confidence", "seed")},
+        "masks": str(given.masks),
+        **summaries[0],
+        "per_name": [unit.as_dict() for unit in sets[0]],
+    }
+    if changes:
+        result["compare"] = {
+            "masks": str(given.compare),
+            **summaries[1],
+            "per_name": [unit.as_dict() for unit in sets[1]],
+            "difference": {
+                n: {"mean": c.mean, "interval": [c.low, c.high]} for n, c in changes.items()
+            },
+        }
+    return result

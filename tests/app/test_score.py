@@ -1,0 +1,235 @@
+"""`python -m rvos score`: masks in every form against a truth, by hand and beside `j_and_f`."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_data import DAVIS
+from PIL import Image
+
+from rvos.app.score import main
+from rvos.errors import InputError
+from rvos.masks import encode, write_json
+from rvos.score import j_and_f
+from rvos.score.measures import decay, recall
+
+SIZE, FRAMES = (30, 40), ("00000", "00005", "00010", "00015", "00020")
+PALETTE = [(37 * i) % 256 for i in range(768)]  # of 256 colours, so that no number is cut
+
+
+def pictures(seed: int, numbers=(1, 2), frames=FRAMES, size=SIZE) -> np.ndarray:
+    """(T, H, W) uint8: a moving box per object, the first frame with all of them."""
+    rng = np.random.default_rng(seed)
+    result = np.zeros((len(frames), *size), np.uint8)
+    for t in range(len(frames)):
+        for k in numbers:
+            y, x = rng.integers(0, 15), 12 * (k - 1) + rng.integers(0, 5)
+            result[t, y : y + 9, x : x + 8] = k
+    return result
+
+
+def write_tree(folder: Path, videos: dict, frames=FRAMES) -> Path:
+    """`<video>/<frame>.png` as palette images."""
+    for video, numbers in videos.items():
+        (folder / video).mkdir(parents=True)
+        for frame, picture in zip(frames, numbers, strict=True):
+            image = Image.fromarray(picture, "P")
+            image.putpalette(PALETTE)
+            image.save(folder / video / f"{frame}.png")
+    return folder
+
+
+def result_of(*arguments) -> dict:
+    """What the command writes with --json; it prints a table beside."""
+    *words, folder = arguments
+    path = folder / "scores.json"
+    assert main([*map(str, words), "--json", str(path), "--resamples", "200"]) == 0
+    return json.loads(path.read_text())
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Truth and prediction of two videos."""
+    truth = {"a": pictures(1), "b": pictures(2)}
+    masks = {"a": pictures(3), "b": pictures(4)}
+    trees = write_tree(tmp_path / "truth", truth), write_tree(tmp_path / "masks", masks)
+    return truth, masks, *trees
+
+
+def test_palette_trees_as_davis_scores_them(two, tmp_path, capsys):
+    """The inner frames of each object; the mean over four objects, statistics as published."""
+    truth, masks, truth_path, masks_path = two
+    truth["a"][2][0, 0] = 2  # nothing but what the file says counts
+    write_tree(tmp_path / "changed", {"a": truth["a"]})
+    (tmp_path / "changed/a").rename(truth_path / "c")
+    words = ["--truth", truth_path, "--masks", masks_path, "--dataset", "davis17"]
+    (tmp_path / "videos.txt").write_text("a\nb\n")
+    words += ["--videos", tmp_path / "videos.txt", "--csv", tmp_path / "scores.csv"]
+    found = result_of(*words, tmp_path)
+    assert found["protocol"] == "semi-supervised" and found["names"] == 4 and found["videos"] == 2
+    expected = []
+    for video in "ab":
+        for k in (1, 2):
+            J, F = j_and_f(pictures(ord(video) - 96)[1:-1] == k, masks[video][1:-1] == k)
+            expected.append((video, str(k), J.mean(), F.mean(), recall(J), decay(F)))
+    keys = ("video", "name", "J", "F", "J_recall", "F_decay")
+    assert [tuple(row[key] for key in keys) for row in found["per_name"]] == expected
+    assert found["J"] == np.mean([row[2] for row in expected])
+    assert found["F_decay"] == np.mean([row[5] for row in expected])
+    assert found["interval"]["J"][0] <= found["J"] <= found["interval"]["J"][1]
+    with open(tmp_path / "scores.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["J&F"]) for row in rows] == [row["J&F"] for row in found["per_name"]]
+    printed = capsys.readouterr().out
+    assert f"{100 * found['J&F']:.2f}" in printed and "semi-supervised" in printed
+
+
+def test_every_form_gives_the_same_scores(two, tmp_path):
+    """Trees of a folder per object, RLE in one file and in one per video, Sa2VA's results."""
+    truth, masks, truth_path, masks_path = two
+    tracks = {
+        side: {
+            video: {str(k): [encode(p == k) for p in numbers] for k in (1, 2)}
+            for video, numbers in of_side.items()
+        }
+        for side, of_side in (("truth", truth), ("masks", masks))
+    }
+    write_json(tmp_path / "truth.json", tracks["truth"])
+    write_json(tmp_path / "masks.json.gz", tracks["masks"])
+    wrapped = {
+        video: {name: {"prediction_masks": track} for name, track in of_video.items()}
+        for video, of_video in tracks["masks"].items()
+    }
+    write_json(tmp_path / "sa2va.json", wrapped)
+    for video, of_video in tracks["masks"].items():
+        write_json(tmp_path / "folder" / f"{video}.json", of_video)
+        for name in of_video:
+            (tmp_path / "by_object" / video / name).mkdir(parents=True)
+            for frame, picture in zip(FRAMES, masks[video], strict=True):
+                white = Image.fromarray(255 * (picture == int(name)).astype(np.uint8))
+                white.save(tmp_path / "by_object" / video / name / f"{frame}.png")
+    expected = result_of("--truth", truth_path, "--masks", masks_path, tmp_path)
+    assert len(expected["per_name"]) == 4 and 0 < expected["J&F"] < 1
+    for of_truth, of_masks in (
+        (truth_path, "masks.json.gz"),
+        (truth_path, "by_object"),
+        ("truth.json", "masks.json.gz"),
+        ("truth.json", "sa2va.json"),
+        ("truth.json", "folder"),
+        ("by_object", "by_object"),
+    ):
+        paths = tmp_path / of_truth, tmp_path / of_masks
+        found = result_of("--truth", paths[0], "--masks", paths[1], tmp_path)
+        if of_truth == "by_object":
+            assert found["J&F"] == 1 and found["names"] == 4
+        else:
+            assert found["per_name"] == expected["per_name"]
+    with pytest.raises(InputError, match="says the names of its frames"):
+        main(["--truth", str(tmp_path / "truth.json"), "--masks", str(tmp_path / "by_object")])
+
+
+def test_a_split_of_mevis(tmp_path):
+    """The bundled masks: what eval.py gives for the coarse masks (expected.json)."""
+    coarse = DAVIS / "coarse.json.gz"
+    words = ["--truth", DAVIS, "--masks", coarse, "--compare", coarse]
+    found = result_of(*words, tmp_path)
+    expected = json.loads((DAVIS / "expected.json").read_text())["baseline"]
+    assert {key: found[key] for key in ("J", "F", "J&F")} == pytest.approx(
+        {key: expected[key] for key in ("J", "F", "J&F")}, abs=1e-12
+    )
+    assert found["names"] == 70 and found["videos"] == 15
+    assert found["compare"]["difference"]["J&F"] == {"mean": 0, "interval": [0, 0]}
+
+
+def test_unsupervised_matches_and_leaves_out_void(tmp_path):
+    """Objects under other numbers score as under their own; a third one costs nothing."""
+    truth = pictures(5)
+    truth[:, 25:, :] = 255
+    masks = np.choose(pictures(5), [0, 3, 1]).astype(np.uint8)
+    masks[:, 26:, 3:9] = 1  # where nothing counts
+    masks[3:, 0:2, 30:] = 2
+    paths = write_tree(tmp_path / "t", {"a": truth}), write_tree(tmp_path / "m", {"a": masks})
+    words = ["--truth", paths[0], "--masks", paths[1], "--dataset", "davis17"]
+    found = result_of(*words, "--protocol", "unsupervised", tmp_path)
+    assert found["J"] == found["F"] == 1 and found["names"] == 2
+    assert found["per_name"][0]["frames"] == 5
+
+
+def test_objects_count_after_the_frame_that_first_shows_them(tmp_path):
+    """Object 2 shows in frames 2 to 4: frames 3 and 4 count, which are missed; 1 is hit."""
+    truth, masks = pictures(6), pictures(6)
+    truth[:2][truth[:2] == 2] = 0
+    masks[masks == 2] = 0
+    paths = write_tree(tmp_path / "t", {"a": truth}), write_tree(tmp_path / "m", {"a": masks})
+    found = result_of("--truth", paths[0], "--masks", paths[1], "--dataset", "mose", tmp_path)
+    rows = {row["name"]: row for row in found["per_name"]}
+    assert (rows["1"]["frames"], rows["1"]["J&F"]) == (4, 1)
+    assert (rows["2"]["frames"], rows["2"]["J&F"]) == (2, 0)
+
+
+def test_two_sets_of_masks_are_paired(two, tmp_path, capsys):
+    truth, masks, truth_path, masks_path = two
+    words = ["--truth", truth_path, "--masks", masks_path, "--compare", truth_path]
+    found = result_of(*words, tmp_path)
+    difference = found["compare"]["difference"]["J&F"]
+    assert found["compare"]["J&F"] == 1
+    assert difference["mean"] == pytest.approx(1 - found["J&F"], abs=1e-15)
+    means = [np.mean([r["J&F"] for r in found["per_name"] if r["video"] == v]) for v in "ab"]
+    assert difference["interval"] == pytest.approx(sorted(1 - m for m in means), abs=1e-12)
+    assert "B - A" in capsys.readouterr().out
+
+
+def test_everything_that_does_not_fit_is_listed_at_once(tmp_path, capsys):
+    """Missing and extra videos, frames and objects, sizes, broken pictures."""
+    videos = {name: pictures(i) for i, name in enumerate("abcdef")}
+    truth = write_tree(tmp_path / "truth", videos)
+    masks = write_tree(tmp_path / "masks", {name: videos[name] for name in "abd"})
+    (masks / "a/00005.png").unlink()
+    Image.fromarray(videos["a"][0]).save(masks / "a/00007.png")
+    Image.fromarray(np.full(SIZE, 7, np.uint8)).save(masks / "b/00005.png")
+    write_tree(masks, {"c": pictures(2, size=(40, 30)), "z": videos["a"]})
+    (masks / "d/00010.png").write_bytes((masks / "d/00010.png").read_bytes()[:80])
+    write_tree(masks, {"e": videos["e"]})
+    Image.new("RGB", SIZE[::-1]).save(masks / "e/00000.png")
+    words = ["--truth", str(truth), "--masks", str(masks)]
+    with pytest.raises(InputError) as caught:
+        main(words)
+    lines = str(caught.value)
+    for expected in (
+        "video z: masks, but no truth",
+        "video a: 1 frames without truth: 00007",
+        "video a: 1: prediction, frame 1: expected",
+        "the frame's file is missing",
+        "video b: not in the truth: 7",
+        "frame 0: truth 30 x 40, prediction 40 x 30",
+        "masks/d/00010.png: cannot be read as an image",
+        "masks/e/00000.png: expected a palette or grey picture of numbers, got mode RGB",
+        "video f: 1: no masks",
+    ):
+        assert expected in lines
+    assert not capsys.readouterr().out
+    for name in "cdez":
+        for path in (masks / name).iterdir():
+            path.unlink()
+        (masks / name).rmdir()
+    found = result_of(*words, "--missing", "empty", "--extra", "ignore", tmp_path)
+    rows = {(row["video"], row["name"]): row for row in found["per_name"]}
+    assert len(rows) == 12 and rows["f", "1"]["J&F"] == 0
+    assert rows["a", "1"]["J"] == rows["b", "2"]["J"] == 4 / 5
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--workers", "0"], "--workers: expected 1 or more"),
+        (["--masks", "nothing"], "nothing: no such file or folder"),
+        (["--truth", "nothing"], "nothing: no such file or folder"),
+        (["--confidence", "2"], "confidence"),
+    ],
+)
+def test_wrong_arguments(two, words, message):
+    _, _, truth, masks = two
+    with pytest.raises(InputError, match=message):
+        main(["--truth", str(truth), "--masks", str(masks), *words])
