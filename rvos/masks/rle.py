@@ -202,9 +202,10 @@ def size_of(mask: Any) -> tuple[int, int] | None:
     size = mask.get("size") if isinstance(mask, dict) else None
     if not isinstance(size, list | tuple) or len(size) != 2:
         return None
-    if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
+    height, width = size
+    if type(height) is not int or type(width) is not int or height < 1 or width < 1:
         return None
-    return size[0], size[1]
+    return height, width
 
 
 def _check_form(rle: Any, size: Sequence[int] | None) -> None:

@@ -1,6 +1,6 @@
 """Masks as a caller has them -> one frame each, checked: arrays of pixels, RLE, or None."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -30,9 +30,12 @@ def frames_of(**given: Any) -> tuple[list[tuple[Frame, ...]], bool]:
         counts = ", ".join(f"{name} {len(masks)}" for name, masks in frames.items())
         raise InputError(f"expected one mask per frame of each, got {counts}")
     together = list(zip(*frames.values(), strict=True))
-    if problems := [
-        text for t, masks in enumerate(together) if (text := _misfit(frames, t, masks))
-    ]:
+    problems = [
+        _misfit(frames, t, masks)
+        for t, masks in enumerate(together)
+        if len({size for mask in masks if (size := shape_of(mask))}) > 1
+    ]
+    if problems:
         raise InputError(list_problems("Masks of different sizes (height x width)", problems))
     return together, single
 
@@ -48,10 +51,11 @@ def as_pixels(mask: Frame, shape: tuple[int, int]) -> Pixels:
 
 
 def shape_of(mask: Frame) -> tuple[int, int] | None:
-    """(H, W); None for None."""
-    if mask is None or isinstance(mask, dict):
-        return size_of(mask)
-    return mask.shape[0], mask.shape[1]
+    """(H, W); None for None. The size of an RLE has been checked by `frames_of`."""
+    if isinstance(mask, dict):
+        height, width = mask["size"]
+        return height, width
+    return None if mask is None else (mask.shape[0], mask.shape[1])
 
 
 def numbers_of(pictures: Any, name: str) -> NDArray[Any]:
@@ -70,21 +74,19 @@ def numbers_of(pictures: Any, name: str) -> NDArray[Any]:
 
 def _is_one(masks: Any) -> bool:
     """Whether it is one mask, no sequence of them."""
-    if masks is None or isinstance(masks, Mapping | str):
+    if masks is None or isinstance(masks, dict | str):
         return True
     return not isinstance(masks, list | tuple) and np.ndim(masks) != 3
 
 
-def _misfit(names: Mapping[str, Any], t: int, masks: tuple[Frame, ...]) -> str:
-    """What is wrong with the sizes of one frame's masks; empty if nothing is."""
+def _misfit(names: Iterable[str], t: int, masks: tuple[Frame, ...]) -> str:
+    """What the sizes of one frame's masks are."""
     sizes = {n: size for n, mask in zip(names, masks, strict=True) if (size := shape_of(mask))}
-    if len(set(sizes.values())) < 2:
-        return ""
     return f"frame {t}: " + ", ".join(f"{name} {h} x {w}" for name, (h, w) in sizes.items())
 
 
 def _frame(mask: Any, name: str) -> Frame:
-    if mask is None or isinstance(mask, Mapping | str):
+    if mask is None or isinstance(mask, dict | str):
         return _rle(mask, name)
     array = np.asarray(mask)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "biuf":
@@ -99,11 +101,12 @@ def _frame(mask: Any, name: str) -> Frame:
 
 def _rle(mask: Any, name: str) -> Mask:
     """An RLE with compressed counts as text, which are checked when they are read."""
+    counts = mask.get("counts") if isinstance(mask, dict) else None
+    if isinstance(counts, str) and size_of(mask):
+        return mask
     try:
-        if isinstance(mask, dict) and isinstance(mask.get("counts"), list):
+        if isinstance(counts, list):
             return from_coco(mask, mask.get("size") or ()) or _empty(mask)
-        if isinstance(mask, dict) and isinstance(mask.get("counts"), str) and size_of(mask):
-            return mask
         return canonical(mask) or _empty(mask)
     except MaskError as error:
         raise MaskError(f"{name}: {error}") from None

@@ -115,7 +115,10 @@ def without(mask: Frame, void: Frame) -> Frame:
     """The mask without the pixels of `void`, which has the same size."""
     if mask is None or void is None or (shape := shape_of(mask)) is None:
         return mask
-    return np.where(as_pixels(void, shape) != 0, np.uint8(0), as_pixels(mask, shape))
+    ignored = as_pixels(void, shape)
+    if not ignored.any():
+        return mask
+    return as_pixels(mask, shape) * (ignored == 0)  # bool times uint8 stays uint8
 
 
 def contour_of_frame(mask: Frame, tolerance: float = TOLERANCE) -> Contour:

@@ -1,0 +1,240 @@
+"""rvos' scorer beside davis2017-evaluation's, vos-benchmark's and hotcoco's: values and times.
+
+    python benchmarks/scorer.py --davis CHECKOUT
+
+CHECKOUT is davisvideochallenge/davis2017-evaluation, which holds the masks of two methods: those of
+OSVOS serve as ground truth here, so the scores say nothing about a method. One process, one thread:
+- random pairs of masks, with and without void pixels: the largest difference of J and of F;
+- its unchanged evaluation, task semi-supervised and unsupervised, once with its own functions and
+  once with `rvos.score.davis`; and `python -m rvos score` on the same files;
+- distinct pairs of 480p, all sides in turns, of arrays and of RLE: CPU time of the process, which
+  other jobs on the machine disturb less; medians.
+Needs scikit-image, pandas and tqdm; vos-benchmark and hotcoco are left out if not installed.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+REPOSITORY = Path(__file__).parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from machine import describe, write  # noqa: E402
+from pycocotools import mask as coco  # noqa: E402
+
+from rvos.masks import encode  # noqa: E402
+from rvos.score import davis, j_and_f, jaccard  # noqa: E402
+from rvos.score.sources import read_numbers  # noqa: E402
+
+TRUTH, MASKS = "results/semi-supervised/osvos", "results/unsupervised/rvos"
+TASKS = {"semi-supervised": ("dogs-jump", "india", "judo", "shooting"), "unsupervised": ("judo",)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--davis", type=Path, required=True, help="checkout with its results")
+    parser.add_argument("--random", type=int, default=2000, help="random pairs")
+    parser.add_argument("--runs", type=int, default=5, help="turns of all sides")
+    options = parser.parse_args()
+    sys.path.insert(0, str(options.davis))
+    cv2.setNumThreads(1)
+    from davis2017 import metrics as official
+
+    packages = ["numpy", "numba", "opencv-python-headless", "pycocotools", "scikit-image"]
+    result = describe(packages)
+    result["random"] = compare_random(official, options.random)
+    for task, videos in TASKS.items():
+        result[task] = compare_evaluation(options.davis, task, videos)
+    result["pairs_480p"] = compare_pairs(official, options.davis, options.runs)
+    result["load_average_at_end"] = os.getloadavg()[0]
+    write("scorer", result)
+
+
+def compare_random(official, count):
+    """Masks of random sizes up to 200 x 300, every third pair with void pixels."""
+    rng, largest = np.random.default_rng(0), {"J": 0.0, "F": 0.0}
+    for i in range(count):
+        size = rng.integers(1, [200, 300])
+        truth, prediction, void = (random_mask(rng, size) for _ in range(3))
+        void = void if i % 3 == 0 else None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            J = official.db_eval_iou(truth, prediction, void)
+        F = official.db_eval_boundary(truth, prediction, void)
+        ours = davis.db_eval_iou(truth, prediction, void)
+        largest["J"] = max(largest["J"], abs(float(J) - ours))
+        ours = davis.db_eval_boundary(truth, prediction, void)
+        largest["F"] = max(largest["F"], abs(float(F) - ours))
+    return {"pairs": count, "largest_difference": largest}
+
+
+def random_mask(rng, size):
+    """Noise of a random grain and density, which may be empty or full."""
+    grain = int(rng.integers(1, 25))
+    coarse = rng.random((size[0] // grain + 1, size[1] // grain + 1)) < rng.uniform(-0.1, 1.1)
+    return np.repeat(np.repeat(coarse, grain, 0), grain, 1)[: size[0], : size[1]]
+
+
+# ------------------------------------------------------------------- the unchanged evaluation
+
+
+def compare_evaluation(checkout, task, videos):
+    """Its evaluation with its functions and with ours, and our command on the same files."""
+    with tempfile.TemporaryDirectory() as name:
+        root, masks = write_davis(checkout, Path(name), task, videos)
+        theirs, theirs_s, theirs_whole_s = evaluate(root, masks, task, None)
+        ours, ours_s, ours_whole_s = evaluate(root, masks, task, davis)
+        start = time.perf_counter()
+        command = ["--truth", str(root / "Annotations"), "--masks", str(masks)]
+        command += ["--dataset", "davis17", "--protocol", task, "--json", f"{name}/scores.json"]
+        subprocess.run(
+            [sys.executable, "-m", "rvos", "score", *command, "--workers", "1"],
+            cwd=REPOSITORY,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
+        )
+        command_s = time.perf_counter() - start
+        found = json.loads(Path(f"{name}/scores.json").read_text())
+    rows = {f"{row['video']}_{row['name']}": row for row in found["per_name"]}
+    per_object = {key: theirs[key]["M_per_object"] for key in "JF"}
+    difference = max(
+        abs(rows[name][key] - value)
+        for key, of_objects in per_object.items()
+        for name, value in of_objects.items()
+    )
+    return {
+        "videos": list(videos),
+        "objects": len(per_object["J"]),
+        "equal_output_with_the_import_swapped": theirs == ours,
+        "largest_difference_of_the_command": difference,
+        "official_functions_s": theirs_s,
+        "our_functions_s": ours_s,
+        "times_as_fast": theirs_s / ours_s,
+        "official_whole_s": theirs_whole_s,
+        "swapped_whole_s": ours_whole_s,
+        "command_whole_s": command_s,
+    }
+
+
+def write_davis(checkout, folder, task, videos):
+    """A DAVIS folder whose truth is OSVOS', and the masks to score."""
+    root, masks = folder / "davis", folder / "masks"
+    for video in videos:
+        shutil.copytree(checkout / TRUTH / video, root / "Annotations/480p" / video)
+        (root / "JPEGImages/480p" / video).mkdir(parents=True)
+        shutil.copytree(checkout / MASKS / video, masks / video)
+        for path in (root / "Annotations/480p" / video).glob("*.png"):
+            (root / "JPEGImages/480p" / video / f"{path.stem}.jpg").touch()
+        if task == "semi-supervised":  # of the proposals as many as there are objects
+            count = max(
+                int(read_numbers(p).max()) for p in (checkout / TRUTH / video).glob("00000.png")
+            )
+            for path in (masks / video).glob("*.png"):
+                numbers = read_numbers(path)
+                cv2.imwrite(str(path), np.where(numbers > count, 0, numbers))
+    shutil.copytree(root / "Annotations/480p", root / "Annotations_unsupervised/480p")
+    (root / "ImageSets/2017").mkdir(parents=True)
+    (root / "ImageSets/2017/val.txt").write_text("\n".join(videos) + "\n")
+    (root / "ImageSets/2019").mkdir(parents=True)
+    (root / "ImageSets/2019/val.txt").write_text("\n".join(videos) + "\n")
+    return root, masks
+
+
+def evaluate(root, masks, task, functions):
+    """(what it returns, seconds in the two functions, seconds of the whole)."""
+    from davis2017 import evaluation, metrics
+
+    spent = 0.0
+
+    def timed(function):
+        def call(*arguments):
+            nonlocal spent
+            start = time.perf_counter()
+            value = function(*arguments)
+            spent += time.perf_counter() - start
+            return value
+
+        return call
+
+    for name in ("db_eval_iou", "db_eval_boundary"):
+        setattr(evaluation, name, timed(getattr(functions or metrics, name)))
+    start = time.perf_counter()
+    with contextlib.redirect_stderr(io.StringIO()):
+        scores = evaluation.DAVISEvaluation(str(root), task, "val").evaluate(str(masks))
+    return scores, spent, time.perf_counter() - start
+
+
+# -------------------------------------------------------------------------------------- pairs
+
+
+def compare_pairs(official, checkout, runs):
+    """Milliseconds per pair of every side, the median of `runs` turns."""
+    arrays = list(distinct_pairs(checkout))
+    coded = [(encode(g), encode(p)) for g, p in arrays]
+    sides = {
+        "ours_arrays": lambda: [j_and_f(g, p) for g, p in arrays],
+        "ours_rle": lambda: [j_and_f(g, p) for g, p in coded],
+        "ours_J_rle": lambda: [jaccard(g, p) for g, p in coded],
+        "ours_J_rle_one_call": lambda: jaccard(*map(list, zip(*coded, strict=True))),
+        "ours_J_arrays": lambda: [jaccard(g, p) for g, p in arrays],
+        "official_J_arrays": lambda: [official.db_eval_iou(g, p) for g, p in arrays],
+        "official_arrays": lambda: [
+            (official.db_eval_iou(g, p), official.db_eval_boundary(g, p)) for g, p in arrays
+        ],
+        "pycocotools_J_rle": lambda: [coco.iou([g], [p], [0])[0, 0] for g, p in coded],
+    }
+    with contextlib.suppress(ImportError):
+        from hotcoco import mask as hotcoco
+
+        theirs = [tuple({**m, "counts": m["counts"].encode()} for m in pair) for pair in coded]
+        sides["hotcoco_J_rle"] = lambda: [hotcoco.iou([g], [p], [False])[0][0] for g, p in theirs]
+    with contextlib.suppress(ImportError):
+        from vos_benchmark import evaluator
+
+        sides["vos_benchmark_arrays"] = lambda: [vos_benchmark(evaluator, *pair) for pair in arrays]
+    seconds, values = {side: [] for side in sides}, {}
+    for turn in range(runs + 1):
+        for side, run in sides.items():
+            start = time.process_time()
+            values[side] = np.array(run(), np.float64)
+            if turn:  # the first one compiles and loads
+                seconds[side].append(time.process_time() - start)
+    result = {"pairs": len(arrays), "runs": runs, "cpu_ms_per_pair": {}, "largest_difference": {}}
+    for side, times in seconds.items():
+        result["cpu_ms_per_pair"][side] = 1e3 * float(np.median(times)) / len(arrays)
+        ours = values["ours_J_rle" if values[side].ndim == 1 else "ours_arrays"]
+        result["largest_difference"][side] = float(abs(values[side] - ours).max())
+    ms = result["cpu_ms_per_pair"]
+    result["official_over_ours_arrays"] = ms["official_arrays"] / ms["ours_arrays"]
+    return result
+
+
+def distinct_pairs(checkout):
+    """(truth, prediction) of one object, both present, in every fourth frame."""
+    for video in TASKS["semi-supervised"]:
+        for path in sorted((checkout / TRUTH / video).glob("*.png"))[::4]:
+            truth, masks = read_numbers(path), read_numbers(checkout / MASKS / video / path.name)
+            for k in (1, 2):
+                if (truth == k).any() and (masks == k).any():
+                    yield (truth == k).view(np.uint8), (masks == k).view(np.uint8)
+
+
+def vos_benchmark(evaluator, truth, prediction):
+    one = evaluator.Evaluator()
+    one.feed_frame(prediction, truth)
+    return one.object_iou[1][0], one.boundary_f[1][0]
+
+
+if __name__ == "__main__":
+    main()
