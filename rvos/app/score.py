@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from rvos.errors import InputError, list_problems
 from rvos.masks import write_bytes, write_json
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.score.of_video import DATASETS, PROTOCOLS, Protocol, UnitScores, score_video
-from rvos.score.sources import Source, open_masks
+from rvos.score.sources import TRIVIAL, Source, TrivialSource, open_masks
 
 SCORES = ("J", "F", "J&F")
 STATISTICS = ("J_recall", "J_decay", "F_recall", "F_decay")
@@ -164,6 +164,16 @@ def _interval(low: float | None, high: float | None, sign: str) -> str:
     return "" if low is None or high is None else f"{100 * low:{sign}.2f} .. {100 * high:{sign}.2f}"
 
 
+def print_trivial(console: Console, summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    """The masks beside answers without a look at the video, in percent."""
+    table = Table(title="Beside trivial answers", title_justify="left")
+    for column in ("", *SCORES):
+        table.add_column(column, justify="right" if column else "left")
+    for name, summary in summaries.items():
+        table.add_row(name, *(f"{100 * summary[key]:.2f}" for key in SCORES))
+    console.print(table)
+
+
 def print_units(console: Console, units: Sequence[UnitScores], count: int) -> None:
     """The `count` lowest J&F, in the order of the truth, in percent."""
     rows = [unit.as_dict() for unit in units]
@@ -197,6 +207,7 @@ def parser() -> argparse.ArgumentParser:
     add("--compare", type=Path, metavar="OTHER", help="other masks; the difference is paired")
     add("--dataset", choices=sorted(DATASETS), default="mevis", help="says the protocol")
     add("--protocol", choices=sorted(PROTOCOLS), help=f"instead of the dataset's; {listed}")
+    add("--trivial", action="store_true", help="show what an empty and a full answer would score")
     add("--videos", type=Path, metavar="FILE", help="score these alone: one name per line")
     add("--missing", choices=["error", "empty"], default="error", help="masks that are missing")
     add("--extra", choices=["error", "ignore"], default="error", help="masks without truth")
@@ -241,11 +252,17 @@ def main(arguments: Sequence[str]) -> int:
     counts = f"{len(sets[0])} names in {bootstrap.num_videos} videos"
     title = f"{counts}, protocol {protocol.name} (percent)"
     print_summary(console, title, summaries, changes, given.confidence)
+    trivial = {}
+    if given.trivial:
+        ignoring = replace(choices, ignore_extra=True)
+        answers = {name: score(truth, TrivialSource(truth, name), ignoring) for name in TRIVIAL}
+        trivial = {name: summary_of(units, bootstrap) for name, units in answers.items()}
+        print_trivial(console, {"masks": summaries[0], **trivial})
     print_units(console, sets[0], given.rows)
     if given.csv is not None:
         write_bytes(given.csv, csv_of(sets[0]))
     if given.json is not None:
-        write_json(given.json, _all_numbers(given, protocol, sets, summaries, changes))
+        write_json(given.json, _all_numbers(given, protocol, sets, summaries, changes, trivial))
     return 0
 
 
@@ -255,6 +272,7 @@ def _all_numbers(
     sets: Sequence[Sequence[UnitScores]],
     summaries: Sequence[Mapping[str, Any]],
     changes: Mapping[str, Interval],
+    trivial: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     result = {
         "truth": str(given.truth),
@@ -264,6 +282,8 @@ def _all_numbers(
         **summaries[0],
         "per_name": [unit.as_dict() for unit in sets[0]],
     }
+    if trivial:
+        result["trivial"] = trivial
     if changes:
         result["compare"] = {
             "masks": str(given.compare),

@@ -15,7 +15,7 @@ from rvos.masks import MISSING_FRAME, area
 from rvos.score.given import frames_of
 from rvos.score.measures import Scores, decay, j_and_f_of, recall
 from rvos.score.pairs import contour_of_frame, j_and_f, without
-from rvos.score.sources import VOID, Pictures, VideoMasks
+from rvos.score.sources import VOID, Pictures, Tracks, VideoMasks
 
 MAX_PROPOSALS = 20  # objects of a prediction that are matched; davis2017-evaluation
 
@@ -93,7 +93,7 @@ def score_video(
     `masks` is None for a video without any.
     """
     try:
-        names = _names_of(truth, protocol)
+        names = _names_of(truth, masks, protocol)
         problems = [] if ignore_extra or masks is None else _extra(names, masks, protocol)
         if masks is not None and masks.num_frames != truth.num_frames and len(masks.names):
             raise InputError(f"expected {truth.num_frames} frames, got {masks.num_frames}")
@@ -115,7 +115,10 @@ def _of(video: str, problems: Sequence[str]) -> list[str]:
     return [f"video {video}: {problem}" for problem in problems]
 
 
-def _names_of(truth: VideoMasks, protocol: Protocol) -> list[str]:
+def _names_of(truth: VideoMasks, masks: VideoMasks | None, protocol: Protocol) -> list[str]:
+    """The names to score. Raises InputError where a form has no numbers of objects."""
+    if protocol.matched and isinstance(masks, Tracks):
+        raise InputError(f"protocol {protocol.name}: expected masks <video>/<frame>.png")
     if not protocol.of_first_frame:
         return list(truth.names)
     if not isinstance(truth, Pictures):
@@ -127,8 +130,6 @@ def _names_of(truth: VideoMasks, protocol: Protocol) -> list[str]:
 
 def _extra(names: Sequence[str], masks: VideoMasks, protocol: Protocol) -> list[str]:
     if protocol.matched:  # any number of objects, up to a limit
-        if not isinstance(masks, Pictures):
-            raise InputError(f"protocol {protocol.name}: expected masks <video>/<frame>.png")
         too_large = [n for n in masks.names if int(n) > MAX_PROPOSALS]
         return [f"objects above {MAX_PROPOSALS}: {', '.join(too_large)}"] if too_large else []
     more = [name for name in masks.names if name not in names]

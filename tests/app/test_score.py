@@ -155,6 +155,10 @@ def test_unsupervised_matches_and_leaves_out_void(tmp_path):
     found = result_of(*words, "--protocol", "unsupervised", tmp_path)
     assert found["J"] == found["F"] == 1 and found["names"] == 2
     assert found["per_name"][0]["frames"] == 5
+    write_json(tmp_path / "m.json", {"a": {"1": [None] * 5}})
+    words[3] = tmp_path / "m.json"
+    with pytest.raises(InputError, match="protocol unsupervised: expected masks <video>/<frame>"):
+        main([*map(str, words), "--protocol", "unsupervised"])
 
 
 def test_objects_count_after_the_frame_that_first_shows_them(tmp_path):
@@ -179,6 +183,23 @@ def test_two_sets_of_masks_are_paired(two, tmp_path, capsys):
     means = [np.mean([r["J&F"] for r in found["per_name"] if r["video"] == v]) for v in "ab"]
     assert difference["interval"] == pytest.approx(sorted(1 - m for m in means), abs=1e-12)
     assert "B - A" in capsys.readouterr().out
+
+
+def test_trivial_answers_under_the_same_protocol(tmp_path, capsys):
+    """Object 1 shows in the inner frames 1 and 2 of 1, 2, 3: an empty answer has 1 of 3."""
+    truth = pictures(7, numbers=(1,))
+    truth[3] = 0
+    path = write_tree(tmp_path / "truth", {"a": truth})
+    words = ["--truth", path, "--masks", path, "--dataset", "davis17", "--trivial"]
+    found = result_of(*words, tmp_path)
+    shares = [(frame == 1).mean() for frame in truth[1:4]]
+    assert found["trivial"]["empty"]["J"] == found["trivial"]["empty"]["F"] == 1 / 3
+    whole = found["trivial"]["whole frame"]
+    assert whole["J"] == pytest.approx(np.mean(shares), abs=1e-15)
+    assert whole["F"] == 1 / 3  # neither has a boundary in frame 3
+    assert found["J&F"] == 1 and "Beside trivial answers" in capsys.readouterr().out
+    found = result_of(*words, "--protocol", "unsupervised", tmp_path)
+    assert found["trivial"]["empty"]["J"] == 1 / 5
 
 
 def test_everything_that_does_not_fit_is_listed_at_once(tmp_path, capsys):

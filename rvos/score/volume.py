@@ -1,0 +1,36 @@
+"""J and F of an expression's masks as one volume, for `score.extra`: an empty answer scores 0.
+
+The mean over frames gives the empty answer 1 in every frame without target, so that it scores well
+where targets are seldom seen (arXiv 2610.02946). Over a volume the sums over all frames are
+compared instead. The formula is ours: that of the paper could not be read.
+"""
+
+from rvos.masks import Track
+from rvos.score.contour import contour_of, in_common
+from rvos.score.measures import Scores
+
+
+def JF(truth: Track, prediction: Track, J: Scores, F: Scores) -> float:
+    """The mean of J and F of the volumes, 0..1.
+
+    J is the sum of intersections over the sum of unions. F comes from the boundary pixels of all
+    frames: the share of the predicted ones that match, and that of the true ones. J is 1 where both
+    volumes are empty, F where neither has a boundary.
+    """
+    return sum(j_and_f_of_volume(truth, prediction)) / 2
+
+
+def j_and_f_of_volume(truth: Track, prediction: Track) -> tuple[float, float]:
+    """(J, F) of two tracks of equal length, 0..1."""
+    shared = either = recalled = precise = num_true = num_predicted = 0
+    for g, p in zip(map(contour_of, truth), map(contour_of, prediction), strict=True):
+        common, matches_g, matches_p = in_common(g, p)
+        shared, either = shared + common, either + g.area + p.area - common
+        recalled, precise = recalled + matches_g, precise + matches_p
+        num_true, num_predicted = num_true + g.num_pixels, num_predicted + p.num_pixels
+    volume_J = shared / either if either else 1.0
+    if not num_true or not num_predicted:
+        return volume_J, float(num_true == num_predicted)
+    precision, recall = precise / num_predicted, recalled / num_true
+    total = precision + recall
+    return volume_J, 2 * precision * recall / total if total else 0.0
