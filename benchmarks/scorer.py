@@ -9,6 +9,8 @@ OSVOS serve as ground truth here, so the scores say nothing about a method. One 
   once with `rvos.score.davis`; and `python -m rvos score` on the same files;
 - distinct pairs of 480p, all sides in turns, of arrays and of RLE: CPU time of the process, which
   other jobs on the machine disturb less; medians.
+- `--split N` alone: `rvos score` on N made-up videos of 16 expressions and 80 frames, 360p to 720p,
+  in JSON: the time of the whole command, reading included (MeViS valid_u is 50 videos).
 Needs scikit-image, pandas and tqdm; vos-benchmark and hotcoco are left out if not installed.
 """
 
@@ -43,10 +45,15 @@ TASKS = {"semi-supervised": ("dogs-jump", "india", "judo", "shooting"), "unsuper
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--davis", type=Path, required=True, help="checkout with its results")
+    parser.add_argument("--davis", type=Path, help="checkout with its results")
+    parser.add_argument("--split", type=int, metavar="N", help="time `rvos score` on N videos")
     parser.add_argument("--random", type=int, default=2000, help="random pairs")
     parser.add_argument("--runs", type=int, default=5, help="turns of all sides")
     options = parser.parse_args()
+    if options.split:
+        packages = ["numpy", "numba", "pycocotools"]
+        write("scorer_split", describe(packages) | time_split(options.split))
+        return
     sys.path.insert(0, str(options.davis))
     cv2.setNumThreads(1)
     from davis2017 import metrics as official
@@ -173,6 +180,51 @@ def evaluate(root, masks, task, functions):
     with contextlib.redirect_stderr(io.StringIO()):
         scores = evaluation.DAVISEvaluation(str(root), task, "val").evaluate(str(masks))
     return scores, spent, time.perf_counter() - start
+
+
+# -------------------------------------------------------------------------------- a whole split
+
+
+def time_split(num_videos):
+    """Seconds of the command, by the clock and of the processor, with one thread and with two."""
+    rng, result = np.random.default_rng(0), {"videos": num_videos, "pairs": num_videos * 16 * 80}
+    with tempfile.TemporaryDirectory() as name:
+        paths = {side: Path(name) / f"{side}.json" for side in ("truth", "masks")}
+        tracks = {side: {} for side in paths}
+        for video in range(num_videos):
+            size = [(360, 640), (480, 854), (720, 1280)][video % 3]
+            of_video = [moving_ellipses(rng, size) for _ in range(16)]
+            for side, of_side in zip(tracks, zip(*of_video, strict=True), strict=True):
+                tracks[side][f"video{video}"] = dict(zip(map(str, range(16)), of_side, strict=True))
+        for side, path in paths.items():
+            path.write_text(json.dumps(tracks[side]))
+        command = ["--truth", str(paths["truth"]), "--masks", str(paths["masks"]), "--workers"]
+        for workers in (1, 1, 2):  # the first one fills the cache of the machine
+            before, start = os.times(), time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-m", "rvos", "score", *command, str(workers)],
+                cwd=REPOSITORY,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            after = os.times()
+            cpu = after.children_user + after.children_system
+            cpu -= before.children_user + before.children_system
+            result[f"threads_{workers}"] = {"s": time.perf_counter() - start, "cpu_s": cpu}
+    return result | {"load_average_at_end": os.getloadavg()[0]}
+
+
+def moving_ellipses(rng, size):
+    """80 frames of one object, and of an answer that is a little off: two lists of RLE."""
+    rows, columns = np.mgrid[: size[0], : size[1]] / np.array(size).reshape(2, 1, 1)
+    center, radii, step = rng.uniform(0.3, 0.7, 2), rng.uniform(0.05, 0.2, 2), rng.normal(size=2)
+    tracks = [], []
+    for t in range(80):
+        for track, error in zip(tracks, (0.0, 0.01), strict=True):
+            y, x = center + 0.002 * t * step + error * rng.normal(size=2)
+            inside = ((rows - y) / radii[0]) ** 2 + ((columns - x) / radii[1]) ** 2 < 1
+            track.append(encode(inside))
+    return tracks
 
 
 # -------------------------------------------------------------------------------------- pairs

@@ -224,11 +224,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """`python -m rvos score`: score one or two sets of masks."""
     given = parser().parse_args(arguments)
-    if given.workers < 1:
-        raise InputError(f"--workers: expected 1 or more, got {given.workers}")
-    protocol = PROTOCOLS[given.protocol or DATASETS[given.dataset]]
+    for name, lowest in (("workers", 1), ("rows", 0)):
+        if (number := getattr(given, name)) < lowest:
+            raise InputError(f"--{name}: expected {lowest} or more, got {number}")
     choices = Choices(
-        protocol,
+        PROTOCOLS[given.protocol or DATASETS[given.dataset]],
         None if given.videos is None else given.videos.read_text().split(),
         given.missing == "empty",
         given.extra == "ignore",
@@ -238,59 +238,43 @@ def main(arguments: Sequence[str]) -> int:
     paths = [path for path in (given.masks, given.compare) if path is not None]
     sources = [open_masks(path, is_truth=False) for path in paths]
     sets = [score(truth, source, choices) for source in sources]
-    bootstrap = Bootstrap(
-        [unit.video for unit in sets[0]],
-        resamples=given.resamples,
-        confidence=given.confidence,
-        seed=given.seed,
-    )
+    settings = {key: getattr(given, key) for key in ("resamples", "confidence", "seed")}
+    bootstrap = Bootstrap([unit.video for unit in sets[0]], **settings)
     summaries = [summary_of(units, bootstrap) for units in sets]
+    changes = differences(sets[0], sets[1], bootstrap) if len(sets) == 2 else {}
+    trivial = _trivial(truth, choices, bootstrap) if given.trivial else {}
+
     console = Console()
-    changes = differences(*sets, bootstrap) if len(sets) == 2 else {}
     for i, path in enumerate(paths if changes else []):
         console.print(f"{'AB'[i]}: {path}", soft_wrap=True, highlight=False)
     counts = f"{len(sets[0])} names in {bootstrap.num_videos} videos"
-    title = f"{counts}, protocol {protocol.name} (percent)"
+    title = f"{counts}, protocol {choices.protocol.name} (percent)"
     print_summary(console, title, summaries, changes, given.confidence)
-    trivial = {}
-    if given.trivial:
-        ignoring = replace(choices, ignore_extra=True)
-        answers = {name: score(truth, TrivialSource(truth, name), ignoring) for name in TRIVIAL}
-        trivial = {name: summary_of(units, bootstrap) for name, units in answers.items()}
+    if trivial:
         print_trivial(console, {"masks": summaries[0], **trivial})
     print_units(console, sets[0], given.rows)
     if given.csv is not None:
         write_bytes(given.csv, csv_of(sets[0]))
     if given.json is not None:
-        write_json(given.json, _all_numbers(given, protocol, sets, summaries, changes, trivial))
+        of_run: dict[str, Any] = {"truth": str(given.truth), "protocol": choices.protocol.name}
+        of_run |= {"bootstrap": settings} | ({"trivial": trivial} if trivial else {})
+        both = [_numbers(*x) for x in zip(paths, summaries, sets, strict=True)]
+        if changes:
+            both[0]["compare"] = both[1] | {"difference": _as_dict(changes)}
+        write_json(given.json, of_run | both[0])
     return 0
 
 
-def _all_numbers(
-    given: argparse.Namespace,
-    protocol: Protocol,
-    sets: Sequence[Sequence[UnitScores]],
-    summaries: Sequence[Mapping[str, Any]],
-    changes: Mapping[str, Interval],
-    trivial: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
-    result = {
-        "truth": str(given.truth),
-        "protocol": protocol.name,
-        "bootstrap": {k: getattr(given, k) for k in ("resamples", "confidence", "seed")},
-        "masks": str(given.masks),
-        **summaries[0],
-        "per_name": [unit.as_dict() for unit in sets[0]],
-    }
-    if trivial:
-        result["trivial"] = trivial
-    if changes:
-        result["compare"] = {
-            "masks": str(given.compare),
-            **summaries[1],
-            "per_name": [unit.as_dict() for unit in sets[1]],
-            "difference": {
-                n: {"mean": c.mean, "interval": [c.low, c.high]} for n, c in changes.items()
-            },
-        }
-    return result
+def _trivial(truth: Source, choices: Choices, bootstrap: Bootstrap) -> dict[str, dict[str, Any]]:
+    """The summary of each trivial answer, by its name."""
+    ignoring = replace(choices, ignore_extra=True)
+    answers = {name: score(truth, TrivialSource(truth, name), ignoring) for name in TRIVIAL}
+    return {name: summary_of(units, bootstrap) for name, units in answers.items()}
+
+
+def _numbers(path: Path, summary: Mapping[str, Any], units: Sequence[UnitScores]) -> dict[str, Any]:
+    return {"masks": str(path), **summary, "per_name": [unit.as_dict() for unit in units]}
+
+
+def _as_dict(changes: Mapping[str, Interval]) -> dict[str, Any]:
+    return {n: {"mean": c.mean, "interval": [c.low, c.high]} for n, c in changes.items()}
