@@ -54,6 +54,8 @@ def main() -> None:
         packages = ["numpy", "numba", "pycocotools"]
         write("scorer_split", describe(packages) | time_split(options.split))
         return
+    if options.davis is None:
+        parser.error("expected --davis CHECKOUT or --split N")
     sys.path.insert(0, str(options.davis))
     cv2.setNumThreads(1)
     from davis2017 import metrics as official

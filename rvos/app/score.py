@@ -65,7 +65,9 @@ def score(truth: Source, masks: Source, choices: Choices) -> list[UnitScores]:
         raise InputError(list_problems(title, problems, shown=50))
     units = [unit for scores, _ in found for unit in scores]
     if not units:
-        raise InputError(f"{truth.path}: no object and no expression to score")
+        raise InputError(
+            f"{truth.path}: nothing to score: no expression, no object number (255 is void)"
+        )
     return units
 
 

@@ -241,9 +241,17 @@ def test_everything_that_does_not_fit_is_listed_at_once(tmp_path, capsys):
     assert rows["a", "1"]["J"] == rows["b", "2"]["J"] == 4 / 5
 
 
+def test_black_and_white_pictures_have_no_object_numbers(tmp_path):
+    """White is 255, the number of void pixels."""
+    path = write_tree(tmp_path / "truth", {"a": 255 * pictures(1, numbers=(1,))})
+    with pytest.raises(InputError, match="nothing to score.*255 is void"):
+        main(["--truth", str(path), "--masks", str(path)])
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
+        (["--rows", "-1"], "--rows: expected 0 or more"),
         (["--workers", "0"], "--workers: expected 1 or more"),
         (["--masks", "nothing"], "nothing: no such file or folder"),
         (["--truth", "nothing"], "nothing: no such file or folder"),

@@ -12,7 +12,7 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 
 from rvos.masks import MaskError, canonical, encode
-from rvos.score import score_track
+from rvos.score import j_and_f, score_track
 from rvos.score.contour import contour_of, in_common
 from rvos.score.kernel import compiled
 
@@ -34,7 +34,7 @@ def parts(pixels):
     return pixels, line, distance_transform_edt(~line) < radius + 1e-6  # exact distances
 
 
-def j_and_f(truth, prediction):
+def by_definition(truth, prediction):
     """The definition, on the parts of two masks."""
     (truth, g, near_g), (prediction, p, near_p) = truth, prediction
     either = (truth | prediction).sum()
@@ -88,7 +88,11 @@ def test_equal_to_the_definitions(size):
     J, F = score_track([encoded[g] for g, _ in names], [encoded[p] for _, p in names])
     slow = {name: parts(pixels) for name, pixels in masks.items()}
     for (g, p), *ours in zip(names, J, F, strict=True):
-        assert tuple(ours) == j_and_f(slow[g], slow[p]), (g, p)
+        assert tuple(ours) == by_definition(slow[g], slow[p]), (g, p)
+        assert tuple(ours) == j_and_f(masks[g], masks[p]), (
+            g,
+            p,
+        )  # drawn from pixels, not from runs
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -98,7 +102,8 @@ def test_random_masks_of_random_sizes(seed):
     coarse = rng.random((2, size[0] // 9 + 1, size[1] // 9 + 1)) < rng.uniform(0.1, 0.9)
     g, p = np.repeat(np.repeat(coarse, 9, 1), 9, 2)[:, : size[0], : size[1]]
     (J,), (F,) = score_track([canonical(encode(g))], [canonical(encode(p))])
-    assert (J, F) == j_and_f(parts(g), parts(p))
+    assert (J, F) == by_definition(parts(g), parts(p))
+    assert (J, F) == j_and_f(g, p)
 
 
 def test_pixels_in_common():
