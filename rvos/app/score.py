@@ -231,7 +231,7 @@ def main(arguments: Sequence[str]) -> int:
             raise InputError(f"--{name}: expected {lowest} or more, got {number}")
     choices = Choices(
         PROTOCOLS[given.protocol or DATASETS[given.dataset]],
-        None if given.videos is None else given.videos.read_text().split(),
+        None if given.videos is None else list(dict.fromkeys(given.videos.read_text().split())),
         given.missing == "empty",
         given.extra == "ignore",
         given.workers,

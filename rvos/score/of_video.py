@@ -139,8 +139,8 @@ def _extra(names: Sequence[str], masks: VideoMasks, protocol: Protocol) -> list[
 def _track(
     masks: VideoMasks | None, name: str, num_frames: int, missing_is_empty: bool
 ) -> Sequence[Any]:
-    """The masks of one name; an object that pictures never show is empty. Raises InputError."""
-    if masks is None or (name not in masks.names and not isinstance(masks, Pictures)):
+    """The masks of one name; an object that no picture shows is empty. Raises InputError."""
+    if masks is None or (isinstance(masks, Tracks) and name not in masks.names):
         if missing_is_empty:
             return [None] * num_frames
         raise InputError("no masks")
