@@ -32,7 +32,8 @@ COMMANDS = {
     "compare": ("rvos.report.compare", "what changed between two runs"),
     "report": ("rvos.report.html", "the page of a run, made again from its folder"),
     "export": ("rvos.report.export", "a run's refined masks as PNG, RLE, COCO or YouTube-VIS"),
-    "ask": ("rvos.report.ask", "questions about a run's masklets (ask RUN); ask check FILE"),
+    "ask": ("rvos.ask.questions", "questions about a run's masklets (ask RUN); ask check FILE"),
+    "answer": ("rvos.ask.answer", "put the questions about a run's masklets to models"),
     "submission": ("rvos.report.submission", "pack masks for the MeViS server, or check a zip"),
 }
 

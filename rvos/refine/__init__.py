@@ -18,7 +18,7 @@ from rvos.refine.candidates import (
     Window,
     apply_spans,
 )
-from rvos.refine.given import Given, check_given, decision_problems, given_of
+from rvos.refine.given import Given, apply_decision, check_given, decision_problems, given_of
 from rvos.refine.presence import (
     CoarseScore,
     ConfidenceRule,
@@ -56,6 +56,7 @@ __all__ = [
     "Window",
     "WindowRule",
     "WithPresence",
+    "apply_decision",
     "apply_spans",
     "check_given",
     "given_of",

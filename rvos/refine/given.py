@@ -13,7 +13,7 @@ from pydantic import Field
 
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, Track, read_json
-from rvos.refine.candidates import Candidates, Refinement, Rule, Window
+from rvos.refine.candidates import Candidates, Refinement, Rule, Span, Window
 from rvos.refine.presence import WithPresence
 from rvos.settings import Text, checked
 
@@ -28,8 +28,10 @@ class Given:
 
     The file is `{video: {expression_id: {"present": bool, "masklets": [i, ...]}}}`, i the position
     of a masklet in the list of the expression's noun. A target that is not present has no mask in
-    any frame, whatever the masklets; one that is present is the union of its masklets, and keeps
-    its coarse masks where none is named. Raises SettingsError without a file.
+    any frame, whatever the masklets; one that is present is the union of its masklets. Where none
+    is named, it keeps its coarse masks; or, with `"windows": [{"start": 0, "stop": T, "selected":
+    [i, ...]}, ...]` as in decisions/<video>.json, what another rule had chosen for them. Raises
+    SettingsError without a file.
     """
 
     path: Annotated[Text, Field(description=f"a file {DECISIONS}")]
@@ -50,15 +52,27 @@ class Given:
     def __call__(self, candidates: Candidates) -> Refinement:
         video, key = candidates.video, candidates.expression_id
         check_given([self], {video: {key: len(candidates.masklets.tracks)}})
-        decision, num_frames = self.decisions[video][key], len(candidates.coarse)
-        selected = tuple(sorted(set(decision["masklets"]))) if decision["present"] else ()
-        kept_coarse = decision["present"] and not selected
-        track: Track = [candidates.masklets.union(t, selected) for t in range(num_frames)]
-        return Refinement(
-            candidates.coarse if kept_coarse else track,
-            ((),) * num_frames,
-            (Window(0, num_frames, selected, kept_coarse),),
-        )
+        return apply_decision(self.decisions[video][key], candidates)
+
+
+def apply_decision(decision: Mapping[str, Any], candidates: Candidates) -> Refinement:
+    """The masks that one sound decision gives. Raises InputError for windows of other frames."""
+    num_frames, present = len(candidates.coarse), decision["present"]
+    selected = tuple(sorted(set(decision["masklets"]))) if present else ()
+    spans: list[Span] = [(0, num_frames, selected)]
+    if present and not selected and decision.get("windows"):
+        spans = [(w["start"], w["stop"], tuple(w["selected"])) for w in decision["windows"]]
+    if spans[-1][1] != num_frames:
+        where = f"video {candidates.video}, expression {candidates.expression_id}"
+        raise InputError(f"{where}: expected windows of {num_frames} frames, got {spans[-1][1]}")
+    track: Track = []
+    for start, stop, chosen in spans:
+        if present and not chosen:
+            track += candidates.coarse[start:stop]
+        else:
+            track += [candidates.masklets.union(t, chosen) for t in range(start, stop)]
+    windows = tuple(Window(*span, kept_coarse=present and not span[2]) for span in spans)
+    return Refinement(track, ((),) * num_frames, windows)
 
 
 def given_of(rules: Iterable[Rule]) -> list[Given]:
@@ -97,7 +111,11 @@ def _problem(decision: Any, num_masklets: int | None) -> str:
     ):
         expected = 'expected {"present": true or false, "masklets": [number, ...]}'
         return f"{expected}, got {decision!r:.80}"
-    numbers = decision["masklets"]
+    windows = decision.get("windows") or []
+    if not _follow_each_other(windows):
+        expected = 'expected windows {"start", "stop", "selected"} that follow each other from 0'
+        return f"{expected}, got {windows!r:.80}"
+    numbers = [*decision["masklets"], *(i for window in windows for i in window["selected"])]
     wrong = [
         i
         for i in numbers
@@ -112,3 +130,15 @@ def _problem(decision: Any, num_masklets: int | None) -> str:
         return f"its noun has no masklets, got {numbers}"
     known = "numbers from 0" if num_masklets is None else f"numbers from 0 to {num_masklets - 1}"
     return f"masklets: expected {known}, got {', '.join(map(repr, wrong))}"
+
+
+def _follow_each_other(windows: Any) -> bool:
+    """Whether these are windows as decisions/<video>.json has them, from frame 0 on."""
+    try:
+        cuts = [0, *(window["stop"] for window in windows)]
+        return all(
+            window["start"] == cut < window["stop"] and isinstance(window["selected"], list)
+            for window, cut in zip(windows, cuts, strict=False)
+        )
+    except (TypeError, KeyError):
+        return False

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from rich.progress import track as progress
 
+from rvos.ask.pictures import Gallery
 from rvos.data.formats import open_split
 from rvos.data.split import Expression, Split, Video
 from rvos.errors import InputError, list_problems
@@ -30,15 +29,14 @@ from rvos.masks import (
     split_lines,
     write_bytes,
 )
-from rvos.masks.draw import draw_numbered, number_color
+from rvos.masks.draw import number_color
 from rvos.refine import decision_problems
-from rvos.report.strips import background, frame_size, spread
+from rvos.report.strips import spread
 from rvos.score.inputs import first_videos
 from rvos.settings import Count, checked
 from rvos.stages.run_folder import MASKLETS_FILE, read_settings
 
 QUESTIONS = "questions.jsonl"
-_JPEG_QUALITY = 90
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Asked:
     split: Split
     masklets: TrackFiles
     by_expression: bool  # the masklets' files have a list per expression instead of per noun
-    nouns: Mapping[str, Mapping[str, str]]  # {video: {expression_id: noun}}
+    decisions: Mapping[str, Mapping[str, Any]]  # {video: {expression_id: what the run decided}}
 
     @classmethod
     def of(cls, run: Path) -> "Asked":
@@ -65,19 +63,26 @@ class Asked:
         files = {video.name: run / "decisions" / f"{video.name}.json" for video in split.videos}
         if missing := [str(path) for path in files.values() if not path.is_file()]:
             raise InputError(list_problems("the run is not finished; no such file", missing))
-        nouns = {
-            video: {key: decision["noun"] for key, decision in read_json(path).items()}
-            for video, path in files.items()
-        }
-        return cls(split, TrackFiles(run / record["path"]), record["by_expression"], nouns)
+        decisions = {video: read_json(path) for video, path in files.items()}
+        return cls(split, TrackFiles(run / record["path"]), record["by_expression"], decisions)
+
+    def noun(self, expression: Expression) -> str:
+        """The noun of an expression."""
+        return self.decisions[expression.video][expression.expression_id]["noun"]
+
+    def windows(self, expression: Expression) -> list[dict[str, Any]]:
+        """What the run's own rule chose for an expression, as `refine=given` reads it."""
+        decision = self.decisions[expression.video][expression.expression_id]
+        names = ("start", "stop", "selected")
+        return [{name: window[name] for name in names} for window in decision["windows"]]
 
     def groups(self, video: Video) -> Iterator[tuple[list[Expression], list[Track]]]:
         """The expressions that choose from the same masklets, and these."""
-        files, nouns = self.masklets.read(video.name), self.nouns[video.name]
+        files = self.masklets.read(video.name)
         groups: dict[str, list[Expression]] = {}
         for expression in video.expressions:
-            id_ = expression.expression_id
-            groups.setdefault(id_ if self.by_expression else nouns[id_], []).append(expression)
+            key = expression.expression_id if self.by_expression else self.noun(expression)
+            groups.setdefault(key, []).append(expression)
         for key, expressions in groups.items():
             if key not in files:
                 raise InputError(f"{self.masklets.source(video.name)}: no masklets of {key!r}")
@@ -97,46 +102,24 @@ def write_questions(run: Path, *, frames: Count, width: Count) -> Path:
         by_id: dict[str, dict[str, Any]] = {}
         for i, (expressions, tracks) in enumerate(asked.groups(video)):
             place = f"pictures/{video.name}/{i}"
-            pictures = _draw(asked.split, video, tracks, folder, place, frames=frames, width=width)
+            gallery = Gallery(asked.split, video, tracks, width=width)
+            pictures = _draw(gallery, folder, place, frames=frames)
             for e in expressions:
-                noun = asked.nouns[video.name][e.expression_id]
-                by_id[e.expression_id] = _question(e, noun, tracks, pictures, video)
+                by_id[e.expression_id] = _question(e, asked.noun(e), tracks, pictures, video)
         lines += [by_id[e.expression_id] for e in video.expressions]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_bytes(folder / QUESTIONS, text.encode())
     return folder / QUESTIONS
 
 
-def _draw(
-    split: Split,
-    video: Video,
-    tracks: Sequence[Track],
-    folder: Path,
-    place: str,
-    *,
-    frames: int,
-    width: int,
-) -> list[dict[str, Any]]:
+def _draw(gallery: Gallery, folder: Path, place: str, *, frames: int) -> list[dict[str, Any]]:
     """Write a picture per frame below `folder`; grey where the frame's image is not there."""
-    idx = spread(len(video.frames), frames)
-    paths = [split.frame_path(video.name, video.frames[t]) for t in idx]
-    images = [path if path.is_file() else None for path in paths]
-    height, full_width = frame_size(tracks, images)
-    size = max(1, round(width * height / full_width)), width
-    pictures = []
-    for t, image in zip(idx, images, strict=True):
-        picture = draw_numbered(background(image, size), [track[t] for track in tracks])
+    video, pictures = gallery.video, []
+    for t in spread(len(video.frames), frames):
         name = f"{place}/{video.frames[t]}.jpg"
-        write_bytes(folder / name, _jpeg(picture))
+        write_bytes(folder / name, gallery.picture(t, range(len(gallery.tracks))))
         pictures.append({"file": name, "frame": video.frames[t], "frame_idx": t})
     return pictures
-
-
-def _jpeg(picture: np.ndarray) -> bytes:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    encoded, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), quality)
-    assert encoded, "JPEG is part of OpenCV's wheels"
-    return data.tobytes()
 
 
 def _question(

@@ -1,0 +1,284 @@
+"""The questions about a run's masklets, put to models; their answers as `refine=given` reads them.
+
+    python -m rvos answer RUN --model NAME --server http://127.0.0.1:8000/v1
+    python -m rvos answer RUN --models a,b,c --agree 2
+    python eval.py ... refine=given refine.path=RUN/ask/answers.json
+
+A plan of what goes where is printed before the first call. A start that was killed goes on where it
+was: each answered call has its file in RUN/ask/calls.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import BoundedSemaphore
+from typing import Any
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from rvos import __version__
+from rvos.ask.calls import Caller, Limits, Stopped
+from rvos.ask.oracle import oracle_decisions
+from rvos.ask.page import write_page
+from rvos.ask.pictures import Gallery
+from rvos.ask.prompts import Prompts
+from rvos.ask.questions import Asked
+from rvos.ask.rounds import Conversation, Jury, Outcome
+from rvos.errors import InputError, list_problems
+from rvos.masks import read_json, write_bytes, write_json
+from rvos.settings import Count, Positive, checked
+
+ANSWERS = "answers.json"
+
+
+@checked
+class Settings:
+    """How the questions are put."""
+
+    width: Count = 640  # pixels of a picture
+    parallel: Count = 4  # conversations at once
+    timeout: Positive = 120.0  # seconds until a call without an answer is sent again
+
+
+@dataclass
+class Answering:
+    """Puts all questions of a run."""
+
+    asked: Asked
+    folder: Path  # RUN/ask
+    jury: Jury
+    prompts: Prompts
+    caller: Caller
+    settings: Settings
+
+    def plan(self) -> str:
+        """How many questions, pictures and tokens go where, at most."""
+        texts, jury = self.prompts.texts, self.jury
+        total = choosing = pixels = 0
+        for video in self.asked.split.videos:
+            for expressions, tracks in self.asked.groups(video):
+                height, width = self._gallery(video, tracks).size
+                pixels += height * width * len(expressions)
+                total += len(expressions)
+                choosing += len(expressions) * bool(tracks)
+        each = jury.frames * pixels / max(total, 1) / texts.pixels_per_token
+        most: dict[str, list[int]] = {}
+        for model in jury.presence:
+            most.setdefault(model, [0, 0])[0] += total
+        for model in jury.choice:
+            most.setdefault(model, [0, 0])[1] += choosing
+        lines = [f"{self.caller.address} will be sent questions about {total} expressions:"]
+        for model, (presence, choice) in most.items():
+            first, last = presence + choice, presence + choice * jury.rounds
+            lines.append(
+                f"  {model}: {presence} about presence, {choice} to {choice * jury.rounds} about "
+                f"masklets; {first * jury.frames} to {last * jury.frames} pictures, about "
+                f"{first * each / 1e6:.2g} to {last * each / 1e6:.2g} million tokens of pictures"
+            )
+        kept = sum(1 for _ in self.caller.folder.glob("*/*.json"))
+        lines.append(f"  answered calls that are kept, and not sent again: {kept}")
+        return "\n".join(lines)
+
+    def __call__(self) -> dict[tuple[str, str], Outcome]:
+        """All conversations. Raises InputError where a call fails for good or a limit is reached."""
+        outcomes: dict[tuple[str, str], Outcome] = {}
+        ready = BoundedSemaphore(2 * self.settings.parallel)  # so that memory holds few pictures
+        total = sum(len(video.expressions) for video in self.asked.split.videos)
+        columns = (
+            *(TextColumn("Answers"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
+            TextColumn("{task.fields[tokens]:,} tokens"),
+        )
+        futures: list[Future[None]] = []
+        with (
+            Progress(*columns, transient=True) as progress,
+            ThreadPoolExecutor(self.settings.parallel) as pool,
+        ):
+            bar = progress.add_task("", total=total, tokens=0)
+
+            def answer(conversation: Conversation) -> None:
+                try:
+                    outcome = conversation()
+                    self._write_pictures(outcome)
+                    expression = conversation.expression
+                    outcomes[expression.video, expression.expression_id] = outcome
+                    progress.update(bar, advance=1, tokens=self.caller.tokens)
+                except BaseException:
+                    self.caller.stop()
+                    raise
+                finally:
+                    ready.release()
+
+            try:
+                for conversation in self._conversations():
+                    ready.acquire()
+                    futures = [future for future in futures if not future.done() or _failed(future)]
+                    if any(map(_failed, futures)):
+                        break
+                    futures.append(pool.submit(answer, conversation))
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                self.caller.stop()
+                pool.shutdown(cancel_futures=True)
+        errors = [error for f in futures if not f.cancelled() and (error := f.exception())]
+        if errors:
+            raise next((error for error in errors if not isinstance(error, Stopped)), errors[0])
+        return outcomes
+
+    def _conversations(self) -> Iterator[Conversation]:
+        for video in self.asked.split.videos:
+            for expressions, tracks in self.asked.groups(video):
+                gallery = self._gallery(video, tracks)
+                for e in expressions:
+                    windows = self.asked.windows(e)
+                    yield Conversation(e, gallery, windows, self.jury, self.prompts, self.caller)
+
+    def _gallery(self, video: Any, tracks: Any) -> Gallery:
+        return Gallery(self.asked.split, video, tracks, width=self.settings.width, need_images=True)
+
+    def _write_pictures(self, outcome: Outcome) -> None:
+        """What the models saw, for the page; the conversation lets go of it."""
+        for sha256, data in outcome.files.items():
+            path = picture_path(self.folder, sha256)
+            if not path.is_file():
+                write_bytes(path, data)
+        outcome.files.clear()
+
+
+def picture_path(folder: Path, sha256: str) -> Path:
+    """Where a picture lies that was sent."""
+    return folder / "sent" / f"{sha256}.jpg"
+
+
+def _failed(future: Future[None]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is not None
+
+
+def write_answers(answering: Answering, path: Path) -> dict[str, Any]:
+    """Put the questions; write the answers and, beside them, the conversations. Returns these."""
+    outcomes = answering()
+    decisions: dict[str, dict[str, Any]] = {}
+    exchanges: dict[str, dict[str, Any]] = {}
+    for video in answering.asked.split.videos:
+        for e in video.expressions:
+            outcome = outcomes[video.name, e.expression_id]
+            decisions.setdefault(video.name, {})[e.expression_id] = outcome.decision
+            told = [asdict(exchange) for exchange in outcome.exchanges]
+            exchanges.setdefault(video.name, {})[e.expression_id] = told
+    record = {
+        "rvos": __version__,
+        "jury": asdict(answering.jury),  # type: ignore[call-overload]
+        "settings": asdict(answering.settings),  # type: ignore[call-overload]
+        "server": answering.caller.address,
+        "prompts": {
+            "name": answering.prompts.name,
+            "version": answering.prompts.texts.version,
+            "sha256": answering.prompts.sha256,
+        },
+        "calls": str(answering.caller.folder),
+        "expressions": exchanges,
+    }
+    write_json(conversations_path(path), record)
+    write_json(path, decisions)
+    return record
+
+
+def conversations_path(answers: Path) -> Path:
+    """Where the conversations lie that led to a file of answers."""
+    return answers.with_suffix(".conversations.json")
+
+
+def unread(record: dict[str, Any]) -> list[str]:
+    """The questions to which no reply could be read, a line each."""
+    return [
+        f"video {video}, expression {key}: {e['model']}, {e['kind']}, round {e['round']}: "
+        f"{e['problems'][-1]}"
+        for video, of_video in record["expressions"].items()
+        for key, told in of_video.items()
+        for e in told
+        if e["verdict"] is None
+    ]
+
+
+# ------------------------------------------------------------------------------- command
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m rvos answer`: put the questions, or write the oracle's choice or the page."""
+    options = _parser().parse_args(list(arguments))
+    asked, folder = Asked.of(options.run), options.run / "ask"
+    if options.oracle:
+        path = options.out or folder / "oracle.json"
+        write_json(path, oracle_decisions(options.run, asked))
+        print(f"the oracle's choice: refine=given refine.path={path}")
+        return 0
+    if not options.models:
+        raise InputError("python -m rvos answer RUN: expected --model NAME, --models or --oracle")
+    presence = _names(options.presence_models or options.models)
+    jury = Jury(
+        choice=tuple(_names(options.models)),
+        presence=tuple(presence),
+        agree=len(presence) // 2 + 1 if options.agree is None else options.agree,
+        rounds=options.rounds,
+        frames=options.frames,
+    )
+    settings = Settings(options.width, options.parallel, options.timeout)
+    limits = Limits(options.max_calls, options.max_tokens, options.max_minutes)
+    prompts = Prompts.read(options.prompts)
+    caller = Caller(options.server, folder / "calls", limits, settings.timeout)
+    answering = Answering(asked, folder, jury, prompts, caller, settings)
+    print(answering.plan(), flush=True)
+    if options.plan:
+        return 0
+    path = options.out or folder / ANSWERS
+    record = write_answers(answering, path)
+    if problems := unread(record):
+        print(list_problems("no reply could be read; counted as uncertain", problems))
+    print(
+        f"{caller.sent} calls with {caller.tokens:,} tokens; kept answers had "
+        f"{caller.tokens_kept:,} tokens"
+    )
+    page = write_page(options.run, asked, read_json(path), record, path.with_suffix(".html"))
+    print(f"answers: refine=given refine.path={path}\npage: {page}")
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise InputError(f"--models: expected names with commas between them, got {text!r}")
+    return names
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m rvos answer",
+        description="Put the questions about a run's masklets to models on a server that speaks "
+        "OpenAI's protocol, and write the answers that refine=given reads.",
+    )
+    add = parser.add_argument
+    add("run", type=Path, help="folder of a run of eval.py")
+    add("--model", "--models", dest="models", help="a model, or several with commas: a jury")
+    add("--presence-models", help="those that say whether the target is there (the same)")
+    add("--agree", type=int, help="how many must call it absent (more than half)")
+    add("--rounds", type=int, default=3, help="rounds of the choice, at most (3)")
+    add("--frames", type=int, default=16, help="pictures per question (16)")
+    add("--width", type=int, default=640, help="pixels of a picture (640)")
+    add("--server", help="URL, such as http://127.0.0.1:8000/v1; OPENAI_API_KEY has the key")
+    add("--prompts", default="default", help="a file of conf/ask, or a path (default)")
+    add("--parallel", type=int, default=4, help="conversations at once (4)")
+    add("--timeout", type=float, default=120.0, help="seconds until a call is sent again (120)")
+    add("--max-calls", type=int, help="calls of this start, at most")
+    add("--max-tokens", type=int, help="tokens of this start after which none is sent any more")
+    add("--max-minutes", type=float, help="minutes after which no call is sent any more")
+    add("--plan", action="store_true", help="print what would be sent, and send nothing")
+    add("--oracle", action="store_true", help="write the choice of highest J, from ground truth")
+    add("--out", type=Path, help="the file of answers (RUN/ask/answers.json)")
+    return parser

@@ -1,0 +1,182 @@
+"""Calls of models on a server that speaks OpenAI's protocol. A call that was answered is kept.
+
+A call is known by the SHA-256 of all that is sent, pictures included; its file is written before
+the answer is used. The API key is read by the `openai` package and stands in no file.
+"""
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rvos.errors import InputError
+from rvos.masks import read_json, write_json
+
+WAITS = 8  # how often a call is sent again after 429, 5xx, a lost connection or no answer in time
+
+
+class LimitReached(InputError):
+    """A limit of the user's is reached; what was answered is kept."""
+
+
+class Stopped(LimitReached):
+    """Another conversation failed, so that this one sends nothing more."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one start; None: no limit."""
+
+    calls: int | None = None
+    tokens: int | None = None  # of questions and replies, as the server counts them
+    minutes: float | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model said; `whole`: it ended by itself. `call` is the SHA-256 of what was sent."""
+
+    text: str
+    whole: bool
+    tokens: int
+    call: str
+
+
+@dataclass
+class Caller:
+    """Puts questions; several threads may do so at the same time.
+
+    server: its URL, None is that of the `openai` package. folder: of the answered calls.
+    timeout: seconds after which a call without an answer is sent again.
+    """
+
+    server: str | None
+    folder: Path
+    limits: Limits = field(default_factory=Limits)
+    timeout: float = 120.0
+    sent: int = 0  # calls of this start
+    tokens: int = 0  # of this start
+    tokens_kept: int = 0  # of calls that were answered before
+
+    def __post_init__(self) -> None:
+        try:
+            from openai import OpenAI
+        except ImportError:
+            raise InputError(
+                "python -m rvos answer: the package openai is missing; pip install 'rvos[ask]'"
+            ) from None
+        key = os.environ.get("OPENAI_API_KEY")
+        if not key and not self.server and not os.environ.get("OPENAI_BASE_URL"):
+            raise InputError(
+                "expected --server URL, or the environment variable OPENAI_API_KEY for a paid server"
+            )
+        self._client = OpenAI(
+            # A server of one's own asks for none, and the package refuses to go without.
+            api_key=key or "none",
+            base_url=self.server,
+            timeout=self.timeout,
+            max_retries=WAITS,
+        )
+        self._started = time.monotonic()
+        self._lock, self._locks = threading.Lock(), dict[str, threading.Lock]()
+        self._stopped = False
+
+    @property
+    def address(self) -> str:
+        """Where the questions go."""
+        return str(self._client.base_url)
+
+    def __call__(self, request: Mapping[str, Any]) -> Reply:
+        """The reply to a request of chat completions, kept or new. Raises InputError."""
+        text = json.dumps(request, sort_keys=True)
+        call = hashlib.sha256(text.encode()).hexdigest()
+        path = self.path(call)
+        with self._lock:
+            own = self._locks.setdefault(call, threading.Lock())
+        with own:  # equal questions wait for the first one's answer
+            if path.is_file():
+                kept = read_json(path)
+                with self._lock:
+                    self.tokens_kept += kept["tokens"]
+            else:
+                kept = self._send(request)
+                write_json(path, kept)
+        return Reply(kept["text"], kept["whole"], kept["tokens"], call)
+
+    def path(self, call: str) -> Path:
+        """The file of an answered call."""
+        return self.folder / call[:2] / f"{call}.json"
+
+    def stop(self) -> None:
+        """Let no further call start."""
+        self._stopped = True
+
+    def _send(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        import openai
+
+        with self._lock:
+            self._check_limits()
+            self.sent += 1
+        began = time.monotonic()
+        try:
+            response = self._client.chat.completions.with_raw_response.create(**request)
+        except openai.APIStatusError as error:
+            raise InputError(
+                self._failed(request, f"{error.status_code} {error.message}")
+            ) from None
+        except openai.APIConnectionError as error:  # a timeout too
+            because = f"{error} {error.__cause__ or ''}".strip()
+            raise InputError(self._failed(request, because)) from None
+        kept = _kept(response.http_response.content)
+        with self._lock:
+            self.tokens += kept["tokens"]
+        seconds = round(time.monotonic() - began, 3)
+        return {"model": request["model"], "server": self.address, "seconds": seconds, **kept}
+
+    def _failed(self, request: Mapping[str, Any], because: str) -> str:
+        key = os.environ.get("OPENAI_API_KEY")
+        text = f"{self.address}: model {request['model']}: {because}"
+        text = text.replace(key, "***") if key else text
+        return f"{text:.600}; what was answered is kept: the same command goes on from there"
+
+    def _check_limits(self) -> None:
+        if self._stopped:
+            raise Stopped("another conversation failed")
+        limits, minutes = self.limits, (time.monotonic() - self._started) / 60
+        reached = {
+            f"--max-calls {limits.calls}": limits.calls is not None and self.sent >= limits.calls,
+            f"--max-tokens {limits.tokens}": limits.tokens is not None
+            and self.tokens >= limits.tokens,
+            f"--max-minutes {limits.minutes}": limits.minutes is not None
+            and minutes >= limits.minutes,
+        }
+        for name, is_reached in reached.items():
+            if is_reached:
+                raise LimitReached(
+                    f"{name}: reached after {self.sent} calls with {self.tokens} tokens; what was "
+                    "answered is kept: the same command goes on from there"
+                )
+
+
+def _kept(body: bytes) -> dict[str, Any]:
+    """What is kept of a server's answer; one without a message counts as an empty reply."""
+    try:
+        answer = json.loads(body)
+        choice = answer["choices"][0]
+        text, whole = choice["message"]["content"], choice.get("finish_reason") != "length"
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return {"text": "", "whole": True, "tokens": 0, "usage": None}
+    usage = answer.get("usage")
+    tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+    return {
+        # A lone surrogate, which JSON can hold, is no text that a file can.
+        "text": text.encode(errors="replace").decode() if isinstance(text, str) else "",
+        "whole": whole,
+        "tokens": tokens if isinstance(tokens, int) and tokens > 0 else 0,
+        "usage": usage if isinstance(tokens, int) else None,
+    }
