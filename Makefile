@@ -51,7 +51,7 @@ test: $(READY) ## run all tests (the page's need Chromium; SLURM's need root, sl
 	  $(if $(strip $(LEFT_OUT)),-m "not ($(shell echo $(LEFT_OUT) | sed 's/ / or /'))")
 
 fuzz: $(READY) ## 2,000 cases of damaged input (tests/app/test_fuzz.py; `make test` runs 200)
-	RVOS_FUZZ=2000 $(BIN)/python -m pytest -q tests/app/test_fuzz.py
+	RVOS_FUZZ=2000 $(BIN)/python -m pytest -q tests/app/test_fuzz.py tests/ask
 
 # Quick tests that the core can run, and an evaluation as a whole.
 LOWEST = tests/masks/test_masks.py tests/score/test_score.py tests/refine/test_refine.py \

@@ -88,7 +88,7 @@ class Answering:
         return "\n".join(lines)
 
     def __call__(self) -> dict[tuple[str, str], Outcome]:
-        """All conversations. Raises InputError where a call fails for good or a limit is reached."""
+        """All conversations. Raises InputError where a call fails or a limit is reached."""
         outcomes: dict[tuple[str, str], Outcome] = {}
         ready = BoundedSemaphore(2 * self.settings.parallel)  # so that memory holds few pictures
         total = sum(len(video.expressions) for video in self.asked.split.videos)

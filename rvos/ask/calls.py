@@ -73,7 +73,7 @@ class Caller:
         key = os.environ.get("OPENAI_API_KEY")
         if not key and not self.server and not os.environ.get("OPENAI_BASE_URL"):
             raise InputError(
-                "expected --server URL, or the environment variable OPENAI_API_KEY for a paid server"
+                "expected --server URL, or OPENAI_API_KEY in the environment for a paid server"
             )
         self._client = OpenAI(
             # A server of one's own asks for none, and the package refuses to go without.

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import random
 import signal
 import subprocess
 import sys
@@ -139,22 +141,25 @@ def test_killed_starts_repeat_no_answered_call(run, kills):
             *("--width", "96", "--frames", "2", "--models", "a,b,c", "--parallel", "2"),
         ]
         answered = []  # (how many calls came, what was kept by then)
-        for kill in range(kills):
+        draw = random.Random(5)
+        for _ in range(kills):
             before = len(server.sent)
             process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
-            while process.poll() is None and len(server.sent) < before + 1 + 2 * (kill % 4):
+            more = draw.randint(1, 8)
+            while process.poll() is None and len(server.sent) < before + more:
                 time.sleep(0.01)
+            time.sleep(draw.random() * 0.1)
             process.send_signal(signal.SIGKILL)
             process.wait()
             time.sleep(0.1)  # requests under way arrive
             answered.append((len(server.sent), {path.stem for path in calls.glob("*/*.json")}))
         assert subprocess.run(line, stdout=subprocess.DEVNULL).returncode == 0
+        assert {path.stem for path in calls.glob("*/*.json")} == set(map(call_of, server.sent))
         for count, kept in answered:
             later = {call_of(body) for body in server.sent[count:]}
             assert not later & kept
         assert len(server.sent) - len(set(server.sent)) <= 2 * kills  # those under way
         first = (folder / "ask/answers.json").read_bytes()
-        line[5] = str(folder)
         fresh = [*line, "--out", str(folder / "ask/other.json")]
         calls.rename(folder / "ask/calls_before")
         assert subprocess.run(fresh, stdout=subprocess.DEVNULL).returncode == 0
@@ -169,6 +174,4 @@ def call_of(body):
 @pytest.fixture
 def kills():
     """20 with RVOS_FUZZ, as `make fuzz` sets it."""
-    import os
-
     return 20 if "RVOS_FUZZ" in os.environ else 2
