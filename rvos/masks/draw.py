@@ -100,16 +100,37 @@ def _write_number(
     if depth.max() < max(w, h):
         left, top = int(x) - w // 2, cv2.boundingRect(largest)[1] - h - 1
     left, top = min(max(left, 0), max(width - w, 0)), min(max(top, 0), max(height - h, 0))
-    while left + w < width and any(
-        left < x1 and x0 < left + w and top < y1 and y0 < top + h for x0, y0, x1, y1 in taken
-    ):
-        left += 1
+    left, top = _nearest_free(left, top, (w, h), (width, height), taken)
     color = number_color(number)
     cv2.rectangle(picture, (left, top), (left + w - 1, top + h - 1), color, cv2.FILLED)
     cv2.rectangle(picture, (left, top), (left + w - 1, top + h - 1), (0, 0, 0), 1)
     corner = left + pad, top + h - pad
     cv2.putText(picture, str(number), corner, font, scale, (0, 0, 0), bold, cv2.LINE_AA)
     return left, top, left + w, top + h
+
+
+def _nearest_free(
+    left: int,
+    top: int,
+    plate: tuple[int, int],
+    picture: tuple[int, int],
+    taken: Sequence[tuple[int, int, int, int]],
+) -> tuple[int, int]:
+    """Where a plate (w, h) lies on no other one, next to (left, top); there if all is taken."""
+    w, h = plate
+
+    def is_free(place: tuple[int, int]) -> bool:
+        x, y = place
+        return not any(x < x1 and x0 < x + w and y < y1 and y0 < y + h for x0, y0, x1, y1 in taken)
+
+    if is_free((left, top)):
+        return left, top
+    columns, rows = range(picture[0] - w + 1), range(top % h, picture[1] - h + 1, h)
+    places = sorted(
+        ((x, y) for y in rows for x in columns),
+        key=lambda place: abs(place[0] - left) + abs(place[1] - top),
+    )
+    return next(filter(is_free, places), (left, top))
 
 
 def shrink(mask: RLE, size: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -1,4 +1,5 @@
-"""Replies of models: what is read, what is not; damaged ones, 2,000 with RVOS_FUZZ, else a tenth."""
+"""Replies of models: what is read, what is not, and damaged ones (2,000, or a tenth of them)."""
+
 import json
 import os
 import random

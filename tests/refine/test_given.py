@@ -269,6 +269,15 @@ def test_ask_refuses_what_is_no_run(made_data, run_eval, capfd):
     assert "frames: expected a whole number >= 1" in capfd.readouterr().err
 
 
+def test_numbers_of_masks_at_the_edge_are_all_seen():
+    """Six equal masks in the corner; a plate that another one covers would have few pixels."""
+    pixels = np.zeros((100, 160))
+    pixels[70:, 120:] = 1
+    picture = draw_numbered(np.full((100, 160, 3), 128, np.uint8), [encode(pixels)] * 6)
+    for number in range(6):
+        assert (picture == number_color(number)).all(-1).sum() > 50
+
+
 def test_numbers_are_drawn_beside_each_other():
     """Two equal masks of 100 x 100 pixels: both numbers' plates are to be seen; frames stay."""
     pixels = np.zeros((200, 300))
