@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from rvos.ask.form import environment
 from rvos.ask.oracle import Decisions, Scored, oracle_decisions, score_decisions
 from rvos.ask.questions import Asked
 from rvos.data.split import NoTruth
@@ -41,15 +40,15 @@ def write_page(
                 }
             )
     rows.sort(key=lambda row: not row["changed"])
-    environment = Environment(
-        loader=PackageLoader("rvos.ask"), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["percent"] = lambda score: f"{100 * score:.1f}"
-    html = environment.get_template("conversations.html.j2").render(
-        rows=rows,
-        record=record,
-        means=_means(scores),
-        sent=os.path.relpath(run / "ask" / "sent", path.parent),
+    html = (
+        environment()
+        .get_template("conversations.html.j2")
+        .render(
+            rows=rows,
+            record=record,
+            means=_means(scores),
+            sent=os.path.relpath(run / "ask" / "sent", path.parent),
+        )
     )
     write_bytes(path, html.encode())
     return path

@@ -1,6 +1,6 @@
 """A run's masklets -> questions that a person or a multimodal model can answer.
 
-    python -m rvos ask RUN                      # RUN/ask/questions.jsonl and its pictures
+    python -m rvos ask RUN                      # RUN/ask/: questions.jsonl, pictures, index.html
     python -m rvos ask check RUN/ask/FILE       # do the answers fit the questions?
     python eval.py ... refine=given refine.path=RUN/ask/FILE
 
@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.progress import track as progress
 
+from rvos.ask.form import write_form
 from rvos.ask.pictures import Gallery
 from rvos.data.formats import open_split
 from rvos.data.split import Expression, Split, Video
@@ -37,6 +38,7 @@ from rvos.settings import Count, checked
 from rvos.stages.run_folder import MASKLETS_FILE, read_settings
 
 QUESTIONS = "questions.jsonl"
+FORM = "index.html"
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def write_questions(run: Path, *, frames: Count, width: Count) -> Path:
         lines += [by_id[e.expression_id] for e in video.expressions]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_bytes(folder / QUESTIONS, text.encode())
+    write_form(folder / FORM, lines)
     return folder / QUESTIONS
 
 
@@ -201,7 +204,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         options = _parser().parse_args(given)
         path = write_questions(options.run, frames=options.frames, width=options.width)
-        print(f"questions: {path}")
+        print(f"questions: {path}\na page to answer them: {path.with_name(FORM)}")
     return 0
 
 
