@@ -104,6 +104,13 @@ def test_refused_and_limited(run, capfd):
     assert len(set(server.sent)) == len(server.sent)  # nothing twice
 
 
+def test_no_picture_is_sent_without_its_frame(made_data, run_eval, capfd):
+    assert run_eval(made_data.write())[0] == 0
+    with StubServer(lambda *_: (200, chat("{}"))) as server:
+        assert answer(made_data.root / "out", server, "--model", "a") == 1
+    assert "a model cannot answer from grey frames" in capfd.readouterr().err and not server.sent
+
+
 def test_what_cannot_be_read_is_asked_again_and_listed(run, capfd):
     """The choice is never readable: the vote's windows stay. Presence is, at the second attempt."""
     folder, _, truth = run

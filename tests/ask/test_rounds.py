@@ -41,7 +41,11 @@ class Gallery:
         return 1, f"zoom {number}".encode()
 
 
-def talk(replies, *, choice="abc", presence="abc", agree=2, rounds=3, frames=2):
+class Empty(Gallery):
+    tracks = []
+
+
+def talk(replies, *, choice="abc", presence="abc", agree=2, rounds=3, frames=2, gallery=None):
     """The outcome where model m's replies are `replies[m]`, in order; and what was asked."""
     queues, asked = {model: list(texts) for model, texts in replies.items()}, []
 
@@ -51,7 +55,9 @@ def talk(replies, *, choice="abc", presence="abc", agree=2, rounds=3, frames=2):
 
     jury = Jury(tuple(choice), tuple(presence), agree, rounds, frames)
     expression = Expression("v", "0", "the square", ())
-    outcome = Conversation(expression, Gallery(), KEPT, jury, Prompts.read("default"), put)()
+    outcome = Conversation(
+        expression, gallery or Gallery(), KEPT, jury, Prompts.read("default"), put
+    )()
     assert not any(queues.values()), "a reply was not asked for"
     return outcome, asked
 
@@ -127,6 +133,12 @@ def test_a_model_named_twice_is_two_jurors():
     same = [THERE, THERE, says([0], [1, 2]), says([0], [1, 2])]
     _, asked = talk({"a": same}, choice="aa", presence="aa", agree=1)
     assert [request["seed"] for request in asked] == [0, 1, 0, 1]
+
+
+def test_without_masklets_nothing_is_chosen():
+    outcome, asked = talk({"a": [THERE]}, presence="a", choice="a", agree=1, gallery=Empty())
+    assert outcome.decision == {"present": True, "masklets": [], "windows": KEPT}
+    assert len(asked) == 1
 
 
 def test_frames_of_later_rounds():
