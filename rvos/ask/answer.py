@@ -9,7 +9,7 @@ was: each answered call has its file in RUN/ask/calls.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,7 +96,6 @@ class Answering:
             *(TextColumn("Answers"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
             TextColumn("{task.fields[tokens]:,} tokens"),
         )
-        futures: list[Future[None]] = []
         with (
             Progress(*columns, transient=True) as progress,
             ThreadPoolExecutor(self.settings.parallel) as pool,
@@ -116,21 +115,31 @@ class Answering:
                 finally:
                     ready.release()
 
-            try:
-                for conversation in self._conversations():
-                    ready.acquire()
-                    futures = [future for future in futures if not future.done() or _failed(future)]
-                    if any(map(_failed, futures)):
-                        break
-                    futures.append(pool.submit(answer, conversation))
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                self.caller.stop()
-                pool.shutdown(cancel_futures=True)
+            self._hold(pool, ready, answer)
+        return outcomes
+
+    def _hold(
+        self,
+        pool: ThreadPoolExecutor,
+        ready: BoundedSemaphore,
+        answer: Callable[[Conversation], None],
+    ) -> None:
+        """Hold all conversations in the pool; raises what ended one of them, after the others."""
+        futures: list[Future[None]] = []
+        try:
+            for conversation in self._conversations():
+                ready.acquire()
+                futures = [future for future in futures if not future.done() or _failed(future)]
+                if any(map(_failed, futures)):
+                    break
+                futures.append(pool.submit(answer, conversation))
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            self.caller.stop()
+            pool.shutdown(cancel_futures=True)
         errors = [error for f in futures if not f.cancelled() and (error := f.exception())]
         if errors:
             raise next((error for error in errors if not isinstance(error, Stopped)), errors[0])
-        return outcomes
 
     def _conversations(self) -> Iterator[Conversation]:
         for video in self.asked.split.videos:

@@ -196,11 +196,7 @@ class Conversation:
                 verdict = read(reply)
             except Misfit as error:
                 exchange.problems.append(str(error))
-                more: list[Any] = [
-                    {"role": "assistant", "content": reply.text},
-                    {"role": "user", "content": self.prompts.again(str(error))},
-                ]
-                request = request | {"messages": [*request["messages"], *more]}
+                request = self._asking_again(request, reply, str(error))
                 continue
             exchange.verdict = {
                 key: sorted(value) if isinstance(value, frozenset) else value
@@ -208,6 +204,13 @@ class Conversation:
             }
             return verdict
         return None
+
+    def _asking_again(self, request: dict[str, Any], reply: Reply, problem: str) -> dict[str, Any]:
+        more = [
+            {"role": "assistant", "content": reply.text},
+            {"role": "user", "content": self.prompts.again(problem)},
+        ]
+        return request | {"messages": [*request["messages"], *more]}
 
 
 def _content(pictures: Sequence[tuple[str, bytes]], text: str) -> list[dict[str, Any]]:
