@@ -35,7 +35,7 @@ from rvos.refine import decision_problems
 from rvos.report.strips import spread
 from rvos.score.inputs import first_videos
 from rvos.settings import Count, checked
-from rvos.stages.run_folder import MASKLETS_FILE, read_settings
+from rvos.stages.run_folder import MASKLETS_FILE, kept_videos, read_settings
 
 QUESTIONS = "questions.jsonl"
 FORM = "index.html"
@@ -60,8 +60,12 @@ class Asked:
                 f"{MASKLETS_FILE}); run it again if it was made by an older version of rvos"
             )
         data, record = config["data"], read_json(run / MASKLETS_FILE)
-        split = open_split(data["format"], data["root"], data["split"], meta=data.get("meta"))
-        split = first_videos(split, config["score"]["max_videos"])
+        try:
+            split = open_split(data["format"], data["root"], data["split"], meta=data.get("meta"))
+            split = first_videos(split, config["score"]["max_videos"])
+        except InputError:  # the data has moved: pictures are grey behind the outlines
+            videos = tuple(kept.video for kept in kept_videos(run))
+            split = Split(Path(data["root"]) / data["split"], data["split"], videos, "")
         files = {video.name: run / "decisions" / f"{video.name}.json" for video in split.videos}
         if missing := [str(path) for path in files.values() if not path.is_file()]:
             raise InputError(list_problems("the run is not finished; no such file", missing))

@@ -259,6 +259,16 @@ def test_a_run_without_ground_truth_can_be_asked_about(made_data, run_eval):
     assert len((out / "ask/questions.jsonl").read_text().splitlines()) == 6
 
 
+def test_a_run_whose_data_has_moved_can_be_asked_about(made_data, run_eval):
+    assert run_eval(made_data.write()) == (0, "")
+    out, split = made_data.root / "out", made_data.root / "data" / "valid_u"
+    assert main(["ask", str(out)]) == 0
+    before = (out / "ask/questions.jsonl").read_bytes()
+    split.rename(split.with_name("elsewhere"))
+    assert main(["ask", str(out)]) == 0 and main(["status", str(out)]) == 0
+    assert (out / "ask/questions.jsonl").read_bytes() == before
+
+
 def test_ask_refuses_what_is_no_run(made_data, run_eval, capfd):
     assert main(["ask", str(made_data.root)]) == 1
     assert "expected the folder of a run of eval.py" in capfd.readouterr().err

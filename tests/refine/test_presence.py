@@ -13,6 +13,7 @@ from rvos.masks import read_json, write_json
 from rvos.refine import (
     Candidates,
     CoarseScore,
+    ConfidenceRule,
     DetectorScore,
     KeepCoarse,
     Masklets,
@@ -163,8 +164,8 @@ def test_every_rule_of_a_run_but_coarse_gets_its_presence():
     assert todo.rules["window=1 tau=0.5"] == share.on(Vote(1, 0.5))
     assert todo.rules["vote + share_of_frames"] == share.on(Vote(15, 0.8))
     assert todo.rules["vote + coarse_score"] == CoarseScore(0.5).on(Vote(15, 0.8))
-    assert todo.scores["needs"] == []
-    assert todo.scores["wants"] == [CoarseScore(0.5), DetectorScore(0.5)]
+    assert not isinstance(todo.presence, ConfidenceRule)
+    assert list(todo.optional.values()) == [CoarseScore(0.5), DetectorScore(0.5)]
 
 
 def test_masklets_are_made_only_for_who_reads_them():
