@@ -60,6 +60,11 @@ OmegaConf.register_new_resolver("text", lambda value: value, replace=True)
 OmegaConf.register_new_resolver("env_or", env_or, replace=True)  # ${env_or:NAME,DEFAULT}
 
 
+def configured_folder(name: str) -> Path:
+    """A folder of conf/paths.yaml: data, weights, stores or runs."""
+    return Path(OmegaConf.select(OmegaConf.load(CONFIG_DIR / "paths.yaml"), name))
+
+
 # ---------------------------------------------------------------------------------- kinds of values
 
 # A number stays as it was typed (1, not 1.0), since names of stores depend on it.

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from omegaconf import DictConfig, OmegaConf
 from packaging.requirements import Requirement
 from rich.console import Console
 
 from rvos import CONFIG_DIR, __version__
 from rvos.data.mevis import METAS
 from rvos.masks import find_json
+from rvos.settings import configured_folder
 
 _SPLITS = ("train", "valid_u", "valid", "test")
 _EXTRAS = {
@@ -53,10 +53,8 @@ def findings() -> Iterator[Finding]:
     yield from _packages()
     yield from _devices()
     yield from _programs()
-    paths = OmegaConf.load(CONFIG_DIR / "paths.yaml")
-    assert isinstance(paths, DictConfig)
-    yield from _data(Path(paths.data))
-    yield from _weights(Path(paths.weights))
+    yield from _data(configured_folder("data"))
+    yield from _weights(configured_folder("weights"))
 
 
 def _packages() -> Iterator[Finding]:

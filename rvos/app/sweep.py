@@ -24,7 +24,7 @@ from rvos.errors import InputError, list_problems
 from rvos.masks import read_json, write_json
 from rvos.report.dashboard import scores
 from rvos.report.metrics import Metrics
-from rvos.settings import CONFIG_DIR
+from rvos.settings import configured_folder
 
 _KEYS = {"name", "program", "method", "metric", "parameters", "command"}
 _PROGRAMS = {"train.py": "train", "eval.py": "eval"}  # file of a checkout -> command of rvos
@@ -201,7 +201,6 @@ def main(arguments: Sequence[str]) -> int:
     if wrong := [part for part in given.overrides if "=" not in part]:
         raise InputError(f"expected key=value, got {wrong[0]!r}")
     sweep = read_sweep(given.sweep)
-    paths = OmegaConf.load(CONFIG_DIR / "paths.yaml")
-    folder = Path(paths.runs) / "sweeps" / sweep.name
-    print_results(sweep, run_sweep(sweep, folder, given.overrides, console), console)
+    place = configured_folder("runs") / "sweeps" / sweep.name
+    print_results(sweep, run_sweep(sweep, place, given.overrides, console), console)
     return 0

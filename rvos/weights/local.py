@@ -13,12 +13,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, file_sha256, read_json, write_bytes, write_json
-from rvos.settings import CONFIG_DIR
+from rvos.settings import configured_folder
 from rvos.weights import hub
 from rvos.weights.table import GROUPS, WEIGHTS, Weight
 from rvos.weights.whole import is_tokenizer, lacking
@@ -334,9 +333,7 @@ def path_of(weight: Weight) -> Path:
 
 def weights_folder() -> Path:
     """`paths.weights`, as RVOS_WEIGHTS or the default says."""
-    paths = OmegaConf.load(CONFIG_DIR / "paths.yaml")
-    assert isinstance(paths, DictConfig)
-    return Path(paths.weights)
+    return configured_folder("weights")
 
 
 def revision_of(weight: Weight) -> str:
