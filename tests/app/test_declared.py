@@ -53,7 +53,8 @@ def test_what_a_kind_takes(kind, sound, wrong):
 
 def test_values_travel_as_those_of_a_dataclass():
     rule = ConditionalFusion(window=15, tau=0.8, box_ratio=0.25)
-    assert vars(rule) == {"window": 15, "tau": 0.8, "box_ratio": 0.25}
+    settings = {"window": 15, "tau": 0.8, "agree": None, "box_ratio": 0.25}
+    assert vars(rule) == settings
     assert pickle.loads(pickle.dumps(rule)) == rule == replace(replace(rule, window=3), window=15)
     assert hash(rule) == hash(ConditionalFusion(15, 0.8, 0.25)) and rule != Vote(15, 0.8)
     with pytest.raises(SettingsError, match="^window: expected a whole number >= 1, got 0"):
@@ -197,5 +198,7 @@ def test_stores_keep_their_names(choice):
         settings = {"protocol": source.protocol(), "model": source.model.keywords}
     else:
         settings = source.settings()
+    if name == "flow":  # newer than fe8270a: it changes the masks, and so the name
+        assert settings["flow"].pop("max_instances") == 20
     text = json.dumps(settings, sort_keys=True)
     assert hashlib.sha256(text.encode()).hexdigest()[:12] == DIGESTS[choice]
