@@ -6,9 +6,9 @@ from string import Template
 
 import yaml
 
-from rvos.errors import InputError
+from rvos.errors import InputError, SettingsError
 from rvos.masks import FileError, file_sha256
-from rvos.settings import CONFIG_DIR, Count, Positive, SettingsError, Text, checked
+from rvos.settings import CONFIG_DIR, Count, Positive, Text, checked
 
 _FOR = {  # what each text may fill in
     "presence": {"expression", "number_of_frames", "number_of_pictures", "reasons"},
