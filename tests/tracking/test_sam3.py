@@ -161,6 +161,9 @@ def test_weights_missing_or_of_another_model(tmp_path):
     state = model.state_dict()
     del state["detector_model.dot_product_scoring.query_proj.weight"]
     model.save_pretrained(tmp_path, state_dict=state)
+    with pytest.raises(InputError, match="not whole: .* lacks the processor"):
+        load_sam3(str(tmp_path))
+    sam3_processor().save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"SAM 3 video model.*query_proj"):
         load_sam3(str(tmp_path))
 
