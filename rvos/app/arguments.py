@@ -90,9 +90,13 @@ def _read(argument: str) -> Override | None:
 
 
 def _holds_text(config: Any, key: str) -> bool:
+    """Whether a key's value is a text: a reference to another key is what that one is."""
+    value = config
     for part in key.split("."):
-        config = config.get(part) if isinstance(config, dict) else None
-    return isinstance(config, str)
+        value = value.get(part) if isinstance(value, dict) else None
+    if isinstance(value, str) and (reference := re.fullmatch(r"\$\{([\w.]+)\}", value)):
+        return _holds_text(config, reference[1])
+    return isinstance(value, str)
 
 
 def _composed(arguments: Sequence[str], config_name: str) -> Any:

@@ -60,7 +60,7 @@ def test_missing_packages(machine, monkeypatch, capsys):
 
     monkeypatch.setattr(importlib.metadata, "version", pretended)
     by_name = found()
-    assert by_name["ijson"].state == "needed" and "make setup" in by_name["ijson"].detail
+    assert by_name["ijson"].state == "needed" and "pip install" in by_name["ijson"].detail
     assert by_name["timm"].state == "absent" and "training" in by_name["timm"].detail
     assert main([]) == 1
     assert "MISSING  ijson" in capsys.readouterr().out

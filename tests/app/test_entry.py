@@ -278,3 +278,9 @@ def test_conf_names_classes_of_rvos_and_of_lightning_only():
     targets = {name for text in texts for name in re.findall(r"_target_: *([\w.]+)", text)}
     assert len(targets) > 30
     assert {name.partition(".")[0] for name in targets} == {"rvos", "pytorch_lightning"}
+
+
+def test_a_number_for_a_key_that_refers_to_a_number_is_a_number():
+    """conf/ has `${trainer.log_every_n_steps}` there, which is a text only to look at."""
+    typed = ["callbacks.speed.every_n_steps=1", "paths.runs=2024"]
+    assert as_typed(typed, "train") == [typed[0], "paths.runs='2024'"]

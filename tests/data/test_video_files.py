@@ -275,7 +275,7 @@ def test_without_pyav_a_video_file_says_what_to_install(tmp_path, monkeypatch):
     path = write(tmp_path / "v.mp4", [grey(20)] * 5)
     for module in ("av", "av.stream"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputError, match=r"v.mp4: .* needs PyAV: pip install 'rvos\[models\]'"):
+    with pytest.raises(InputError, match=r"v.mp4: .* needs PyAV: pip install 'rvos\[video\]'"):
         VideoFile(path)
 
 

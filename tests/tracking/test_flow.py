@@ -15,6 +15,7 @@ SETTINGS = dict(
     similarity=0.6,
     max_unseen=5,
     min_travel=0.05,
+    max_instances=20,
 )
 SIZE = (96, 144)
 

@@ -466,14 +466,15 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_clips(train, tmp_path):
     folder, weights = tmp_path / "run", tmp_path / "nan.pth"
     settings = composed("train", *SETTINGS, "output_dir=x").model
     model = instantiate(settings)()
-    torch.nn.init.constant_(model.level_embed, float("nan"))
+    for parameter in model.class_heads.parameters():
+        torch.nn.init.constant_(parameter, 3e38)  # a number, but sums of it are none
     save_official(model, weights)
     with pytest.raises(NotFinite):
         train(f"output_dir={folder}", f"model.weights={weights}")
     content = json.loads((folder / "not_finite_rank0.json").read_text())
     assert (content["epoch"], content["step"]) == (0, 0)
     assert [len(forward["clips"]) for forward in content["forward_passes"]] == [1, 1]
-    assert content["forward_passes"][0]["loss"] == "nan"
+    assert content["forward_passes"][0]["loss"] in ("nan", "inf")
     assert not (folder / "checkpoints" / "last.ckpt").exists()
 
 

@@ -325,7 +325,7 @@ def check_message(said, machine):
 
 
 def test_offline_or_refused_is_said_at_once(without_torch):
-    """In little more processor time than a start takes that only prints help."""
+    """In little more processor time than a start that only prints help: torch alone takes 2 s."""
 
     def seconds(*words, **more):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -337,7 +337,7 @@ def test_offline_or_refused_is_said_at_once(without_torch):
     for more in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": refused_address()}):
         said, taken = seconds(*PREDICT, status=1, **more)
         check_message(said, without_torch)
-        assert taken < 5 * least, (taken, least)
+        assert taken - least < 1, (taken, least)
 
 
 def test_wrong_settings_are_named_together_before_weights(without_torch):
