@@ -191,13 +191,19 @@ def answered(metrics: Metrics) -> list[tuple[str, float, float]]:
     return [(name, coarse[name], value) for name, value in metrics.refined.answered().items()]
 
 
-_SHARES = ("J_recall", "F_recall", "J_decay", "F_decay", "tIoU", "vIoU")  # shown in percent
+_SHARES = {  # shown in percent, with what the page says beside the label
+    **dict.fromkeys(("J_recall", "F_recall", "J_decay", "F_decay", "tIoU", "vIoU"), ""),
+    "JF_volume": " (our formula; that of arXiv 2610.02946 could not be read)",
+}
 
 
 def extras_of(extra: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(label, value as text) of further metrics."""
     return [
-        (key.replace("_", " "), f"{100 * value:.2f}" if key in _SHARES else f"{value:.4g}")
+        (
+            key.replace("_", " ") + _SHARES.get(key, ""),
+            f"{100 * value:.2f}" if key in _SHARES else f"{value:.4g}",
+        )
         for key, value in extra.items()
         if key not in COUNTS and value is not None
     ]

@@ -5,19 +5,22 @@ from typing import Any
 
 from rvos.errors import InputError
 from rvos.score.measures import COUNTS, Metric
-from rvos.settings import Checks, build, named
+from rvos.settings import Checks, build, named, preset
 
 
-def make_metrics(extra: Mapping[str, Any]) -> dict[str, Metric]:
+def make_metrics(extra: Mapping[str, Any] | str) -> dict[str, Metric]:
     """The metrics that `score.extra` names, by label; a label set to null is left out.
 
         make_metrics({"tIoU": "rvos.score.measures.tIoU",
                       "J_recall": {"_target_": "rvos.score.measures.Recall", "of": "J"}})
 
     A target is the dotted name of a function, which gets the entry's other keys as keyword
-    arguments, or of a class, which is built with them. Raises SettingsError for all entries that
-    cannot be made.
+    arguments, or of a class, which is built with them. A text is the name of a preset of conf/score
+    that has them: `score.extra=volumetric`. Raises SettingsError for all entries that cannot be
+    made.
     """
+    if isinstance(extra, str):
+        extra = preset("score", extra)["extra"]
     if not isinstance(extra, Mapping):
         raise InputError(f"score.extra: expected {{label: metric}}, got {extra!r}")
     entries = {str(label): entry for label, entry in extra.items() if entry is not None}

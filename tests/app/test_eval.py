@@ -251,11 +251,14 @@ def test_a_video_without_expressions_needs_no_masks(made_data, run_eval, max_vid
 def test_a_metric_that_is_no_number_has_no_mean(made_data, run_eval):
     """The standard deviation over frames, with Bessel's correction, of a video of one frame."""
     extra = "+score.extra.spread={_target_: made_data.spread}"
-    assert run_eval([*made_data.write(), extra, "report=html"])[0] == 0
+    arguments = [*made_data.write(), "score=volumetric", extra, "report=html"]
+    assert run_eval(arguments)[0] == 0
     out = made_data.root / "out"
     assert read_json(out / "metrics.json")["extra"]["spread"] is None
     assert "score.extra.spread: no mean" in (out / "eval.log").read_text()
-    assert "nan" not in (out / "report" / "index.html").read_text().lower().split("</style>")[-1]
+    page = (out / "report" / "index.html").read_text()
+    assert "<dt>JF volume (our formula; that of arXiv" in page
+    assert "nan" not in page.lower().split("</style>")[-1]
 
 
 def spoil(change):

@@ -30,7 +30,9 @@ def test_sums_over_frames():
     assert J == 150 / 250
     per_frame = score_track(truth, prediction)[1]
     assert F == pytest.approx(per_frame.mean(), abs=1e-12)
-    metric = make_metrics({"JF_volume": "rvos.score.volume.JF"})["JF_volume"]
+    metrics = make_metrics("volumetric")  # score.extra=volumetric
+    assert metrics.keys() == {*make_metrics("default"), "JF_volume"}
+    metric = metrics["JF_volume"]
     assert metric(truth, prediction, np.ones(2), np.ones(2)) == JF(truth, prediction, J, F)
     assert JF(truth, prediction, J, F) == (J + F) / 2
 
