@@ -16,19 +16,6 @@ if TYPE_CHECKING:
     from rvos.coarse.small import SmallCoarse
     from rvos.coarse.stage import Mutr
 
-_MODULES = {
-    "CoarseSettings": "settings",
-    "GivenMasks": "files",
-    "Grounded": "grounded",
-    "Grounding": "grounded",
-    "Mutr": "stage",
-    "Segmentation": "segment",
-    "Several": "several",
-    "SmallCoarse": "small",
-    "coarse_settings": "settings",
-    "segment_video": "segment",
-}
-
 __all__ = [
     "CoarseSettings",
     "GivenMasks",
@@ -42,4 +29,4 @@ __all__ = [
     "segment_video",
 ]
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazily(__name__, __file__)

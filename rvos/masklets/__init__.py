@@ -18,21 +18,6 @@ if TYPE_CHECKING:
     from rvos.masklets.source import CoarseTrack, VideoTask
     from rvos.masklets.stage import MadeMasklets
 
-_MODULES = {
-    "CoarseTrack": "source",
-    "Flow": "flow",
-    "GivenMasklets": "files",
-    "KeyFrames": "keyframe",
-    "MadeMasklets": "stage",
-    "NoMasklets": "files",
-    "Oracle": "oracle",
-    "OracleMasklets": "oracle",
-    "Sam2": "sam2",
-    "Sam3": "sam3",
-    "Small": "small",
-    "VideoTask": "source",
-}
-
 __all__ = [
     "CoarseTrack",
     "Flow",
@@ -48,4 +33,4 @@ __all__ = [
     "VideoTask",
 ]
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazily(__name__, __file__)

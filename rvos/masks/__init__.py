@@ -54,52 +54,6 @@ if TYPE_CHECKING:
         union,
     )
 
-_MODULES = {
-    "Box": "rle",
-    "IMAGE_ERRORS": "files",
-    "MISSING_FRAME": "rle",
-    "Mask": "rle",
-    "MaskletScores": "rle",
-    "MaskletTracks": "rle",
-    "NO_TEXT": "files",
-    "RLE": "rle",
-    "Track": "rle",
-    "TrackFiles": "files",
-    "ZIP_ERRORS": "files",
-    "area": "rle",
-    "bounding_box": "rle",
-    "canonical": "rle",
-    "canonical_track": "rle",
-    "check_single": "files",
-    "check_together": "rle",
-    "comment_of": "draw",
-    "damaged_part": "files",
-    "decode": "rle",
-    "encode": "rle",
-    "file_sha256": "files",
-    "file_stamp": "files",
-    "find_json": "files",
-    "from_coco": "rle",
-    "from_runs": "rle",
-    "is_text": "files",
-    "minus": "rle",
-    "open_json": "files",
-    "overlap_fractions": "rle",
-    "overlay": "draw",
-    "read_json": "files",
-    "read_pixels": "files",
-    "read_text": "files",
-    "size_of": "rle",
-    "sound_image": "files",
-    "split_lines": "files",
-    "stream_json": "files",
-    "union": "rle",
-    "write_bytes": "files",
-    "write_json": "files",
-    "write_overlays": "draw",
-    "write_video": "draw",
-}
-
 __all__ = [
     "NO_TEXT",
     "check_single",
@@ -152,4 +106,4 @@ __all__ = [
     "write_video",
 ]
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazily(__name__, __file__)

@@ -13,16 +13,6 @@ if TYPE_CHECKING:
     from rvos.mutr.model import MUTR
     from rvos.mutr.text import TextFeatures
 
-_MODULES = {
-    "LevelPredictions": "features",
-    "MUTR": "model",
-    "Predictions": "features",
-    "TextFeatures": "text",
-    "VideoFeatures": "features",
-    "build_mutr": "build",
-    "load_model": "build",
-}
-
 __all__ = [
     "MUTR",
     "LevelPredictions",
@@ -33,4 +23,4 @@ __all__ = [
     "load_model",
 ]
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazily(__name__, __file__)

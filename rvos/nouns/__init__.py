@@ -7,8 +7,6 @@ from rvos import lazily
 if TYPE_CHECKING:
     from rvos.nouns.finder import NounFinder, Nouns, parts, read_nouns, write_nouns
 
-_MODULES = dict.fromkeys(("NounFinder", "Nouns", "parts", "read_nouns", "write_nouns"), "finder")
-
 __all__ = ["NounFinder", "Nouns", "parts", "read_nouns", "write_nouns"]
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazily(__name__, __file__)

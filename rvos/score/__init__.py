@@ -25,38 +25,6 @@ if TYPE_CHECKING:
         read_results,
     )
 
-_MODULES = {
-    "COARSE": "ablation",
-    "ExpressionResult": "results",
-    "Expressions": "protocols",
-    "FrameScores": "measures",
-    "Hashes": "ablation",
-    "Inputs": "inputs",
-    "Metric": "measures",
-    "REFINED": "ablation",
-    "Results": "results",
-    "RuleScores": "results",
-    "ScoreStage": "evaluate",
-    "Scorer": "evaluate",
-    "Summary": "measures",
-    "Unit": "protocols",
-    "VideoFiles": "results",
-    "VideoInputs": "inputs",
-    "VideoResult": "results",
-    "boundary_f": "pairs",
-    "evaluate_video": "evaluate",
-    "grid": "ablation",
-    "j_and_f": "pairs",
-    "j_and_f_by_object": "pairs",
-    "jaccard": "pairs",
-    "labelled": "ablation",
-    "make_metrics": "extra",
-    "make_protocol": "protocols",
-    "read_results": "results",
-    "score_rules": "ablation",
-    "score_track": "measures",
-}
-
 __all__ = [
     "COARSE",
     "ExpressionResult",
@@ -89,4 +57,4 @@ __all__ = [
     "score_track",
 ]
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazily(__name__, __file__)

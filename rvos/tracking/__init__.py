@@ -14,16 +14,6 @@ if TYPE_CHECKING:
     from rvos.tracking.small_masks import Masking
     from rvos.tracking.small_tracks import Following
 
-_MODULES = {
-    "DetectAndSegment": "small",
-    "DetectAndTrack": "detect_and_track",
-    "Detection": "detect_and_track",
-    "FlowTracker": "flow",
-    "Following": "small_tracks",
-    "Masking": "small_masks",
-    "SmallNetworks": "small",
-}
-
 __all__ = [
     "DetectAndSegment",
     "DetectAndTrack",
@@ -34,4 +24,4 @@ __all__ = [
     "SmallNetworks",
 ]
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazily(__name__, __file__)
