@@ -17,6 +17,9 @@ FORMATS = {
     "ref_davis": "rvos.data.ytvos",
     "long_rvos": "rvos.data.long_rvos",
     "revos": "rvos.data.revos",
+    "ref_sav": "rvos.data.ref_sav",
+    "reason_vos": "rvos.data.reason_vos",
+    "groundmore": "rvos.data.groundmore",
     "refcoco": "rvos.data.refcoco",
 }
 

@@ -82,15 +82,18 @@ def parse_meta(
     bad: list[Problem] | None,
     *,
     left_out: Collection[str] = (),
+    entry_of: Callable[[str, Any], Any] = lambda video, entry: entry,
 ) -> Split:
     """A split from its file of expressions, without the videos of `left_out`, which is logged.
 
     `ids_of` (video, expression entry) gives an entry's ids and type, or raises ValueError with what
-    is wrong with them; `key` is where the entry has them. Raises as `read_split`.
+    is wrong with them; `key` is where the entry has them. `entry_of` (video, entry) brings a
+    video's entry to the form {"frames", "expressions"}, or raises ValueError. Raises as
+    `read_split`.
     """
     entries = listed_videos(path)
     kept = {name: entry for name, entry in entries.items() if name not in left_out}
-    videos, problems = parse_videos(kept, key, ids_of)
+    videos, problems = parse_videos(kept, key, ids_of, entry_of)
     check_found(path, videos, problems, bad)
     opened = Split(folder, split, videos, file_sha256(path), left_out=len(entries) - len(kept))
     if opened.left_out:
@@ -108,11 +111,19 @@ def listed_videos(path: Path) -> dict[str, Any]:
 
 
 def parse_videos(
-    entries: dict[str, Any], key: str, ids_of: Callable[[str, dict[str, Any]], Ids]
+    entries: dict[str, Any],
+    key: str,
+    ids_of: Callable[[str, dict[str, Any]], Ids],
+    entry_of: Callable[[str, Any], Any] = lambda video, entry: entry,
 ) -> tuple[tuple[Video, ...], list[Problem]]:
     """`{video: {"frames", "expressions"}}` -> videos, and what is wrong with the others."""
     problems: list[Problem] = []
-    parsed = [_video(name, entry, key, ids_of, problems) for name, entry in entries.items()]
+    parsed = []
+    for name, entry in entries.items():
+        try:
+            parsed.append(_video(name, entry_of(name, entry), key, ids_of, problems))
+        except ValueError as error:
+            problems.append(Problem(name, None, str(error)))
     return tuple(video for video in parsed if video is not None), problems
 
 

@@ -1,14 +1,18 @@
-"""Ground truth in PNG files below `Annotations/`: what Ref-YouTube-VOS and Long-RVOS share."""
+"""Ground truth in PNG files: what Ref-YouTube-VOS, Long-RVOS, ReasonVOS and GroundMoRe share."""
 
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rvos.data.archive import instead_of
 from rvos.data.frames import FrameError, image_size
 from rvos.data.split import NoTruth, Split, Truth, Video, check_labelled
-from rvos.masks import Mask, Track, encode, read_pixels
+from rvos.masks import IMAGE_ERRORS, FileError, Mask, Track, encode, read_pixels, sound_image
 
 
 class PngTruth(Truth):
@@ -17,8 +21,8 @@ class PngTruth(Truth):
     An annotation id is `<video>/<object>`, and the expressions have the objects in `obj_id`.
     """
 
-    def __init__(self, split: Split):
-        self.path = split.folder / "Annotations"
+    def __init__(self, split: Split, folder: str = "Annotations"):
+        self.path = split.folder / folder
         if not self.path.is_dir():
             raise NoTruth(
                 f"{self.path}: no such folder{instead_of(self.path)}; split {split.name} has no "
@@ -72,12 +76,16 @@ class PngTruth(Truth):
 class MaskFolders(PngTruth):
     """A folder of PNG masks for each annotation, `Annotations/<annotation id>/<frame>.png`."""
 
+    def folder(self, annotation_id: str) -> Path:
+        """Where an object's masks lie."""
+        return self.path / annotation_id
+
     def __contains__(self, annotation_id: str) -> bool:
-        return annotation_id in self.ids and (self.path / annotation_id).is_dir()
+        return annotation_id in self.ids and self.folder(annotation_id).is_dir()
 
     def file(self, annotation_id: str, frame: str) -> Path | None:
         """The mask of an object in a frame; None where it does not show."""
-        path = self.path / annotation_id / f"{frame}.png"
+        path = self.folder(annotation_id) / f"{frame}.png"
         return path if path.is_file() else None
 
     def mask(self, annotation_id: str, frame_idx: int) -> Mask:
@@ -85,3 +93,15 @@ class MaskFolders(PngTruth):
         path = self.file(annotation_id, self.frames[annotation_id.rpartition("/")[0]][frame_idx])
         pixels = None if path is None else read_pixels(path)
         return encode(pixels) if pixels is not None and pixels.any() else None
+
+
+@lru_cache(maxsize=64)  # the expressions of a video and the frames of a clip share their files
+def object_numbers(path: Path) -> NDArray[np.uint8]:
+    """(H, W) uint8 object numbers of an annotation PNG."""
+    try:
+        with sound_image(path) as image:
+            if image.mode not in ("P", "L"):
+                raise FileError(f"{path}: expected a palette or grey PNG, got mode {image.mode}")
+            return np.array(image)
+    except IMAGE_ERRORS as error:
+        raise FileError(f"{path}: cannot be read as an image: {error}") from None

@@ -61,6 +61,8 @@ class Split:
     meta_sha256: str
     submission_folder: str = field(default="", kw_only=True)  # on top of a zip for its server
     left_out: int = field(default=0, kw_only=True)  # videos that are another split's
+    # A video's frames below the folder, with {video}; empty where they are in JPEGImages/<video>.
+    frames_at: str = field(default="", kw_only=True)
 
     @property
     def expression_ids(self) -> dict[str, dict[str, None]]:
@@ -77,13 +79,19 @@ class Split:
         """Where the frames lie, see `find_frames`."""
         return find_frames(self.folder)
 
+    def frame_folder(self, video: str) -> FilePath:
+        """Where a video's frames lie, which may be in an archive."""
+        if self.frames_at:
+            return self.folder / self.frames_at.format(video=video)
+        return self.images / video
+
     def frame_path(self, video: str, frame: str) -> FilePath:
         """The image file of one frame, which may lie in an archive."""
-        return self.images / video / f"{frame}.jpg"
+        return self.frame_folder(video) / f"{frame}.jpg"
 
     def open_frames(self, video: Video) -> Frames:
         """The video's frames, in its order. Raises FrameError listing all that are missing."""
-        return FrameFolder(self.images / video.name, video.frames)
+        return FrameFolder(self.frame_folder(video.name), video.frames)
 
     def files(self, video: Video) -> list[str]:
         """The names of the frames' files."""

@@ -15,17 +15,15 @@ left out, as in inference_ytvos.py of ReferFormer and MUTR. The ground truth of 
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rvos.data.meta import Ids, as_ids, find_meta, listed_videos, parse_meta, split_folder
-from rvos.data.png_truth import MaskFolders, PngTruth
+from rvos.data.png_truth import MaskFolders, PngTruth, object_numbers
 from rvos.data.split import Expression, Problem, Split, Video
-from rvos.masks import IMAGE_ERRORS, FileError, Mask, Track, encode, find_json, sound_image
+from rvos.masks import FileError, Mask, Track, encode, find_json
 
 META = "meta_expressions.json"
 METAS_OF_TRUTH = ("meta_expressions_challenge.json", META)  # in <root>/<split>/; the first has more
@@ -102,7 +100,7 @@ class PaletteAnnotations(PngTruth):
     def mask(self, annotation_id: str, frame_idx: int) -> Mask:
         """One object's mask in one frame; None where it does not show."""
         video, _, number = annotation_id.rpartition("/")
-        numbers = _object_numbers(self.file(annotation_id, self.frames[video][frame_idx]))
+        numbers = object_numbers(self.file(annotation_id, self.frames[video][frame_idx]))
         mask = numbers == int(number)
         return encode(mask) if mask.any() else None
 
@@ -118,7 +116,7 @@ class PaletteAnnotations(PngTruth):
         """An object that is in no frame, in a video with labels that no expression is about."""
         name, _, number = annotation_id.rpartition("/")
         files = [self.file(annotation_id, frame) for frame in self.frames[name]]
-        labels = {int(label) for file in files for label in np.unique(_object_numbers(file))}
+        labels = {int(label) for file in files for label in np.unique(object_numbers(file))}
         about = {int(i.rpartition("/")[2]) for i in self.ids if i.rpartition("/")[0] == name}
         if int(number) not in labels and (others := labels - about - {0, VOID}):
             yield (
@@ -134,7 +132,7 @@ class PaletteAnnotations(PngTruth):
         (davis2017-evaluation, davis2017/davis.py). Raises FileError, also where it has none.
         """
         folder = self.path / video.name
-        pictures = [_object_numbers(folder / f"{frame}.png") for frame in video.frames]
+        pictures = [object_numbers(folder / f"{frame}.png") for frame in video.frames]
         count = int(pictures[0][pictures[0] != VOID].max(initial=0))
         if not count:
             raise FileError(
@@ -158,15 +156,3 @@ class PaletteAnnotations(PngTruth):
             f"{self.path}: {len(missing)} of {len(listed)} listed frames have no annotation, the "
             f"first is {missing[0].relative_to(self.path)}; scores need every frame"
         )
-
-
-@lru_cache(maxsize=64)  # the expressions of a video and the frames of a clip share their files
-def _object_numbers(path: Path) -> NDArray[np.uint8]:
-    """(H, W) uint8 object numbers of an annotation PNG."""
-    try:
-        with sound_image(path) as image:
-            if image.mode not in ("P", "L"):
-                raise FileError(f"{path}: expected a palette or grey PNG, got mode {image.mode}")
-            return np.array(image)
-    except IMAGE_ERRORS as error:
-        raise FileError(f"{path}: cannot be read as an image: {error}") from None

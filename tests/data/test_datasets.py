@@ -5,27 +5,14 @@ import re
 
 import numpy as np
 import pytest
-from made_data import square
+from made_data import square, write_frames, write_png
 from PIL import Image
 
 from rvos.data.formats import open_split, open_truth
 from rvos.data.verify import verify
-from rvos.masks import decode, read_json, write_json
+from rvos.masks import read_json, write_json
 
-SIZE = (40, 60)
 A, B, C = square(2, 2), square(20, 20), square(40, 5)  # 10 x 10 pixels each
-
-
-def write_png(path, mask):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.zeros(SIZE, np.uint8) if mask is None else decode(mask) * np.uint8(255)
-    Image.fromarray(pixels).save(path)
-
-
-def write_frames(folder, frames):
-    folder.mkdir(parents=True)
-    for name in frames:
-        Image.new("RGB", SIZE[::-1]).save(folder / f"{name}.jpg")
 
 
 def run(run_eval, root, *arguments):

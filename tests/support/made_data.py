@@ -4,12 +4,14 @@ from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from rvos.data.synthetic import synthesize
-from rvos.masks import encode, write_json
+from rvos.masks import decode, encode, write_json
 
 REPOSITORY = Path(__file__).parents[2]
 DAVIS = REPOSITORY / "tests" / "data" / "davis_masks"
+SIZE = (40, 60)  # of the frames made here
 
 
 def davis_arguments() -> list[str]:
@@ -45,11 +47,25 @@ def small_synthetic(folder: Path, **changes) -> Path:
     return folder
 
 
-def square(x: int, y: int, side: int = 10, size: tuple[int, int] = (40, 60)) -> dict:
+def square(x: int, y: int, side: int = 10, size: tuple[int, int] = SIZE) -> dict:
     """A mask of one filled square."""
     pixels = np.zeros(size, np.uint8)
     pixels[y : y + side, x : x + side] = 1
     return encode(pixels)
+
+
+def write_png(path: Path, mask: dict | None, foreground: int = 255) -> None:
+    """A mask as a picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.zeros(SIZE, np.uint8) if mask is None else decode(mask) * np.uint8(foreground)
+    Image.fromarray(pixels).save(path)
+
+
+def write_frames(folder: Path, frames: list[str]) -> None:
+    """Black frames."""
+    folder.mkdir(parents=True)
+    for name in frames:
+        Image.new("RGB", SIZE[::-1]).save(folder / f"{name}.jpg")
 
 
 def spread(truth, prediction, J, F) -> float:
