@@ -6,13 +6,33 @@ columns. Only the part of the frame around a mask is drawn.
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.np import linalg
 
 MASK, BOUNDARY, NEAR = 0, 1, 2  # layers of a contour
 ONE, LAST_BIT, FULL = np.uint64(1), np.uint64(63), np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+def spare_scipy() -> None:
+    """Let numba not import scipy.linalg with its own numpy functions, which takes 0.15 s.
+
+    numba (0.68, np/arraymath.py) asks there whether a BLAS can be had. Nothing here needs one, and
+    numba asks again, by the same function, when it compiles a product of matrices.
+    """
+    ask = linalg.ensure_blas
+    linalg.ensure_blas = lambda: None
+    try:
+        from numba.np import arraymath  # noqa: F401
+    finally:
+        linalg.ensure_blas = ask
+
+
+if find_spec("scipy"):
+    spare_scipy()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -41,10 +41,32 @@ print("alone")
 """
 
 
-def test_the_scorer_imports_nothing_else():
-    """J and F are 1 in the first frame, and 0 in the second, where nothing is there."""
+BLAS = """
+import sys
+import numpy
+from rvos.score import j_and_f
+
+assert j_and_f(numpy.eye(4), numpy.eye(4)) == (1, 1)
+assert "scipy.linalg" not in sys.modules
+from numba.np import linalg
+
+linalg.ensure_blas()  # what numba calls when it compiles a product of matrices
+assert "scipy.linalg.cython_blas" in sys.modules
+"""
+
+
+def run(program):
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=REPOSITORY, capture_output=True, text=True
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout == "alone\n"
+    return done.stdout
+
+
+def test_the_scorer_imports_nothing_else():
+    """J and F are 1 in the first frame, and 0 in the second, where nothing is there."""
+    assert run(PROGRAM) == "alone\n"
+
+
+def test_the_first_score_does_without_scipy_and_numba_still_finds_it():
+    run(BLAS)
