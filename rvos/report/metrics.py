@@ -2,21 +2,22 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, TypeAdapter
 
 from rvos.errors import InputError
-from rvos.masks import FileError, read_json, write_json
+from rvos.masks import read_json, write_json
 from rvos.report.rows import Row
 from rvos.report.windows import WindowRow
 from rvos.score.ablation import COARSE, REFINED
 from rvos.score.jumps import Jumps
 from rvos.score.measures import Summary
 from rvos.score.protocols import Expressions, mean_of
-from rvos.score.results import ExpressionResult, Results
+from rvos.score.results import ExpressionResult, Results, reading
 from rvos.score.slices import answers
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,14 @@ class MaskScores:
     """All scores of the coarse or of the refined masks, in 0..1."""
 
     summary: Summary
-    slices: Mapping[str, Means]  # by name, as `score.slices`
-    n_acc: float | None
-    t_acc: float | None
-    final: Mapping[str, float | None]  # over `all` and over `target`
     jumps: Jumps
-    groups: Mapping[str, Mapping[str, Means]]  # {"annotators": {"0": ...}} of the protocol
-    further: Mapping[str, Means]  # other means of the protocol, by name
+    slices: Mapping[str, Means] = field(default_factory=dict)  # by name, as `score.slices`
+    n_acc: Annotated[float | None, Field(alias="N-acc")] = None
+    t_acc: Annotated[float | None, Field(alias="T-acc")] = None
+    # over `all` and over `target`
+    final: Annotated[Mapping[str, float | None], Field(alias="Final")] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, Means]] = field(default_factory=dict)  # {"annotators": ...}
+    further: Mapping[str, Means] = field(default_factory=dict)  # other means of the protocol
 
     @classmethod
     def of_results(cls, results: Results, label: str, protocol: Expressions) -> "MaskScores":
@@ -54,46 +56,25 @@ class MaskScores:
         answered = answers(results.expressions, label)
         return cls(
             results.summary(label),
+            results.jumps(label),
             answered["slices"],
             answered["N-acc"],
             answered["T-acc"],
             answered["Final"],
-            results.jumps(label),
             {protocol.groups: members} if protocol.groups else {},
             further,
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """As metrics.json has them."""
+        """As metrics.json has them: summary, groups and further means side by side."""
         return {
             **self.summary.as_dict(),
             **{kind: list(members.values()) for kind, members in self.groups.items()},
             **self.further,
-            "slices": self.slices,
-            "N-acc": self.n_acc,
-            "T-acc": self.t_acc,
-            "Final": self.final,
+            **_MASK_SCORES.dump_python(self, by_alias=True, exclude={"summary", "jumps"}),
             "identity": self.jumps.as_dict(),
             "measures": list(self.summary.more),
-            "groups": self.groups,
-            "further": self.further,
         }
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> "MaskScores":
-        """From what `as_dict` gave; older releases had no `measures`, `groups`, `further`."""
-        more = {name: content[name] for name in content.get("measures", ())}
-        counts = content.get("identity", {})
-        return cls(
-            Summary(content["J"], content["F"], more),
-            content.get("slices", {}),
-            content.get("N-acc"),
-            content.get("T-acc"),
-            content.get("Final", {}),
-            Jumps(*(counts.get(key, 0) for key in ("jumps", "pairs", "non_empty_frames"))),
-            content.get("groups", {}),
-            content.get("further", {}),
-        )
 
     def answered(self) -> dict[str, float]:
         """N-acc, T-acc and Final by name, where there are expressions without target."""
@@ -126,11 +107,11 @@ class Metrics:
     num_expressions: int
     num_frames: int  # of all expressions together
     split: str
-    protocol: str
     refine: Mapping[str, Any]  # `name` and settings of the run's rule
-    presence: Mapping[str, Any] | None  # the same of the rule on top of it
     extra: Mapping[str, Any]  # means of `score.extra`, and counts
-    videos: Sequence[str]  # in the order of the split; none in files of older releases
+    protocol: str = Expressions.name
+    presence: Mapping[str, Any] | None = None  # as `refine`, of the rule on top of it
+    videos: Sequence[str] = ()  # in the order of the split; none in files of older releases
     ablation: Sequence[Row] = ()  # the coarse masks, and the cells of the grid
     rules: Sequence[Row] = ()
     thresholds: Sequence[Row] = ()
@@ -142,17 +123,11 @@ class Metrics:
         cls,
         results: Results,
         *,
-        split: str,
         refine: Mapping[str, Any],
-        presence: Mapping[str, Any] | None = None,
         protocol: Expressions | None = None,
-        ablation: Sequence[Row] = (),
-        rules: Sequence[Row] = (),
-        thresholds: Sequence[Row] = (),
-        agrees: Sequence[Row] = (),
-        windows: Sequence[WindowRow] = (),
+        **others: Any,
     ) -> "Metrics":
-        """`refine`, `presence`: configs of the rules; `protocol` None is the plain mean."""
+        """`refine`: the rule's settings; `protocol` None is the plain mean; `others`: fields."""
         protocol, expressions = protocol or Expressions(), results.expressions
         extra: dict[str, Any] = {name: _mean(name, expressions) for name in expressions[0].extra}
         extra["frames_kept_coarse"] = sum(r.refined.frames_kept_coarse for r in expressions)
@@ -162,17 +137,11 @@ class Metrics:
             MaskScores.of_results(results, COARSE, protocol),
             num_expressions=len(expressions),
             num_frames=sum(r.num_frames for r in expressions),
-            split=split,
             protocol=protocol.name,
             refine={key: value for key, value in refine.items() if key != "_target_"},
-            presence=presence,
             extra=extra,
             videos=list(dict.fromkeys(r.video for r in expressions)),
-            ablation=ablation,
-            rules=rules,
-            thresholds=thresholds,
-            agrees=agrees,
-            windows=windows,
+            **others,
         )
 
     @property
@@ -182,18 +151,15 @@ class Metrics:
 
     def as_dict(self) -> dict[str, Any]:
         """The content of the file."""
+        content = _METRICS.dump_python(self, exclude={"refined"})
+        if not self.presence:
+            del content["presence"]
+        tables = {name: content.pop(name) for name in _TABLES}
         return {
             **self.refined.as_dict(),
-            "num_expressions": self.num_expressions,
-            "num_frames": self.num_frames,
-            "split": self.split,
-            "protocol": self.protocol,
+            **content,
             "coarse": self.coarse.as_dict(),
-            "refine": self.refine,
-            **({"presence": self.presence} if self.presence else {}),
-            "extra": self.extra,
-            "tables": {name: [row.as_dict() for row in getattr(self, name)] for name in _TABLES},
-            "videos": self.videos,
+            "tables": tables,
         }
 
     def write(self, folder: Path) -> None:
@@ -203,48 +169,31 @@ class Metrics:
     @classmethod
     def read(cls, folder: Path) -> "Metrics":
         """Raises InputError where the file is missing or not that of a run."""
-        if not (folder / FILE).is_file():
+        path = folder / FILE
+        if not path.is_file():
             raise InputError(
                 f"{folder}: expected the folder of a finished run of eval.py, found no {FILE}"
             )
-        try:
-            return cls.of(read_json(folder / FILE))
-        except FileError as error:
-            raise InputError(f"{error}; {AGAIN}") from None
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{folder / FILE}: not the scores of a run: {error!r:.100}; {AGAIN}"
-            ) from None
+        with reading(path, AGAIN):
+            return cls.of(read_json(path))
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Metrics":
         """From what `as_dict` gave, or an older release."""
-        tables = content.get("tables", {})
-        return cls(
-            MaskScores.of(content),
-            MaskScores.of(content["coarse"]),
-            num_expressions=content["num_expressions"],
-            num_frames=content["num_frames"],
-            split=content["split"],
-            protocol=content.get("protocol", Expressions.name),
-            refine=content["refine"],
-            presence=content.get("presence"),
-            extra=content["extra"],
-            videos=content.get("videos", ()),
-            **{
-                name: [row.of(entry) for entry in tables.get(name, ())]
-                for name, row in _TABLES.items()
-            },
-        )
+        masks = {"refined": _nested(content), "coarse": _nested(content["coarse"])}
+        return _METRICS.validate_python({**content, **content.get("tables", {}), **masks})
 
 
-_TABLES: Mapping[str, Any] = {
-    "ablation": Row,
-    "rules": Row,
-    "thresholds": Row,
-    "agrees": Row,
-    "windows": WindowRow,
-}
+_TABLES = ("ablation", "rules", "thresholds", "agrees", "windows")
+_MASK_SCORES, _METRICS = TypeAdapter(MaskScores), TypeAdapter(Metrics)
+
+
+def _nested(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores that stand side by side in the file as the fields of `MaskScores`."""
+    measures = {name: content[name] for name in content.get("measures", ())}
+    counts = content.get("identity", {})
+    jumps = {"non_empty": counts.get("non_empty_frames", 0), **counts}
+    return {**content, "jumps": jumps, "summary": {**content, "more": measures}}
 
 
 def _mean(metric: str, results: Sequence[ExpressionResult]) -> float | None:

@@ -33,15 +33,6 @@ class Row:
         }
         return [known.get(column) for column in columns]
 
-    def as_dict(self) -> dict[str, Any]:
-        """As metrics.json has it; `of` reads it."""
-        return {**vars(self), "summary": vars(self.summary)}
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> "Row":
-        """From what `as_dict` gave."""
-        return cls(**{**content, "summary": Summary(**content["summary"])})
-
 
 def make_rows(results: Results, rules: Mapping[str, Rule]) -> dict[str, Row]:
     """One row per label, in the order of `rules`, which are those that gave the results."""

@@ -18,7 +18,7 @@ from rvos.report.metrics import AGAIN, FILE, Metrics
 from rvos.report.strips import FramePath
 from rvos.score.measures import Summary
 from rvos.score.protocols import Unit
-from rvos.score.results import ExpressionResult, Results, read_results
+from rvos.score.results import ExpressionResult, Results, read_results, reading
 from rvos.stages.run_folder import MASKLETS_FILE, read_settings
 
 
@@ -100,7 +100,7 @@ class Run:
         refined = self._of_video("refined", name)
         decisions = self._of_video("decisions", name, "json")
         scores = self._of_video("scores", name)
-        try:
+        with reading(self.folder / "inputs" / name):
             tracks = {
                 key: {
                     "coarse": inputs["tracks"][inputs["coarse"][key]],
@@ -110,8 +110,6 @@ class Run:
                 for key in inputs["coarse"]
             }
             return VideoResults(name, tuple(inputs["frames"]), tracks, decisions, scores)
-        except (KeyError, IndexError, TypeError) as error:
-            raise InputError(f"{self.folder}: malformed files of video {name}: {error}") from None
 
     def _of_video(self, folder: str, name: str, kind: str = "json.gz") -> Any:
         return _read(self.folder / folder / f"{name}.{kind}")
@@ -194,10 +192,8 @@ def _unit(unit: Unit) -> tuple[str, str, str]:
 
 
 def _read(path: Path) -> Any:
-    try:
+    with reading(path):
         return read_json(path)
-    except FileError as error:
-        raise InputError(f"{error}; eval.py writes it: run it again") from None
 
 
 def changes(before: ArrayLike, after: ArrayLike) -> list[int]:

@@ -5,7 +5,7 @@ window, video by video (`bootstrap.py`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,16 +27,6 @@ class WindowRow:
     JF: float
     over_coarse: Interval  # the change of J&F
     over_shortest: Interval
-
-    def as_dict(self) -> dict[str, Any]:
-        """As metrics.json has it; `of` reads it."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> "WindowRow":
-        """From what `as_dict` gave."""
-        changes = {key: Interval(**content[key]) for key in ("over_coarse", "over_shortest")}
-        return cls(**{**content, **changes})
 
 
 def make_windows(

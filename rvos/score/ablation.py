@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from rvos.errors import InputError
 from rvos.masks import Track
@@ -168,7 +169,7 @@ class Fingerprint:
     """
 
     lines: list[bytes]
-    index: dict[str, list[int]]
+    index: Annotated[dict[str, list[int]], Field(alias="of")]
 
     @classmethod
     def of(cls, prefix: str, frames: Sequence[str], tracks: Mapping[str, Track]) -> "Fingerprint":

@@ -5,14 +5,16 @@ made from. All tables and pages are made from these files, in the order of the s
 and when does not matter. This module is their one writer and their one reader.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, SkipValidation, TypeAdapter, ValidationError
 
 from rvos.data.split import Video
 from rvos.errors import InputError
@@ -25,6 +27,7 @@ from rvos.stages.records import beside
 
 FOLDER = "videos"  # of the files, in a run folder
 LAYOUT = 2  # of the files; 1 had no facts of the expressions
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,18 @@ class RuleScores:
         """J, F and what the protocol measures."""
         return {"J": self.J, "F": self.F, **self.more}
 
+    def row(self) -> dict[str, float]:
+        """All numbers by name, for a table; `of_row` reads it."""
+        return {key: float(getattr(self, key)) for key in _OF_RULE} | self.more
+
+    @classmethod
+    def of_row(cls, row: dict[str, float]) -> "RuleScores":
+        J, F, kept, nothing = (row.pop(key) for key in _OF_RULE)
+        return cls(J, F, int(kept), bool(nothing), row)
+
+
+_OF_RULE = ("J", "F", "frames_kept_coarse", "says_nothing")
+
 
 @dataclass(frozen=True)
 class ExpressionResult:
@@ -63,10 +78,11 @@ class ExpressionResult:
     num_frames: int
     num_targets: int  # objects that it is about; 0: a no-target expression
     type: str  # the dataset's kind of expression; empty where it has none
-    scores: Mapping[str, RuleScores]
+    scores: SkipValidation[Mapping[str, RuleScores]]
     extra: dict[str, float]  # metrics of the run's own rule, by label
     jumps: dict[str, Jumps]  # of the coarse and the refined track, for one target alone
-    fingerprint: Fingerprint  # of the masks of every label; empty where no table names it
+    # of the masks of every label; empty where no table names it
+    fingerprint: Annotated[Fingerprint, Field(alias="masks")]
 
     @property
     def coarse(self) -> RuleScores:
@@ -166,27 +182,21 @@ class VideoFiles:
     def read(self, name: str) -> VideoResult:
         """A video's scores. Raises InputError naming a file that is missing or malformed."""
         path = self._file(name)
-        try:
+        with reading(path):
             content = read_json(path)
             if content.get("layout") != LAYOUT:
                 raise InputError(f"{path}: written by another release; start eval.py again")
-            return VideoResult(
-                [_unpacked(name, key, entry) for key, entry in content["expressions"].items()],
-                {
-                    mean: [
-                        Unit(name, unit, group, ByLabel.of(table)) for unit, group, table in units
-                    ]
-                    for mean, units in content["units"].items()
-                },
-                content["scored_as_empty"],
-                content["lacking"],
-            )
-        except FileError as error:
-            raise InputError(f"{error}; eval.py writes it: run it again") from None
-        except InputError:
-            raise
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{path}: not the scores of this video: {error!r:.100}") from None
+            units = {
+                mean: [
+                    Unit(name, unit, group, ByLabel.of(table, dict)) for unit, group, table in rows
+                ]
+                for mean, rows in content["units"].items()
+            }
+            expressions = [
+                _unpacked(entry, video=name, expression_id=key)
+                for key, entry in content["expressions"].items()
+            ]
+            return VideoResult(expressions, units, content["scored_as_empty"], content["lacking"])
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.json.gz"
@@ -203,54 +213,48 @@ def read_results(run_folder: Path, videos: Iterable[str]) -> Results:
     return results
 
 
+@contextmanager
+def reading(path: Path, todo: str = "eval.py writes it: run it again") -> Iterator[None]:
+    """A file of a run that is read in this context and damaged: one InputError, with what to do."""
+    try:
+        yield
+    except FileError as error:
+        raise InputError(f"{error}; {todo}") from None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        problem = f"{error!r:.100}"
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise InputError(f"{path}: not the scores of a run: {problem}; {todo}") from None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class ByLabel(Mapping[str, dict[str, float]]):
-    """{label of a rule: {measure: number}}, as one array: an ablation has many of them."""
+class ByLabel(Mapping[str, T]):
+    """{label of a rule: its numbers}, as one array: an ablation has many of them."""
 
     labels: tuple[str, ...]
     measures: tuple[str, ...]
     numbers: NDArray[np.float64]  # (labels, measures)
+    make: Callable[[dict[str, float]], T]  # what is given for a label, of {measure: number}
 
     @classmethod
-    def of(cls, table: Mapping[str, Any]) -> "ByLabel":
+    def of(cls, table: Mapping[str, Any], make: Callable[[dict[str, float]], T]) -> "ByLabel[T]":
         """From what `_table` gave."""
         names = _shared(tuple(table["labels"])), _shared(tuple(table["measures"]))
         numbers = np.asarray(table["values"], np.float64).reshape(*map(len, names))
-        return cls(*names, numbers)
+        return cls(*names, numbers, make)
 
-    def __getitem__(self, label: str) -> dict[str, float]:
+    def __getitem__(self, label: str) -> T:
         row = self.numbers[_positions(self.labels)[label]].tolist()
-        return dict(zip(self.measures, row, strict=True))
+        return self.make(dict(zip(self.measures, row, strict=True)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.labels)
 
     def __len__(self) -> int:
         return len(self.labels)
-
-
-class RuleScoresByLabel(Mapping[str, RuleScores]):
-    """The `scores` of an expression, read from a file."""
-
-    __slots__ = ("table",)
-
-    def __init__(self, table: ByLabel):
-        self.table = table
-
-    def __getitem__(self, label: str) -> RuleScores:
-        row = self.table[label]
-        J, F, kept, nothing = (row.pop(key) for key in _OF_RULE)
-        return RuleScores(J, F, int(kept), bool(nothing), row)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.table)
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-
-_FACTS = ("expression", "noun", "num_frames", "num_targets", "type")
-_OF_RULE = ("J", "F", "frames_kept_coarse", "says_nothing")
 
 
 @cache
@@ -266,34 +270,21 @@ def _positions(names: tuple[str, ...]) -> dict[str, int]:
 
 def _table(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     rows = list(scores.values())
-    measures: Sequence[str] = list(rows[0]) if rows else []
+    measures = list(rows[0]) if rows else []
     values = [[float(row[key]) for key in measures] for row in rows]
     return {"labels": list(scores), "measures": measures, "values": values}
 
 
+_EXPRESSION = TypeAdapter(ExpressionResult)
+
+
 def _packed(result: ExpressionResult) -> dict[str, Any]:
-    of_rules = {
-        label: {**{key: getattr(scores, key) for key in _OF_RULE}, **scores.more}
-        for label, scores in result.scores.items()
-    }
-    fingerprint = result.fingerprint
-    return {
-        **{name: getattr(result, name) for name in _FACTS},
-        "scores": _table(of_rules),
-        "extra": result.extra,
-        "jumps": {label: asdict(jumps) for label, jumps in result.jumps.items()},
-        "masks": {"lines": [line.decode() for line in fingerprint.lines], "of": fingerprint.index},
-    }
+    outside = {"video", "expression_id", "scores"}
+    content = _EXPRESSION.dump_python(result, mode="json", by_alias=True, exclude=outside)
+    rows = {label: scores.row() for label, scores in result.scores.items()}
+    return {**content, "scores": _table(rows)}
 
 
-def _unpacked(video: str, expression_id: str, entry: Mapping[str, Any]) -> ExpressionResult:
-    masks = entry["masks"]
-    return ExpressionResult(
-        video=video,
-        expression_id=expression_id,
-        **{name: entry[name] for name in _FACTS},
-        scores=RuleScoresByLabel(ByLabel.of(entry["scores"])),
-        extra=entry["extra"],
-        jumps={label: Jumps(**counts) for label, counts in entry["jumps"].items()},
-        fingerprint=Fingerprint([line.encode() for line in masks["lines"]], masks["of"]),
-    )
+def _unpacked(entry: Mapping[str, Any], **identity: str) -> ExpressionResult:
+    scores = ByLabel.of(entry["scores"], RuleScores.of_row)
+    return _EXPRESSION.validate_python({**entry, **identity, "scores": scores})

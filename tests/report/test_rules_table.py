@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from rvos.errors import InputError
+from rvos.masks import read_json, write_json
 from rvos.refine import KeepCoarse, SlidingVote, Vote
 from rvos.report import Run
 from rvos.report.csv_tables import write_tables
@@ -93,3 +95,18 @@ def test_settings_of_an_own_rule_are_further_columns(scored, make_page):
     table = page[page.index('id="rules"') : page.index('id="highlights"')]
     assert "sliding vote" in table and "mode strict" in table and "τ 0.5" in table
     assert f"{100 * rules[2].summary.JF:.2f}" in table
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("coarse", {"J": "high", "F": 0.5}, "coarse.summary.J"),
+        ("num_frames", None, "num_frames"),
+        ("tables", {"rules": [{"label": "vote"}]}, "rules.0.settings"),
+        ("coarse", [0.5], "AttributeError"),
+    ],
+)
+def test_what_is_wrong_in_metrics_is_named(scored, tmp_path, key, value, named):
+    write_json(tmp_path / "metrics.json", read_json(scored / "metrics.json") | {key: value})
+    with pytest.raises(InputError, match=rf"metrics.json: not the scores of a run: {named}.*again"):
+        Metrics.read(tmp_path)
