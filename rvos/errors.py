@@ -12,6 +12,10 @@ class InputError(ValueError):
     The message names the file, key, frame or value, what was expected, and what to do.
     """
 
+    def __init__(self, message: str = ""):
+        super().__init__(message)
+        self.messages: tuple[str, ...] = (message,)  # several: found together
+
 
 class FileError(InputError):
     """A file or folder that is missing, unreadable or not of the expected form."""
@@ -25,13 +29,10 @@ class SettingsError(InputError):
     """Settings that make no sense; `problems` has one line for each."""
 
     def __init__(self, problems: Sequence[str]):
-        self.problems = tuple(dict.fromkeys(problems))  # each once
-        count = len(self.problems)
-        super().__init__(
-            self.problems[0]
-            if count == 1
-            else list_problems("Wrong settings", self.problems, shown=count)
-        )
+        each = tuple(dict.fromkeys(problems))
+        all_of_them = list_problems("Wrong settings", each, shown=len(each))
+        super().__init__(each[0] if len(each) == 1 else all_of_them)
+        self.problems = self.messages = each
 
     def __reduce__(self) -> tuple[type["SettingsError"], tuple[Sequence[str]]]:
         return SettingsError, (self.problems,)
@@ -65,8 +66,8 @@ def one_message() -> Iterator[None]:
 
 def list_problems(title: str, problems: Sequence[str], *, shown: int = 10) -> str:
     """One message for all problems of a kind: the count, the first `shown`, how many more."""
-    shown_ones = [problem.replace("\n", "\n  ") for problem in problems[:shown]]
-    lines = [f"{title} ({len(problems)}):", *(f"  {problem}" for problem in shown_ones)]
+    lines = [f"{title} ({len(problems)}):"]
+    lines += ["  " + problem.replace("\n", "\n  ") for problem in problems[:shown]]
     if len(problems) > shown:
         lines.append(f"  ... and {len(problems) - shown} more")
     return "\n".join(lines)

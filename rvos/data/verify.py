@@ -14,8 +14,8 @@ from rvos.data.check import find_problems
 from rvos.data.formats import find_truth, open_split, open_truth, reader
 from rvos.data.mevis import Annotations
 from rvos.data.split import Problem, Split, Truth
-from rvos.errors import InputError
-from rvos.settings import Count, Flag, Text, check_value, checked
+from rvos.errors import InputError, SettingsError
+from rvos.settings import Count, Flag, Text, checked
 
 # What each release has per split. MeViS: as released. RefCOCO: the table in the description of
 # TensorFlow Datasets (tensorflow/datasets, vision_language/refcoco/refcoco.py), whose "refs" are
@@ -103,7 +103,9 @@ def verify(
     `decode`: look at every frame, not only at both ends of each file. `workers`: threads. Raises
     SettingsError listing every value that makes no sense.
     """
-    check_value("data.release", Release, release)
+    if release not in RELEASES:
+        expected = f"expected {' or '.join(RELEASES)}, got {release!r}"
+        raise SettingsError([f"data.release: {expected}"])
     has_split = getattr(reader(format), "has_split", lambda root, split, _: (root / split).is_dir())
     present = [split for split in splits if has_split(Path(root), split, meta)]
     if not present:

@@ -15,7 +15,7 @@ raises one SettingsError that has all problems, those of nested objects too.
 from typing import Any
 
 from rvos import CONFIG_DIR
-from rvos.settings.declare import check_value, checked
+from rvos.settings.declare import checked
 from rvos.settings.kinds import (
     Amount,
     Count,
@@ -32,8 +32,8 @@ from rvos.settings.kinds import (
     Whole,
 )
 from rvos.settings.nodes import build, make, named
-from rvos.settings.presets import configured_folder, preset, shipped
-from rvos.settings.problems import Checks, Problem, WrongValues, all_checked, wrong
+from rvos.settings.presets import configured_folder, preset
+from rvos.settings.problems import Checks, all_checked, wrong
 
 __all__ = [
     "Amount",
@@ -47,21 +47,17 @@ __all__ = [
     "LeastMost",
     "Part",
     "Positive",
-    "Problem",
     "Real",
     "Share",
     "Text",
     "Whole",
-    "WrongValues",
     "all_checked",
     "build",
-    "check_value",
     "checked",
     "configured_folder",
     "make",
     "named",
     "preset",
-    "shipped",
     "wrong",
 ]
 

@@ -1,7 +1,6 @@
 """Classes and functions whose values are checked against their types."""
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import field, is_dataclass
 from typing import Any, ParamSpec, TypeVar, dataclass_transform, overload
@@ -10,8 +9,7 @@ import pydantic
 import pydantic.dataclasses
 from pydantic import Field, TypeAdapter, ValidationError
 
-from rvos.errors import SettingsError
-from rvos.settings.wording import CONFIG, in_words, wrong_values
+from rvos.settings.wording import CONFIG, wrong_values
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,25 +46,11 @@ def _explained(call: Callable[P, T], described: Any) -> Callable[P, T]:
         try:
             return call(*args, **kwargs)
         except ValidationError as error:
-            names = [
-                *["self"] * isinstance(described, type),
-                *inspect.signature(described).parameters,
-            ]
-            given = dict(zip(names, args, strict=False)) | kwargs
-            raise wrong_values(error, described, given) from None
+            values = args[1:] if isinstance(described, type) else args  # without self
+            raise wrong_values(error, described, values, kwargs) from None
 
     wrapper.__checked__ = True  # type: ignore[attr-defined]
     return wrapper
-
-
-def check_value(key: str, kind: Any, got: Any) -> None:
-    """Raises SettingsError if a single value, that of `key`, is not of a kind such as `Count`."""
-    adapter = TypeAdapter(kind)
-    try:
-        adapter.validate_python(got)
-    except ValidationError:
-        expected = in_words(adapter.json_schema())
-        raise SettingsError([f"{key}: expected {expected}, got {got!r}"]) from None
 
 
 def is_checked(target: Any) -> bool:
@@ -89,4 +73,4 @@ def plain_dataclass(target: Any, keys: Mapping[str, Any]) -> Any:
     try:
         return TypeAdapter(target).validate_python(dict(keys))
     except ValidationError as error:
-        raise wrong_values(error, target, keys) from None
+        raise wrong_values(error, target, (), keys) from None

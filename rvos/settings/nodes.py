@@ -81,13 +81,10 @@ def _instance(items: dict[Any, Any], path: str, check: Checks) -> Any:
             return target(*items.get("_args_", ()), **keys)
     except WrongValues as error:
         check.problems += error.at(path, title, without=wrong)
-    except SettingsError as error:
-        check.problems += error.problems
+    except InputError as error:
+        check.problems += () if wrong and not isinstance(error, SettingsError) else error.messages
     except Exception as error:  # any library's or user's class
-        if not wrong:
-            check.problems.append(
-                str(error) if isinstance(error, InputError) else f"{title}: {error}"
-            )
+        check.problems += [] if wrong else [f"{title}: {error}"]
     return _WRONG
 
 
@@ -106,9 +103,9 @@ def named(key: str, target: Any) -> Any:
         )
     module, _, name = target.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        value = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise InputError(f"{key}: cannot import {target}: {error}") from None
-    if not callable(found):
+    if not callable(value):
         raise InputError(f"{key}: {target} is neither a function nor a class")
-    return found
+    return value

@@ -62,10 +62,8 @@ class Checks:
     def __call__(self, make: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return make(*args, **kwargs)
-        except SettingsError as error:
-            self.problems += error.problems
         except InputError as error:
-            self.problems.append(str(error))
+            self.problems += error.messages
         return cast(T, None)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

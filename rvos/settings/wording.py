@@ -7,39 +7,46 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from rvos.errors import InputError, SettingsError
+from rvos.errors import InputError
 from rvos.settings.problems import Problem, WrongValues
 
 CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
-def wrong_values(error: ValidationError, described: Any, given: Mapping[str, Any]) -> WrongValues:
-    """What pydantic found, one problem per key of conf/; `given` are the values by name."""
+def wrong_values(
+    error: ValidationError, described: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> WrongValues:
+    """What pydantic found in the arguments of `described`, one problem per key of conf/."""
     schema = _schema(described)
     names = list(inspect.signature(described).parameters)
+    given = dict(zip(names, args, strict=False)) | dict(kwargs)
     absent: dict[tuple[str, str], list[str]] = {}  # {(object, what): its keys}
     problems: dict[str, Problem] = {}
-    for found in error.errors(include_url=False):
-        first, *rest = found["loc"] or ("",)
+    for mistake in error.errors(include_url=False):
+        kind, (first, *rest) = mistake["type"], mistake["loc"] or ("",)
         loc = [names[first] if isinstance(first, int) else first, *map(str, rest)]
-        cause = found.get("ctx", {}).get("error")
+        cause = mistake.get("ctx", {}).get("error")
         if isinstance(cause, WrongValues):
             problems |= {str(problem.key): problem for problem in cause.wrong}
         elif isinstance(cause, InputError):
-            texts = cause.problems if isinstance(cause, SettingsError) else [str(cause)]
-            problems |= {text: Problem(None, text) for text in texts}
-        elif found["type"].startswith(("missing", "unexpected")) and loc[-1] == found["loc"][-1]:
-            what = "key missing" if found["type"].startswith("missing") else "no such key"
+            problems |= {text: Problem(None, text) for text in cause.messages}
+        elif kind.startswith(("missing", "unexpected")) and loc[-1] == mistake["loc"][-1]:
+            what = "key missing" if kind.startswith("missing") else "no such key"
             absent.setdefault((".".join(loc[:-1]), what), []).append(loc[-1])
         else:
             keys, expected = _place(loc, schema)
-            text = f"expected {expected or cause or found['msg']}, got {_value(given, keys)!r}"
+            text = f"expected {expected or cause or mistake['msg']}, got {_value(given, keys)!r}"
             problems[".".join(keys)] = Problem(".".join(keys), text)
     lists = [
         Problem(key, f"{what}: {', '.join(sorted(keys))}")
         for (key, what), keys in sorted(absent.items(), reverse=True)  # unknown ones first
     ]
     return WrongValues([*lists, *problems.values()], described.__qualname__)
+
+
+# As a schema names them, and (of `Annotated[Real, ...]`) as pydantic does.
+_LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+_LIMITS |= {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 class _Schema(GenerateJsonSchema):
@@ -89,16 +96,10 @@ def in_words(schema: Mapping[str, Any]) -> str:
     if "enum" in schema or "const" in schema:
         return " or ".join(map(str, schema.get("enum", [schema.get("const")])))
     match schema.get("type"):
-        case "integer":
-            low, most = _bound(schema, "minimum"), _bound(schema, "maximum")
-            limits = f" from {low} to {most}" if most else f" >= {low}" if low else ""
-            return f"a whole number{limits}"
-        case "number":
-            low, above = _bound(schema, "minimum"), _bound(schema, "exclusiveMinimum")
-            most, below = _bound(schema, "maximum"), _bound(schema, "exclusiveMaximum")
-            left = f"{low} <= " if low else f"{above} < " if above else ""
-            right = f" <= {most}" if most else f" < {below}" if below else ""
-            return f"a number with {left}value{right}" if left or right else "a number"
+        case "integer" | "number" as kind:
+            limits = [f"{sign} {schema[n]:g}" for n, sign in _LIMITS.items() if n in schema]
+            number = "a whole number" if kind == "integer" else "a number"
+            return " ".join([number, " and ".join(limits)]).rstrip()
         case "boolean":
             return "true or false"
         case "string":
@@ -111,12 +112,3 @@ def in_words(schema: Mapping[str, Any]) -> str:
         case "object":
             return f"{{name: {in_words(schema.get('additionalProperties') or {}) or 'value'}}}"
     return ""
-
-
-_AFTER = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt"}
-
-
-def _bound(schema: Mapping[str, Any], name: str) -> str:
-    """A bound of a number; "" without one. Those of `Annotated[Real, ...]` have other names."""
-    value = schema.get(name, schema.get(_AFTER[name]))
-    return "" if value is None else f"{value:g}"

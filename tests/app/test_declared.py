@@ -131,7 +131,7 @@ def test_the_bounds_of_the_base_hold_for_a_users_rule():
         make_rule("own", **settings)
     assert error.value.problems == (
         "refine.window: expected a whole number >= 1, got 0",
-        "refine.tau: expected a number with 0 <= value < 1, got 2.0",
+        "refine.tau: expected a number >= 0 and < 1, got 2.0",
     )
     with pytest.raises(SettingsError, match=r"Alone: no such key: marging"):
         make(Alone, "refine", {"window": 3, "tau": 0.5, "margin": 1.0, "marging": 1})

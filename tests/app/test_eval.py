@@ -345,7 +345,7 @@ ERRORS = {
         spoil(lambda d: d.nouns["long"].update({"0": "cat"})),
         ["masklets.json", "video long", "noun cat", "circle, square"],
     ),
-    "tau NaN": (with_overrides("refine.tau=nan"), ["refine.tau", "0 <= value < 1"]),
+    "tau NaN": (with_overrides("refine.tau=nan"), ["refine.tau", ">= 0 and < 1"]),
     "tau 1": (with_overrides("refine.tau=1"), ["refine.tau"]),
     "tau below 0": (with_overrides("refine.tau=-0.1"), ["refine.tau", "-0.1"]),
     "window 0": (with_overrides("refine.window=0"), ["refine.window", "got 0"]),

@@ -249,9 +249,9 @@ def test_baselines_that_ignore_the_text_stay_under_40(tmp_path):
         (
             "num_objects",
             (4, 2),
-            "^num_objects: expected least and most, each a whole number from 1 to 8",
+            "^num_objects: expected least and most, each a whole number >= 1 and <= 8",
         ),
-        ("no_target", 1.0, "^no_target: expected a number with 0 <= value < 1"),
+        ("no_target", 1.0, "^no_target: expected a number >= 0 and < 1"),
         (
             "num_videos",
             {"test": 1},

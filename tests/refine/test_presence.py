@@ -88,7 +88,7 @@ def test_none_is_the_refinement_rule_itself():
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, None, "0.5", float("nan")])
 def test_bad_thresholds(threshold):
-    with pytest.raises(SettingsError, match="^threshold: expected a number with 0 <= "):
+    with pytest.raises(SettingsError, match="^threshold: expected a number >= 0 and <= 1"):
         CoarseScore(threshold)
 
 
@@ -138,7 +138,7 @@ def test_thresholds_need_a_rule_and_are_all_checked():
     assert (
         thresholds([0, 0.5, 1.0], "coarse_score") == [0, 0.5, 1.0] and thresholds([], "none") == []
     )
-    with pytest.raises(SettingsError, match=r"a number with 0 <= value <= 1, got \[0.5, 0.5\]"):
+    with pytest.raises(SettingsError, match=r"a number >= 0 and <= 1, got \[0.5, 0.5\]"):
         thresholds([0.5, 0.5], "coarse_score")
     with pytest.raises(SettingsError) as error:
         thresholds([0.5, 2], "none")

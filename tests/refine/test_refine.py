@@ -99,9 +99,9 @@ def test_none_keeps_the_coarse_masks():
 
 @pytest.mark.parametrize("tau", [-0.1, 1, 1.5, float("nan"), float("inf"), None, "0.5"])
 def test_bad_tau(tau):
-    with pytest.raises(InputError, match="^tau: expected a number with 0 <= value < 1, got"):
+    with pytest.raises(InputError, match="^tau: expected a number >= 0 and < 1, got"):
         Vote(window=15, tau=tau)
-    with pytest.raises(InputError, match="^refine.tau: expected a number with 0 <= value < 1, got"):
+    with pytest.raises(InputError, match="^refine.tau: expected a number >= 0 and < 1, got"):
         make_rule("vote", tau=tau)
 
 

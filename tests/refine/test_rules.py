@@ -210,7 +210,7 @@ def test_all_wrong_values_are_named():
         make_rule("vote", window="15", tau=2)
     assert error.value.problems == (
         "refine.window: expected a whole number >= 1, got '15'",
-        "refine.tau: expected a number with 0 <= value < 1, got 2",
+        "refine.tau: expected a number >= 0 and < 1, got 2",
     )
 
 
