@@ -75,9 +75,9 @@ def make_masks(data, out, every):
         path = out / f"answer-{every}" / f"{video.name}.json.gz"
         if not path.is_file():
             start = time.process_time()
-            texts = {e.text: None for e in video.expressions}
-            made = {text: track for text, (track, _) in first.found(frames, texts).items()}
-            remarks = dict(first.remarks)
+            answers_of_video = first.answers(frames, sorted({e.text for e in video.expressions}))
+            made = {text: answer.track for text, answer in answers_of_video.items()}
+            remarks = {t: answer.remark for t, answer in answers_of_video.items() if answer.remark}
             seconds = time.process_time() - start
             write_json(path, {"tracks": made, "seconds": seconds, "remarks": remarks})
         answers[video.name] = read_json(path)

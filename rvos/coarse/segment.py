@@ -100,17 +100,6 @@ def segment_video(
         )
 
 
-def scores_file(
-    expression_ids: Sequence[str], segmentations: Sequence[Segmentation], protocol: dict[str, Any]
-) -> dict[str, Any]:
-    """Content of `coarse_scores/<video>.json.gz`.
-
-    It holds the `protocol` that decided the masks, and the queries' scores for each expression.
-    """
-    pairs = zip(expression_ids, segmentations, strict=True)
-    return {"protocol": protocol, "expressions": {i: found.scores_as_json() for i, found in pairs}}
-
-
 TextEncoder = Callable[[Sequence[int]], TextFeatures]  # positions of expressions -> their words
 
 

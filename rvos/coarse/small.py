@@ -6,28 +6,19 @@ motion choose one; the mask is the union. The networks are those of `masklets=sm
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos.coarse.grounded import GroundedStage, choices
-from rvos.data.frames import FrameCache, Frames
-from rvos.data.split import Expression, Video, merge_tracks
-from rvos.masks import Track, TrackFiles
-from rvos.nouns.coco import CLASSES, classes_of
+from rvos.coarse.sentences import Answer, AnswersSentences, choices
+from rvos.data.frames import FrameCache
+from rvos.data.split import merge_tracks
+from rvos.nouns.coco import classes_of
 from rvos.nouns.phrases import Ask, Phrase, phrases_of
 from rvos.settings import checked
-from rvos.stages.devices import Place
-from rvos.stages.runner import Advance, run_stage
-from rvos.stages.store import Store
-from rvos.stages.work import CoarseFiles, Work
 from rvos.tracking.small import DetectAndSegment
-from rvos.tracking.small_tracks import BoxTrack
-from rvos.weights.provenance import digests, origins
+from rvos.tracking.small_tracks import BoxTrack, areas, pairs, share_inside
 
-# {sentence or expression_id: (mask per frame, choice per frame)}
-Answers = dict[str, tuple[Track, list[dict[str, Any]]]]
 CLEAR = 0.5  # the second instance must be less prominent than this share of the first
 UNCLEAR = (
     'there are several instances of "{}", and no word of place, size or motion tells them apart: '
@@ -41,95 +32,24 @@ NEAR = 0.1  # of an instance's box inside that of its owner, on the mean over fr
 
 
 @checked(frozen=False, kw_only=True)
-class SmallCoarse(DetectAndSegment):
+class SmallCoarse(DetectAndSegment, AnswersSentences):
     """`coarse=small`: the noun's instances; words of place, size and motion choose among them."""
 
-    unknown_noun: Literal["none", "any"]
+    name = "small"
+    group = "coarse"
 
-    uses_gpu: ClassVar[bool] = False
-    may_have_scores: ClassVar[bool] = True
-
-    def check(self, work: Work) -> None:
-        """Raises InputError without weights, or without the dictionary of the noun rules."""
-        digests(self.network_files("coarse"))
-        phrases_of("the dog")
-
-    def tracks(self, work: Work) -> CoarseFiles:
-        """The files of the split's coarse masks, made where they are missing."""
-        used = self.network_files("coarse")
-        store = work.stores.open(
-            "coarse",
-            work.split,
-            settings={"name": "small", **self.settings(), "unknown_noun": self.unknown_noun},
-            checkpoint_sha256=digests(used),
-            origins=origins(used),
-        )
-        texts = {e.text for video in work.split.videos for e in video.expressions}
-        stage = SmallStage(self, store, dict.fromkeys(texts))
-        return CoarseFiles(TrackFiles(store.path), run_stage(stage, work.split, work.devices))
-
-    def prepare(self, place: Place) -> None:
-        """Read the networks."""
-        self.load("coarse")
-
-    def open(self, frames: Frames) -> FrameCache:
-        """The frames, decoded once."""
-        return FrameCache(frames).fill()
-
-    def found(self, frames: FrameCache, subjects: Mapping[str, str | None]) -> Answers:
-        """{sentence: (mask per frame, choice per frame)}; `subjects` has the sentences as keys."""
-        phrases = {text: phrases_of(text) for text in subjects}
-        nouns = {phrase.noun for of_text in phrases.values() for phrase in of_text}
-        instances = self.instances(frames, {noun: self.classes(noun) for noun in nouns})
-        drawn: dict[int, Track] = {}
-        self.remarks: dict[str, str] = {}  # of the sentences of this video
+    def answers(self, frames: FrameCache, texts: Sequence[str]) -> dict[str, Answer]:
+        phrases = {text: phrases_of(text) for text in texts}
+        nouns = {phrase.noun for parts in phrases.values() for phrase in parts}
+        instances, masks = self.instances(frames, nouns), self.masks_in(frames)
         answers = {}
-        for text, of_text in phrases.items():
-            chosen = choose(of_text, instances, frames.size)
-            if chosen.remarks:
-                self.remarks[text] = "; ".join(chosen.remarks)
-            for one in chosen.instances:
-                if id(one) not in drawn:
-                    drawn[id(one)] = self.mask_track(frames, one)
-            answers[text] = (
-                merge_tracks([drawn[id(one)] for one in chosen.instances], len(frames)),
-                choices(
-                    [1.0] * len(chosen.instances),
-                    [one.scores for one in chosen.instances],
-                    len(frames),
-                ),
-            )
+        for text, parts in phrases.items():
+            chosen = choose(parts, instances, frames.size)
+            tracks = chosen.instances
+            sure = choices([1.0] * len(tracks), [t.scores for t in tracks], len(frames))
+            merged = merge_tracks([masks(track) for track in tracks], len(frames))
+            answers[text] = Answer(merged, sure, "; ".join(chosen.remarks))
         return answers
-
-    def classes(self, noun: str) -> tuple[int, ...]:
-        """Positions of COCO's classes that the noun may be; a sentence without noun: all."""
-        every = tuple(range(len(CLASSES)))
-        if not noun:
-            return every
-        return classes_of(noun) or (every if self.unknown_noun == "any" else ())
-
-
-class SmallStage(GroundedStage):
-    """The masks of all sentences of a video, with a remark where they are not certain."""
-
-    remarks_title = "expressions that coarse=small could not answer, or not with certainty"
-
-    def __init__(self, source: SmallCoarse, store: Store, subjects: Mapping[str, str | None]):
-        super().__init__(source, store, subjects)
-        self.small = source
-
-    def make(self, video: Video, content: FrameCache, advance: Advance) -> Answers:
-        made = super().make(video, content, advance)
-        self._empty = [
-            f"video {video.name}, expression {e.expression_id}: {self.small.remarks[e.text]}"
-            for e in video.expressions
-            if e.text in self.small.remarks
-        ]
-        return made
-
-    def of_expression(self, expression: Expression, clips: list[dict[str, Any]]) -> dict[str, Any]:
-        remark = self.small.remarks.get(expression.text)
-        return super().of_expression(expression, clips) | ({"remark": remark} if remark else {})
 
 
 # ----------------------------------------------------------------------------- which instance
@@ -150,7 +70,7 @@ def choose(
     chosen: list[BoxTrack] = []
     remarks: tuple[str, ...] = ()
     for phrase in phrases:
-        candidates = [one for one in instances[phrase.noun] if one not in chosen]
+        candidates = [track for track in instances[phrase.noun] if track not in chosen]
         answer = choose_one(phrase, candidates, chosen[-1:] if phrase.belongs else [], size)
         chosen += answer.instances
         remarks += answer.remarks
@@ -171,13 +91,13 @@ def choose_one(
     if phrase.plural:
         return Chosen(list(candidates))
     if owner:
-        touching = [_touching(one, owner[0]) for one in candidates]
+        touching = [_touching(track, owner[0]) for track in candidates]
         best = int(np.argmax(touching))
         return Chosen([candidates[best]] if touching[best] >= NEAR else [])
     if phrase.ask is not None:
-        values = [asked_value(phrase.ask, one, size) for one in candidates]
+        values = [asked_value(phrase.ask, track, size) for track in candidates]
         return Chosen([candidates[int(np.argmax(values))]])
-    values = [prominence(one) for one in candidates]
+    values = [prominence(track) for track in candidates]
     best, *others = sorted(range(len(values)), key=lambda i: -values[i])
     clear = not others or values[others[0]] < CLEAR * values[best]
     return Chosen([candidates[best]], () if clear else (UNCLEAR.format(phrase.noun),))
@@ -186,8 +106,7 @@ def choose_one(
 def prominence(instance: BoxTrack) -> float:
     """How sure, how large and how long visible an instance is."""
     boxes, share = _boxes(instance), np.mean([box is not None for box in instance.boxes])
-    sides = (boxes[:, 2:] - boxes[:, :2]).clip(0)
-    return float(instance.score * np.sqrt(np.median(sides.prod(1))) * share)
+    return float(instance.score * np.sqrt(np.median(areas(boxes))) * share)
 
 
 def asked_value(ask: Ask, instance: BoxTrack, size: tuple[int, int]) -> float:
@@ -195,7 +114,7 @@ def asked_value(ask: Ask, instance: BoxTrack, size: tuple[int, int]) -> float:
     boxes = _boxes(instance)
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2  # (T, 2) x, y
     x, y = np.median(middles, axis=0)
-    area = float(np.median((boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1)))
+    area = float(np.median(areas(boxes)))
     dx, dy = middles[-1] - middles[0]
     way = float(np.linalg.norm(np.diff(middles, axis=0), axis=1).sum() / len(boxes))
     height, width = size
@@ -224,16 +143,6 @@ def _boxes(instance: BoxTrack) -> NDArray[np.float32]:
     return np.stack([box for box in instance.boxes if box is not None])
 
 
-def _touching(one: BoxTrack, owner: BoxTrack) -> float:
-    """The mean share of a box inside its owner's, over the frames that have the one."""
-    shares = []
-    for box, other in zip(one.boxes, owner.boxes, strict=True):
-        if box is None:
-            continue
-        if other is None:
-            shares.append(0.0)
-            continue
-        low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
-        own = max(float((box[2:] - box[:2]).prod()), 1.0)
-        shares.append(float((high - low).clip(0).prod()) / own)
-    return float(np.mean(shares))
+def _touching(instance: BoxTrack, owner: BoxTrack) -> float:
+    """The mean share of an instance's boxes inside its owner's."""
+    return float(np.mean([share_inside(box, other) for box, other in pairs(instance, owner)]))

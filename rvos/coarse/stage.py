@@ -16,7 +16,7 @@ from rvos.coarse.settings import CoarseSettings
 from rvos.data.frames import Frames
 from rvos.data.split import Split, Video
 from rvos.errors import InputError
-from rvos.masks import TrackFiles, file_sha256
+from rvos.masks import Track, TrackFiles, file_sha256
 from rvos.settings import checked
 from rvos.stages.devices import Place
 from rvos.stages.run_folder import has_no_effect
@@ -93,10 +93,40 @@ def open_coarse_store(
     )
 
 
-class CoarseStage(Stage):
-    """The masks of all expressions of a video. The model is built only if something is missing."""
+class CoarseMasks(Stage):
+    """Masks of all expressions of a video, and beside them how sure the networks were."""
 
     name = "coarse masks"
+
+    def __init__(self, store: Store):
+        self.store, self.scores = store, store.beside("coarse_scores")
+
+    def missing(self, video: Video) -> bool:
+        return not (self.store.has(video.name) and self.scores.has(video.name))
+
+    def problems(self, video: Video) -> list[str]:
+        return [
+            f"video {video.name}, expression {expression.expression_id}: the text is empty"
+            for expression in video.expressions
+            if not expression.text.strip()
+        ]
+
+    def keep(
+        self, video: Video, tracks: dict[str, Track], scores: dict[str, Any], **protocol: Any
+    ) -> None:
+        """Write masks and scores by expression_id; `protocol`: what else is kept of the video."""
+        protocol = {
+            **self.store.provenance["settings"],
+            "checkpoint_sha256": self.store.provenance["checkpoint_sha256"],
+            **protocol,
+        }
+        self.scores.write(video.name, {"protocol": protocol, "expressions": scores})
+        self.store.write(video.name, tracks)
+
+
+class CoarseStage(CoarseMasks):
+    """The masks of MUTR. The model is built only if something is missing."""
+
     unit = "expression-frames"
 
     def __init__(
@@ -106,7 +136,7 @@ class CoarseStage(Stage):
         settings: CoarseSettings,
         build_model: "Callable[[], MUTR]",
     ):
-        self.store, self.scores = store, store.beside("coarse_scores")
+        super().__init__(store)
         self.settings, self.build_model = settings, build_model
         self.plans = plan_clips(
             split.videos,
@@ -116,18 +146,8 @@ class CoarseStage(Stage):
             processes=settings.script_processes,
         )
 
-    def missing(self, video: Video) -> bool:
-        return not (self.store.has(video.name) and self.scores.has(video.name))
-
     def cost(self, video: Video) -> int:
         return cost(video)
-
-    def problems(self, video: Video) -> list[str]:
-        return [
-            f"video {video.name}, expression {expression.expression_id}: the text is empty"
-            for expression in video.expressions
-            if not expression.text.strip()
-        ]
 
     def prepare(self, place: Place) -> None:
         """Raises InputError if the checkpoint does not fit, or is not that of the store."""
@@ -176,14 +196,11 @@ class CoarseStage(Stage):
             ) from None
 
     def write(self, video: Video, made: "Sequence[Segmentation]") -> None:
-        from rvos.coarse.segment import scores_file
-
         ids = [expression.expression_id for expression in video.expressions]
-        protocol = {
-            **self.store.provenance["settings"],
-            "checkpoint_sha256": self.store.provenance["checkpoint_sha256"],
-            "expression_batch": self.settings.expression_batch,
-        }
-        self.scores.write(video.name, scores_file(ids, made, protocol))
-        tracks = [segmentation.track for segmentation in made]
-        self.store.write(video.name, dict(zip(ids, tracks, strict=True)))
+        by_id = dict(zip(ids, made, strict=True))
+        self.keep(
+            video,
+            {key: segmentation.track for key, segmentation in by_id.items()},
+            {key: segmentation.scores_as_json() for key, segmentation in by_id.items()},
+            expression_batch=self.settings.expression_batch,
+        )

@@ -35,7 +35,9 @@ class Flow(MadeMasklets):
     def settings(self) -> dict[str, Any]:
         return {"flow": vars(self.flow)}
 
-    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
-        assert frames is not None
+    def open(self, frames: Frames) -> Frames:
+        return frames  # read once, in their order
+
+    def make(self, task: VideoTask, frames: Frames) -> MaskletTracks:
         tracks = self.flow.track(frames, frames.size)
         return {noun: tracks for noun in task.wanted}

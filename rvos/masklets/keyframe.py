@@ -5,8 +5,6 @@ ends of the video. It stands alone or after the masklets of the expression's nou
 come from files; the model that made them is not known here.
 """
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,40 +13,41 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos.data.frames import FrameCache, Frames
+from rvos.data.frames import FrameCache
 from rvos.data.split import Video
 from rvos.masklets.files import NoMasklets
 from rvos.masklets.flow import Flow
 from rvos.masklets.sam2 import Sam2
-from rvos.masklets.source import VideoTask
+from rvos.masklets.source import VideoTask, nouns_sha256
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import RLE, MaskletScores, MaskletTracks, Track, area
 from rvos.nouns.finder import Nouns
 from rvos.settings import all_checked, checked
-from rvos.stages.devices import Place
 from rvos.stages.work import CoarseFiles, MaskletFiles, MaskletSource, Work
+from rvos.tracking.detect_and_track import Detection, Tracking
 from rvos.tracking.flow import FlowTracker
+from rvos.weights.provenance import digests
 
 
 @checked(frozen=False, kw_only=True)
-class KeyFrames(Sam2):
+class KeyFrames(Tracking, MadeMasklets):
     """`masklets=keyframe`: SAM 2's settings; those of the noun's masklets, which `beside` names."""
 
+    detect: Detection
     flow: FlowTracker
     beside: Literal["sam2", "flow"] | None
 
     name = "keyframe"
-    may_have_scores = False
     by_expression = True
     reads_coarse = True
 
     def check(self, work: Work) -> None:
         """Find nouns and weights before hours of work. Raises InputError for what is missing."""
-        all_checked(self.checkpoint_sha256, lambda: self._of_nouns().check(work))
+        all_checked(lambda: digests(self.weights_used()), lambda: self._nouns_source().check(work))
 
     def tracks(self, work: Work, coarse: CoarseFiles) -> MaskletFiles:
         """As `MadeMasklets.tracks`, after the masklets of the nouns, if they are asked for."""
-        self._by_noun = self._of_nouns().tracks(work, coarse)
+        self._by_noun = self._nouns_source().tracks(work, coarse)
         return super().tracks(work, CoarseFiles(coarse.tracks, self._by_noun.failed))
 
     def find_nouns(self, work: Work) -> Nouns:
@@ -57,51 +56,32 @@ class KeyFrames(Sam2):
     def bind(self, work: Work, coarse: CoarseFiles, nouns: Nouns) -> None:
         self._coarse = coarse
 
-    def _of_nouns(self) -> MaskletSource:
+    def _nouns_source(self) -> MaskletSource:
         """What makes the masklets of the nouns; a new one, so that its networks go with it."""
         if self.beside is None:
             return NoMasklets()
-        made: type[MadeMasklets] = Sam2 if self.beside == "sam2" else Flow
-        return made(**{field.name: getattr(self, field.name) for field in fields(made)})
+        source: type[MadeMasklets] = Sam2 if self.beside == "sam2" else Flow
+        return source(**{field.name: getattr(self, field.name) for field in fields(source)})
 
     def settings(self) -> dict[str, Any]:
         beside = None
         if files := self._by_noun.tracks:
-            nouns = json.dumps(self._by_noun.nouns, sort_keys=True).encode()
-            beside = {"store": files.path.name, "nouns_sha256": hashlib.sha256(nouns).hexdigest()}
-        return {
-            "tracker": self.tracker,
-            "precision": self.precision,
-            "coarse": self._coarse.tracks.identity(),
-            "with": beside,
-        }
-
-    def weights_used(self) -> dict[str, str]:
-        return {"masklets.weights": self.weights}
-
-    def prepare(self, place: Place) -> None:
-        from rvos.tracking.sam2 import load_tracker
-
-        self._tracker = load_tracker(
-            self.tracker,
-            self.weights,
-            device=place.device,
-            precision=self.precision,
-            compile=self.compile,
-        )
+            nouns = nouns_sha256(self._by_noun.nouns)
+            beside = {"store": files.path.name, "nouns_sha256": nouns}
+        coarse = self._coarse.tracks.identity()
+        return {**super().settings(), "coarse": coarse, "with": beside}
 
     def track(self, frames: FrameCache, frame_idx: int, masks: Sequence[RLE]) -> list[Track]:
         """One track per mask of a frame, in the same order."""
         from rvos.tracking.track import track_masks
 
-        found = track_masks(
+        objects = track_masks(
             self._tracker, frames, frame_idx, masks, objects_at_once=self.objects_at_once
         )
-        return [one.track for one in found]
+        return [tracked.track for tracked in objects]
 
-    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
+    def make(self, task: VideoTask, frames: FrameCache) -> MaskletTracks:
         """One masklet per expression with a coarse mask; equal key frames share a pass."""
-        assert isinstance(frames, FrameCache)
         prompts: dict[int, dict[str, RLE]] = defaultdict(dict)  # {frame_idx: {expression_id: mask}}
         for key in (e.expression_id for e in task.video.expressions):
             coarse = task.coarse[key]
@@ -113,11 +93,6 @@ class KeyFrames(Sam2):
             followed = self.track(frames, frame_idx, list(masks.values()))
             tracks |= {key: [track] for key, track in zip(masks, followed, strict=True)}
         return tracks
-
-    def make_scored(
-        self, task: VideoTask, frames: Frames | None
-    ) -> tuple[MaskletTracks, MaskletScores]:
-        return self.make(task, frames), {}
 
     def completed(
         self, video: Video, nouns: dict[str, str], made: MaskletTracks, scores: MaskletScores

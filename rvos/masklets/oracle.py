@@ -5,7 +5,6 @@ annotation id, so the same object errs alike under every noun.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +12,9 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from rvos.data.frames import Frames
 from rvos.data.split import Truth, Video, check_track
 from rvos.errors import InputError, list_problems
-from rvos.masklets.source import VideoTask
+from rvos.masklets.source import VideoTask, nouns_sha256
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import Mask, MaskletTracks, Track, decode, encode
 from rvos.nouns.finder import Nouns, parts
@@ -113,14 +111,13 @@ class OracleMasklets(MadeMasklets):
 
     def settings(self) -> dict[str, Any]:
         # Which objects a noun has follows from the nouns of all expressions.
-        text = json.dumps(self._nouns, sort_keys=True)
         return {
             "oracle": vars(self.oracle),
-            "nouns_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "nouns_sha256": nouns_sha256(self._nouns),
             "mask_dict_sha256": self._truth.fingerprint(),
         }
 
-    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
+    def make(self, task: VideoTask, frames: None) -> MaskletTracks:
         return {
             noun: self.oracle.tracks(
                 task.video,

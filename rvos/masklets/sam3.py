@@ -5,17 +5,17 @@ Torch is imported when the network is loaded, so that wrong settings are named a
 
 from typing import Any, Literal
 
-from rvos.data.frames import FrameCache, Frames
+from rvos.data.frames import FrameCache
 from rvos.errors import InputError
 from rvos.masklets.source import VideoTask
-from rvos.masklets.stage import MadeMasklets
+from rvos.masklets.stage import ScoredMasklets
 from rvos.masks import MaskletScores, MaskletTracks
 from rvos.settings import Text, checked
 from rvos.stages.devices import Place
 
 
 @checked(frozen=False, kw_only=True)
-class Sam3(MadeMasklets):
+class Sam3(ScoredMasklets):
     """`masklets=sam3`: every instance of the nouns, from the frame on in which SAM 3 sees it."""
 
     weights: Text
@@ -23,7 +23,6 @@ class Sam3(MadeMasklets):
 
     name = "sam3"
     uses_gpu = True
-    may_have_scores = True
 
     def settings(self) -> dict[str, Any]:
         """What decides the masks besides the weights, whose config has the thresholds."""
@@ -40,18 +39,11 @@ class Sam3(MadeMasklets):
             model, processor, device=place.device, precision=self.precision
         )
 
-    def open(self, frames: Frames) -> FrameCache:
-        return FrameCache(frames).fill()
-
-    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
-        return self.make_scored(task, frames)[0]
-
     def make_scored(
-        self, task: VideoTask, frames: Frames | None
+        self, task: VideoTask, frames: FrameCache
     ) -> tuple[MaskletTracks, MaskletScores]:
         import torch
 
-        assert isinstance(frames, FrameCache)
         try:
             return self._segmenter.segment(frames, task.wanted)
         except torch.OutOfMemoryError as error:

@@ -1,5 +1,7 @@
 """What travels between a source of masklets and the stage."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 
 from rvos.data.split import Video
 from rvos.masks import FileError, Track, TrackFiles, canonical_track, read_json
+from rvos.nouns.finder import Nouns
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class VideoTask:
     nouns: Mapping[str, str]  # {expression_id: noun} of the whole video
     # by expression_id, for a source that sets `reads_coarse`
     coarse: Mapping[str, CoarseTrack] = field(default_factory=dict)
+
+
+def nouns_sha256(nouns: Nouns) -> str:
+    """What identifies the nouns of all expressions of a split."""
+    return hashlib.sha256(json.dumps(nouns, sort_keys=True).encode()).hexdigest()
 
 
 def coarse_of(files: TrackFiles, video: Video) -> dict[str, CoarseTrack]:
@@ -58,10 +66,10 @@ def frame_scores(coarse: TrackFiles, video: Video) -> dict[str, NDArray[np.float
     if path is None or not path.is_file():
         return scores
     content = read_json(path)["expressions"]
-    for key, of_frame in scores.items():
+    for key, confidence in scores.items():
         whole = content[key].get("long_term")
         for clip in content[key]["clips"]:
             query = (whole or clip)["query"]
             frame_idx = clip["start"] + clip["step"] * np.arange(clip["frames"])
-            of_frame[frame_idx] = clip["scores"][query]
+            confidence[frame_idx] = clip["scores"][query]
     return scores

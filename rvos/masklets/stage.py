@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rvos.data.frames import Frames
+from rvos.data.frames import FrameCache, Frames
 from rvos.data.split import Split, Video
 from rvos.errors import InputError
 from rvos.masklets.source import VideoTask, coarse_of
@@ -33,7 +33,7 @@ from rvos.stages.devices import Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store
 from rvos.stages.work import CoarseFiles, MaskletFiles, Work
-from rvos.weights.provenance import digests, digests_formerly, origins
+from rvos.weights.provenance import digests
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +62,13 @@ class MadeMasklets(ABC):
         """Everything that decides the masks besides the data and the weights, as JSON values."""
 
     @abstractmethod
-    def make(self, task: VideoTask, frames: Frames | None) -> MaskletTracks:
-        """A list of tracks, possibly empty, for each wanted noun (or expression_id)."""
+    def make(self, task: VideoTask, frames: Any) -> MaskletTracks:
+        """A list of tracks, possibly empty, for each wanted noun (or expression_id).
 
-    def make_scored(
-        self, task: VideoTask, frames: Frames | None
-    ) -> tuple[MaskletTracks, MaskletScores]:
+        `frames` is what `open` gives; None for a source that reads none.
+        """
+
+    def make_scored(self, task: VideoTask, frames: Any) -> tuple[MaskletTracks, MaskletScores]:
         """What `make` gives, and how sure the networks were; a source without scores gives {}."""
         return self.make(task, frames), {}
 
@@ -81,13 +82,6 @@ class MadeMasklets(ABC):
         """{config key: path, or name on the hub} of the weights; empty for a source without."""
         return {}
 
-    def checkpoint_sha256(self) -> str | None:
-        """Hash of the weights, fetched where the hub has them; None for a source without.
-
-        Raises InputError where they are not.
-        """
-        return digests(self.weights_used())
-
     def bind(self, work: Work, coarse: CoarseFiles, nouns: Nouns) -> None:  # noqa: B027
         """What a source may need to know before it is asked for its settings."""
 
@@ -95,8 +89,8 @@ class MadeMasklets(ABC):
         """Load the networks. Called once in every process that has something to do."""
 
     def open(self, frames: Frames) -> Frames:
-        """The frames as `make` wants them. Runs in a thread while the video before is made."""
-        return frames
+        """The frames, decoded once. Runs in a thread while the video before is made."""
+        return FrameCache(frames).fill()
 
     def check(self, work: Work) -> None:
         """Find the nouns (the first process keeps them in the store), ground truth and weights.
@@ -108,7 +102,7 @@ class MadeMasklets(ABC):
             raise InputError(
                 f"masklets={self.name} needs a split with ground truth; {work.split.name} has none"
             )
-        self.checkpoint_sha256()
+        digests(self.weights_used())  # obtains them
 
     def tracks(self, work: Work, coarse: CoarseFiles) -> MaskletFiles:
         """The files of the split's masklets, made where they are missing, and the nouns.
@@ -117,14 +111,8 @@ class MadeMasklets(ABC):
         """
         nouns = self.find_nouns(work)
         self.bind(work, coarse, nouns)
-        store = work.stores.open(
-            "masklets",
-            work.split,
-            settings={"name": self.name, **self.settings()},
-            checkpoint_sha256=self.checkpoint_sha256(),
-            origins=origins(self.weights_used()),
-            formerly={"checkpoint_sha256": digests_formerly(self.weights_used())},
-        )
+        settings = {"name": self.name, **self.settings()}
+        store = work.store("masklets", settings, self.weights_used())
         stage = MaskletStage(self, store, nouns, coarse.tracks)
         failed = run_stage(stage, work.split, work.devices, leave_out=coarse.failed)
         return MaskletFiles(
@@ -149,6 +137,19 @@ class MadeMasklets(ABC):
             write_nouns(path, nouns)
             log.info("nouns written to %s: correct them there and run again", path)
         return nouns
+
+
+class ScoredMasklets(MadeMasklets):
+    """A source whose networks also say how sure they are of each instance."""
+
+    may_have_scores = True
+
+    @abstractmethod
+    def make_scored(self, task: VideoTask, frames: Any) -> tuple[MaskletTracks, MaskletScores]:
+        """The tracks of each wanted noun, and the scores of each track."""
+
+    def make(self, task: VideoTask, frames: Any) -> MaskletTracks:
+        return self.make_scored(task, frames)[0]
 
 
 class MaskletStage(Stage):

@@ -1,13 +1,15 @@
 """What the sources of masks are given, and what they give: one context, two kinds of source."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from rvos.data.split import Split, Truth
 from rvos.masks import TrackFiles
 from rvos.stages.devices import Devices
 from rvos.stages.records import Failures
-from rvos.stages.store import Stores
+from rvos.stages.store import Store, Stores
+from rvos.weights.provenance import digests, digests_formerly, origins
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,21 @@ class Work:
     stores: Stores
     devices: Devices
     truth: Truth | None = None
+
+    def store(self, stage: str, settings: dict[str, Any], weights: Mapping[str, str]) -> Store:
+        """The split's store of a stage for exactly these settings and weights, made if needed.
+
+        `weights` is {config key: path, or name on the hub}; they are fetched where the hub has
+        them. Raises InputError where they are not, and as `Stores.open`.
+        """
+        return self.stores.open(
+            stage,
+            self.split,
+            settings=settings,
+            checkpoint_sha256=digests(weights),
+            origins=origins(weights),
+            formerly={"checkpoint_sha256": digests_formerly(weights)},
+        )
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,12 @@
 Torch is imported when the networks are loaded, so that wrong settings are named at once.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
-from rvos.data.frames import FrameCache, Frames
+from rvos.data.frames import FrameCache
+from rvos.masks import MaskletScores, MaskletTracks
 from rvos.settings import Count, Flag, Share, Text, checked
 from rvos.stages.devices import Place
 
@@ -34,10 +37,9 @@ class Detection:
 
 
 @checked(frozen=False, kw_only=True)
-class DetectAndTrack:
-    """The keys and networks of whatever detects boxes and tracks them."""
+class Tracking:
+    """The keys and the network of whatever tracks by SAM 2 or a model of its family."""
 
-    detect: Detection
     tracker: Literal["transformers", "edgetam", "sam2_package"]
     weights: Text
     objects_at_once: Count
@@ -46,27 +48,44 @@ class DetectAndTrack:
 
     group: ClassVar[str] = "masklets"  # in messages
     uses_gpu: ClassVar[bool] = True
-    may_have_scores: ClassVar[bool] = True
 
     def settings(self) -> dict[str, Any]:
         """What decides the masks. Batch and group sizes do not, beyond the last float digits."""
-        return {
-            "detect": self.detect.settings(),
-            "tracker": self.tracker,
-            "precision": self.precision,
-        }
+        return {"tracker": self.tracker, "precision": self.precision}
 
     def weights_used(self) -> dict[str, str]:
-        """{config key: path, or name on the hub} of the detector's and the tracker's weights."""
-        return {
-            f"{self.group}.detect.weights": self.detect.weights,
-            f"{self.group}.weights": self.weights,
-        }
+        """{config key: path, or name on the hub} of the weights."""
+        return {f"{self.group}.weights": self.weights}
 
     def prepare(self, place: Place) -> None:
-        """Load the networks."""
-        from rvos.tracking.detect import load_detector
+        """Load the network."""
         from rvos.tracking.sam2 import load_tracker
+
+        self._tracker = load_tracker(
+            self.tracker,
+            self.weights,
+            device=place.device,
+            precision=self.precision,
+            compile=self.compile,
+        )
+
+
+@checked(frozen=False, kw_only=True)
+class DetectAndTrack(Tracking):
+    """The keys and networks of whatever detects boxes and tracks them."""
+
+    detect: Detection
+
+    may_have_scores: ClassVar[bool] = True
+
+    def settings(self) -> dict[str, Any]:
+        return {"detect": self.detect.settings(), **super().settings()}
+
+    def weights_used(self) -> dict[str, str]:
+        return {f"{self.group}.detect.weights": self.detect.weights, **super().weights_used()}
+
+    def prepare(self, place: Place) -> None:
+        from rvos.tracking.detect import load_detector
 
         self._detector = load_detector(
             self.detect.weights,
@@ -77,14 +96,23 @@ class DetectAndTrack:
             batch_size=self.detect.batch_size,
             device=place.device,
         )
-        self._tracker = load_tracker(
-            self.tracker,
-            self.weights,
-            device=place.device,
-            precision=self.precision,
-            compile=self.compile,
-        )
+        super().prepare(place)
 
-    def open(self, frames: Frames) -> FrameCache:
-        """The frames, decoded once."""
-        return FrameCache(frames).fill()
+    def instances(
+        self,
+        frames: FrameCache,
+        nouns: Sequence[str],
+        subjects: Sequence[str | None] | None = None,
+    ) -> tuple[MaskletTracks, MaskletScores]:
+        """Tracks and scores of all instances of each noun; `subjects` as `Detector.detect`."""
+        from rvos.tracking.instances import masklets_of
+
+        return masklets_of(
+            frames,
+            nouns,
+            partial(self._detector.detect, subjects=subjects),
+            self._tracker,
+            prompts=self.detect.prompt_frames(len(frames)),
+            covered_iou=self.detect.covered_iou,
+            objects_at_once=self.objects_at_once,
+        )

@@ -1,7 +1,6 @@
 """Frames + nouns -> every instance of each noun: found by a detector, followed by a tracker."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,16 +12,10 @@ from rvos.tracking.detect import Boxes
 from rvos.tracking.track import Tracker, track_boxes
 
 
-class Finder(Protocol):
-    """What finds the boxes of nouns, or of sentences, in frames; see `Detector.detect`."""
-
-    def detect(self, frames: Sequence[Frame], nouns: Sequence[str]) -> list[Boxes]: ...
-
-
 def masklets_of(
     frames: FrameCache,
     nouns: Sequence[str],
-    detector: Finder,
+    detect: Callable[[Sequence[Frame], Sequence[str]], list[Boxes]],
     tracker: Tracker,
     *,
     prompts: range,
@@ -31,16 +24,16 @@ def masklets_of(
 ) -> tuple[MaskletTracks, MaskletScores]:
     """Detect every noun at the frames `prompts`, track what no masklet of the noun covers yet.
 
-    Where the detector takes sentences, these stand in place of the nouns.
+    `detect` gives the boxes of pairs of a frame and a noun, or a sentence (`Detector.detect`).
     """
     result: MaskletTracks = {noun: [] for noun in nouns}
     scores: MaskletScores = {noun: {"detector": [], "object": []} for noun in nouns}
     for prompt_frame_idx in prompts:
         frame = frames[prompt_frame_idx]
-        found = detector.detect([frame] * len(nouns), nouns)
+        detected = detect([frame] * len(nouns), nouns)
         fresh = {
             noun: _uncovered(boxes, [t[prompt_frame_idx] for t in result[noun]], covered_iou)
-            for noun, boxes in zip(nouns, found, strict=True)
+            for noun, boxes in zip(nouns, detected, strict=True)
         }
         # All nouns in one pass: the image features are shared.
         tracked = iter(
@@ -53,10 +46,10 @@ def masklets_of(
             )
         )
         for noun, boxes in fresh.items():
-            for confidence, one in zip(boxes.confidence.tolist(), tracked, strict=False):
-                result[noun].append(one.track)
+            for confidence, instance in zip(boxes.confidence.tolist(), tracked, strict=False):
+                result[noun].append(instance.track)
                 scores[noun]["detector"].append(round(confidence, 6))
-                scores[noun]["object"].append(one.object_scores)
+                scores[noun]["object"].append(instance.object_scores)
     return result, scores
 
 

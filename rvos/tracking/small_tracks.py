@@ -220,18 +220,18 @@ def _is_new(track: BoxTrack, others: Sequence[BoxTrack], settings: Following) ->
         return False
     return not any(
         track.score < other.score
-        and np.mean([_share_inside(a, b) >= settings.inside for a, b in _pairs(track, other)]) > 0.5
+        and np.mean([share_inside(a, b) >= settings.inside for a, b in pairs(track, other)]) > 0.5
         for other in others
     )
 
 
-def _pairs(track: BoxTrack, other: BoxTrack) -> list[tuple[BoxXyxy, BoxXyxy | None]]:
+def pairs(track: BoxTrack, other: BoxTrack) -> list[tuple[BoxXyxy, BoxXyxy | None]]:
     """The boxes of a track, each with the other track's box in the same frame."""
     both = zip(track.boxes, other.boxes, strict=True)
-    return [(box, of_other) for box, of_other in both if box is not None]
+    return [(box, other_box) for box, other_box in both if box is not None]
 
 
-def _share_inside(box: BoxXyxy, other: BoxXyxy | None) -> float:
+def share_inside(box: BoxXyxy, other: BoxXyxy | None) -> float:
     """The share of a box that lies in the other one."""
     if other is None:
         return 0.0

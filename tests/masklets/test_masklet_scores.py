@@ -27,7 +27,7 @@ BOXES = {  # x0, confidence; both nouns find the same box at x = 4
 class FakeDetector:
     """The boxes of BOXES in every frame, best first."""
 
-    def detect(self, frames, nouns):
+    def detect(self, frames, nouns, subjects=None):
         return [
             Boxes(
                 np.array([[x, 4, x + 8, 12] for x, _ in BOXES[noun]], np.float32).reshape(-1, 4),
@@ -74,7 +74,6 @@ def run(root, monkeypatch, nouns="nouns.json", *, scored=True):
 
     from rvos.masklets import Sam2
 
-    monkeypatch.setattr(Sam2, "checkpoint_sha256", lambda self: "none")
     monkeypatch.setattr(Sam2, "weights_used", lambda self: {})
     monkeypatch.setattr(Sam2, "may_have_scores", scored)
 
