@@ -12,19 +12,16 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.ops import nms
+from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes
 
 from rvos.data.frames import Frame
-from rvos.errors import InputError
 from rvos.stages.runner import TooLarge
-from rvos.tracking.pretrained import load_strictly, missing
-from rvos.weights.local import FILES, local_folder
+from rvos.tracking.pretrained import load_processor, load_strictly
 
 log = logging.getLogger(__name__)
 DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base"
@@ -116,7 +113,7 @@ class Detector:
                 for part in (slice(half), slice(half, None))
                 for boxes in self._batch(frames[part], nouns[part], subjects[part])
             ]
-        found = self.processor.post_process_grounded_object_detection(
+        results = self.processor.post_process_grounded_object_detection(
             outputs,
             inputs["input_ids"],
             threshold=self.box_threshold,
@@ -124,8 +121,8 @@ class Detector:
             target_sizes=[frame.shape[:2] for frame in frames],
         )
         return [
-            self._cleaned(one, frame.shape[:2], subject)
-            for one, frame, subject in zip(found, frames, subjects, strict=True)
+            self._cleaned(detected, frame.shape[:2], subject)
+            for detected, frame, subject in zip(results, frames, subjects, strict=True)
         ]
 
     def _cut(self, text: str) -> str:
@@ -144,22 +141,9 @@ class Detector:
         self, found: dict[str, Any], size: tuple[int, int], subject: str | None = None
     ) -> Boxes:
         """Clip boxes to the frame; drop other phrases, empty ones and duplicates (NMS)."""
-        height, width = size
-        named = torch.tensor(
-            [names(label, subject) for label in found["text_labels"]], dtype=torch.bool
-        )
-        boxes = found["boxes"].float().cpu()  # (O, 4) xyxy
-        boxes = torch.stack(
-            [
-                boxes[:, 0].clamp(0, width),
-                boxes[:, 1].clamp(0, height),
-                boxes[:, 2].clamp(0, width),
-                boxes[:, 3].clamp(0, height),
-            ],
-            1,
-        )
-        filled = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1)
-        keep = named & filled
+        boxes = clip_boxes_to_image(found["boxes"].float().cpu(), size)  # (O, 4) xyxy
+        large = remove_small_boxes(boxes, min_size=1).tolist()
+        keep = [i for i in large if names(found["text_labels"][i], subject)]
         boxes, scores = boxes[keep], found["scores"].float().cpu()[keep]
         order = nms(boxes, scores, self.nms_iou)  # best first
         return Boxes(boxes[order].numpy(), scores[order].numpy())
@@ -201,26 +185,18 @@ def load_detector(
 
     Raises InputError for weights that are missing or of another format.
     """
-    if Path(weights).suffix.lower() in FILES or Path(weights).is_file():
-        raise InputError(
-            f"{key}={weights}: the original .pth files cannot be read; the "
-            f"same weights for transformers: {DOWNLOAD} (Swin-T: grounding-dino-tiny)"
-        )
     from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
     model = load_strictly(
-        *(AutoModelForZeroShotObjectDetection, weights),
+        AutoModelForZeroShotObjectDetection,
+        weights,
         kind="Grounding DINO",
         download=DOWNLOAD,
         key=key,
     )
-    try:
-        processor = AutoProcessor.from_pretrained(local_folder(weights, key=key))
-    except Exception as error:  # of many kinds, where a file is damaged
-        raise missing(weights, error, key=key, download=DOWNLOAD) from None
     return Detector(
         model,
-        processor,
+        load_processor(AutoProcessor, weights, key=key, download=DOWNLOAD),
         box_threshold=box_threshold,
         text_threshold=text_threshold,
         nms_iou=nms_iou,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from rvos.errors import InputError
-from rvos.weights.local import local_folder
+from rvos.weights.local import FILES, local_folder
 from rvos.weights.tensors import check_numbers
 
 # One buffer of SAM 2 under two names: transformers 4 keeps only one of them in a file.
@@ -28,9 +28,15 @@ def load_strictly(
     """A network of transformers from a Hugging Face folder or name: eval mode, CPU, float32.
 
     `key` is the setting that names the weights; `kind` and `download` are for the message. Raises
-    InputError for missing weights, and where a tensor is missing, of another shape or one too many
-    (besides those that transformers itself derives or ignores): those of another model.
+    InputError for a file, for missing weights, and where a tensor is missing, of another shape or
+    one too many (besides those that transformers itself derives or ignores): those of another
+    model.
     """
+    if names_file(weights):
+        raise InputError(
+            f"{key}={weights}: {kind}: expected a folder or a name on the hub, got a file; the "
+            f"same weights for transformers: {download}"
+        )
     folder = local_folder(weights, key=key)
     try:
         with quiet():
@@ -59,13 +65,28 @@ def load_strictly(
     return model.float().eval()
 
 
+def load_processor(
+    processor_class: Any, weights: str, *, download: str, key: str = "masklets.weights"
+) -> Any:
+    """What prepares the input of a network. Raises InputError where its files are not whole."""
+    try:
+        return processor_class.from_pretrained(local_folder(weights, key=key))
+    except Exception as error:  # of many kinds, where a file is damaged
+        raise missing(weights, error, key=key, download=download) from None
+
+
+def names_file(weights: str) -> bool:
+    """Whether weights are a file; else they are a folder or a name on the hub."""
+    return Path(weights).suffix.lower() in FILES or Path(weights).is_file()
+
+
 def fill_twins(model: Any, absent: set[str]) -> set[str]:
     """Copy each buffer that a file lacks from its twin that it has; what is still missing."""
     state = model.state_dict()
     for name in sorted(absent):
-        for one, other in (TWINS, TWINS[::-1]):
-            twin = name.removesuffix(one) + other
-            if name.endswith(one) and twin in state and twin not in absent:
+        for absent_end, twin_end in (TWINS, TWINS[::-1]):
+            twin = name.removesuffix(absent_end) + twin_end
+            if name.endswith(absent_end) and twin in state and twin not in absent:
                 with torch.no_grad():
                     state[name].copy_(state[twin])
                 return fill_twins(model, absent - {name})

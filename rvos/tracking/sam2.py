@@ -11,9 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rvos.errors import InputError
 from rvos.tracking.edgetam import load_edgetam
-from rvos.tracking.sam2_frames import ModelFrames, Pixels, processor_pixels, sam2_pixels
+from rvos.tracking.sam2_frames import (
+    ModelFrames,
+    Pixels,
+    open_session,
+    processor_pixels,
+    sam2_pixels,
+)
 from rvos.tracking.sam2_package import PackageTracker, load_package
 from rvos.tracking.sam2_weights import load_transformers
 from rvos.tracking.track import Step, Tracker, autocast, drop_unread
@@ -50,14 +55,10 @@ class TransformersTracker:
 
     @torch.inference_mode()
     def logits(self, frames: ModelFrames, prompt_frame_idx: int, prompts: Tensor) -> Iterator[Step]:
-        session = self._session(frames, prompt_frame_idx, prompts)
-        last = len(frames) - 1
-        for reverse in (False, True):
-            order = (
-                range(prompt_frame_idx - 1, -1, -1)
-                if reverse
-                else range(prompt_frame_idx, last + 1)
-            )
+        session, config = self._session(frames, prompt_frame_idx, prompts), self.model.config
+        forward = range(prompt_frame_idx, len(frames))
+        backward = range(prompt_frame_idx - 1, -1, -1)
+        for reverse, order in ((False, forward), (True, backward)):
             for frame_idx in order:
                 with autocast(self.device, self.precision):
                     output = self.model(
@@ -72,34 +73,22 @@ class TransformersTracker:
                         prompt_frame_idx,
                         frame_idx,
                         reverse,
-                        self._limits(),
+                        (config.num_maskmem - 1, config.max_object_pointers_in_encoder - 1),
                     )
-
-    def _limits(self) -> tuple[int, int]:
-        config = self.model.config
-        return config.num_maskmem - 1, config.max_object_pointers_in_encoder - 1
 
     def _session(self, frames: ModelFrames, prompt_frame_idx: int, prompts: Tensor) -> Any:
         from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
-        height, width = frames.frames.size
-        session: Any = Sam2VideoInferenceSession(
-            video_height=height,
-            video_width=width,
-            inference_device=self.device,
-            inference_state_device=self.device,
-            video_storage_device="cpu",
-            dtype=torch.float32,
-            max_vision_features_cache_size=1,
-        )
         frames.pixels = self.pixels
-        session.processed_frames = frames  # read one by one
+        session = open_session(
+            Sam2VideoInferenceSession, frames, self.device, max_vision_features_cache_size=1
+        )
         if prompts.ndim == 3:
             for i, mask in enumerate(self._resized(prompts)):
                 session.add_mask_inputs(session.obj_id_to_idx(i), prompt_frame_idx, mask[None])
         else:
             corners = prompts.reshape(-1, 1, 1, 2, 2).float()  # (O, 1, 1, corner, x y)
-            corners = corners / torch.tensor([width, height]) * self.image_size
+            corners = corners / torch.tensor(frames.frames.size[::-1]) * self.image_size
             for i, points in enumerate(corners):
                 labels = torch.tensor([[[2, 3]]], dtype=torch.int32)  # top left, bottom right
                 session.add_point_inputs(
@@ -125,8 +114,8 @@ def _take_masks_as_meta(model: Any) -> None:
     Meta's (`SAM2Base._use_mask_as_output`, `propagate_in_video_preflight`) asks the decoder for one
     mask instead of three, and remembers the mask at a quarter of the resolution, enlarged.
     """
-    one, whole = model._single_frame_forward, model._use_mask_as_output
-    model._single_frame_forward = partial(one, multimask_output=False)  # who wants three says so
+    forward, whole = model._single_frame_forward, model._use_mask_as_output
+    model._single_frame_forward = partial(forward, multimask_output=False)  # else said by who calls
 
     def use_mask_as_output(*arguments: Any, **named: Any) -> Any:
         output = whole(*arguments, **named)
@@ -140,7 +129,7 @@ def _take_masks_as_meta(model: Any) -> None:
 
 
 def load_tracker(
-    tracker: str,
+    tracker: Literal["transformers", "edgetam", "sam2_package"],
     weights: str,
     *,
     device: str,
@@ -160,6 +149,4 @@ def load_tracker(
             compile=compile,
             pixels=processor_pixels,
         )
-    if tracker == "sam2_package":
-        return PackageTracker(load_package(weights), device=device, precision=precision)
-    raise InputError(f"masklets.tracker={tracker}: expected transformers, edgetam or sam2_package")
+    return PackageTracker(load_package(weights), device=device, precision=precision)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -59,6 +59,24 @@ class ModelFrames:
 
     def _prepare(self, frame_idx: int) -> Tensor:
         return self.pixels(self.frames[frame_idx], self.image_size)
+
+
+def open_session(
+    session_class: Any, frames: ModelFrames, device: torch.device, **settings: Any
+) -> Any:
+    """A session of transformers' video models that reads frames one by one."""
+    height, width = frames.frames.size
+    session = session_class(
+        video_height=height,
+        video_width=width,
+        inference_device=device,
+        inference_state_device=device,
+        video_storage_device="cpu",
+        dtype=torch.float32,
+        **settings,
+    )
+    session.processed_frames = frames
+    return session
 
 
 def sam2_pixels(frame: Frame, image_size: int) -> Tensor:

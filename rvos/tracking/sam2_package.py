@@ -1,7 +1,7 @@
 """Meta's own package `sam2` as a tracker: `masklets.tracker=sam2_package`.
 
 Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024. The same pixels, weights and
-arguments as transformers' model in rvos/masklets/sam2.py.
+arguments as transformers' model in rvos/tracking/sam2.py.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,10 +12,16 @@ import torch
 from torch import Tensor
 
 from rvos.errors import InputError
+from rvos.tracking.pretrained import names_file
 from rvos.tracking.sam2_frames import ModelFrames
-from rvos.tracking.sam2_weights import DOWNLOAD, read_meta_file, size_of, version_of
+from rvos.tracking.sam2_weights import (
+    DOWNLOAD,
+    load_state,
+    read_meta_file,
+    size_of,
+    version_of,
+)
 from rvos.tracking.track import Step, autocast, drop_unread
-from rvos.weights.local import FILES
 
 
 class PackageTracker:
@@ -83,11 +89,11 @@ class PackageTracker:
 
 def _object_scores(state: Mapping[str, Any], frame_idx: int) -> Tensor:
     """(O,) of a frame that is just done: Meta's package yields masks only, its state has these."""
-    found = []
+    logits = []
     for outputs in state["output_dict_per_obj"].values():
         kept = outputs["cond_frame_outputs"] | outputs["non_cond_frame_outputs"]
-        found.append(kept[frame_idx]["object_score_logits"].float().flatten())
-    return torch.cat(found).sigmoid()
+        logits.append(kept[frame_idx]["object_score_logits"].float().flatten())
+    return torch.cat(logits).sigmoid()
 
 
 def load_package(weights: str) -> Any:
@@ -97,7 +103,7 @@ def load_package(weights: str) -> Any:
     wheel lacks the extension for this. Raises InputError for missing or unreadable weights.
     """
     path = Path(weights)
-    if path.suffix.lower() not in FILES and not path.is_file():
+    if not names_file(weights):
         raise InputError(
             f"masklets.weights={weights}: masklets.tracker=sam2_package reads Meta's "
             f".pt or .pth files only; get one from {DOWNLOAD}"
@@ -106,11 +112,7 @@ def load_package(weights: str) -> Any:
     size, version = size_of(state), version_of(state)
     name = "sam2.1" if version == "2.1" else "sam2"
     model = build_package(f"{name}/{name}_hiera_{size.name}.yaml")
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"masklets.weights: {path}: {reason:.1000}") from None
+    load_state(model, state, path)
     return model
 
 

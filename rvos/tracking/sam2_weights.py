@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from rvos.errors import InputError
-from rvos.tracking.pretrained import load_strictly, missing
-from rvos.weights.local import FILES
+from rvos.tracking.pretrained import load_strictly, missing, names_file
 from rvos.weights.tensors import read_state
 
 DOWNLOAD = (
@@ -208,6 +207,15 @@ def read_meta_file(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def load_state(model: Any, state: Mapping[str, Tensor], path: Path) -> None:
+    """Give a network the tensors of one of Meta's files. Raises InputError if they do not fit."""
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"masklets.weights: {path}: {reason:.1000}") from None
+
+
 def load_transformers(weights: str) -> Any:
     """A `Sam2VideoModel` in eval mode, on the CPU, float32.
 
@@ -216,13 +224,9 @@ def load_transformers(weights: str) -> Any:
     from transformers import Sam2VideoModel
 
     path = Path(weights)
-    if path.suffix.lower() in FILES or path.is_file():
+    if names_file(weights):
         state = read_meta_file(path)
         model = Sam2VideoModel(config_for(size_of(state), version=version_of(state)))
-        try:
-            model.load_state_dict(convert(state), strict=True)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"masklets.weights: {path}: {reason:.1000}") from None
+        load_state(model, convert(state), path)
         return model.eval()
     return load_strictly(Sam2VideoModel, weights, kind="SAM 2 video", download=DOWNLOAD)

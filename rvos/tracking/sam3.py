@@ -1,4 +1,4 @@
-"""Nouns -> all their instances in a video, by SAM 3; `sam3.py` has the source.
+"""Nouns -> all their instances in a video, by SAM 3.
 
 Carion et al., SAM 3: Segment Anything with Concepts, 2025, as transformers' `Sam3VideoModel`. All
 nouns of a video share a pass: the image features do. What transformers leaves to the hub package
@@ -9,7 +9,6 @@ keeps only what a later frame reads.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -20,10 +19,9 @@ from torch import Tensor
 
 from rvos.errors import InputError
 from rvos.masks import MaskletScores, MaskletTracks, Track, encode
-from rvos.tracking.pretrained import load_strictly, missing
-from rvos.tracking.sam2_frames import FrameSource, ModelFrames, processor_pixels
+from rvos.tracking.pretrained import load_processor, load_strictly
+from rvos.tracking.sam2_frames import FrameSource, ModelFrames, open_session, processor_pixels
 from rvos.tracking.track import autocast
-from rvos.weights.local import FILES, local_folder
 
 DOWNLOAD = "https://huggingface.co/facebook/sam3"
 PROMPT_TOKENS = 32  # the text encoder has no more positions
@@ -35,20 +33,12 @@ def load_sam3(weights: str) -> tuple[Any, Any]:
 
     Raises InputError for weights that are missing, not granted, or of another model.
     """
-    if Path(weights).suffix.lower() in FILES or Path(weights).is_file():
-        raise InputError(
-            f"masklets.weights={weights}: masklets=sam3 reads no .pt files; the same weights for "
-            f"transformers: {DOWNLOAD}"
-        )
     from transformers import Sam3VideoModel, Sam3VideoProcessor
     from transformers.models.sam3_video import modeling_sam3_video
 
     modeling_sam3_video.cv_utils_kernel = MaskKernels()
     model = load_strictly(Sam3VideoModel, weights, kind="SAM 3 video", download=DOWNLOAD)
-    try:
-        return model, Sam3VideoProcessor.from_pretrained(local_folder(weights))
-    except Exception as error:  # of many kinds, where a file is damaged
-        raise missing(weights, error, download=DOWNLOAD) from None
+    return model, load_processor(Sam3VideoProcessor, weights, download=DOWNLOAD)
 
 
 class MaskKernels:
@@ -142,10 +132,10 @@ class ConceptSegmenter:
         tracks: dict[str, dict[int, Track]] = {noun: {} for noun in nouns}
         seen: dict[int, list[float]] = {}
         sure: dict[int, float] = {}
-        for found, frame_idx, visible in self._frames(frames, nouns):
-            masks = dict(zip(found["object_ids"].tolist(), found["masks"], strict=True))
-            sure |= dict(zip(masks, found["scores"].tolist(), strict=True))
-            for noun, ids in found["prompt_to_obj_ids"].items():
+        for result, frame_idx, visible in self._frames(frames, nouns):
+            masks = dict(zip(result["object_ids"].tolist(), result["masks"], strict=True))
+            sure |= dict(zip(masks, result["scores"].tolist(), strict=True))
+            for noun, ids in result["prompt_to_obj_ids"].items():
                 for key in ids:
                     mask = masks[key].cpu().numpy()
                     if mask.any():
@@ -155,12 +145,12 @@ class ConceptSegmenter:
                         scores[frame_idx] = round(visible[key], 4)
         scored: MaskletScores = {
             noun: {
-                "detector": [round(sure[key], 6) for key in of_noun],
-                "object": [seen[key] for key in of_noun],
+                "detector": [round(sure[key], 6) for key in objects],
+                "object": [seen[key] for key in objects],
             }
-            for noun, of_noun in tracks.items()
+            for noun, objects in tracks.items()
         }
-        return {noun: list(of_noun.values()) for noun, of_noun in tracks.items()}, scored
+        return {noun: list(objects.values()) for noun, objects in tracks.items()}, scored
 
     @torch.inference_mode()
     def _frames(
@@ -184,8 +174,8 @@ class ConceptSegmenter:
                     drop_unread(session, frame_idx, self.model.config.tracker_config)
                 while len(waiting) >= (delay if frame_idx < len(frames) - 1 else 1):
                     output = waiting.popleft()
-                    found = self.processor.postprocess_outputs(session, output)
-                    yield found, output.frame_idx, output.obj_id_to_tracker_score
+                    result = self.processor.postprocess_outputs(session, output)
+                    yield result, output.frame_idx, output.obj_id_to_tracker_score
         finally:
             prepared.close()
 
@@ -193,16 +183,7 @@ class ConceptSegmenter:
         """A session of the library that reads frames one by one, asked for these nouns."""
         from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoInferenceSession
 
-        height, width = frames.frames.size
-        session: Any = Sam3VideoInferenceSession(
-            video_height=height,
-            video_width=width,
-            inference_device=self.device,
-            inference_state_device=self.device,
-            video_storage_device="cpu",
-            dtype=torch.float32,
-        )
-        session.processed_frames = frames
+        session = open_session(Sam3VideoInferenceSession, frames, self.device)
         self.processor.add_text_prompt(session, list(nouns))
         for key, noun in session.prompts.items():
             if (count := session.prompt_input_ids[key].shape[1]) > PROMPT_TOKENS:
@@ -236,8 +217,8 @@ def drop_unread(session: Any, frame_idx: int, config: Any) -> None:
                     outputs[t].pop("maskmem_pos_enc", None)
                 if outputs is others and age >= max(num_pointers, num_memories):
                     del outputs[t]
-    for of_object in (session.mask_inputs_per_obj, session.frames_tracked_per_obj):
-        for by_frame in of_object.values():
+    for by_object in (session.mask_inputs_per_obj, session.frames_tracked_per_obj):
+        for by_frame in by_object.values():
             by_frame.clear()
     for by_frame in (session.obj_id_to_tracker_score_frame_wise, session.suppressed_obj_ids):
         by_frame.clear()

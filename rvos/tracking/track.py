@@ -129,11 +129,10 @@ def _track_group(
     prepared = ModelFrames(frames, tracker.image_size)
     try:
         for frame_idx, logits, scores in tracker.logits(prepared, prompt_frame_idx, prompts):
-            # one: (1, h, w)
-            for found, one, score in zip(tracked, logits, scores.tolist(), strict=True):
-                mask = _to_mask(one, frames.size)
-                found.track[frame_idx] = encode(mask) if mask.any() else None
-                found.object_scores[frame_idx] = round(score, 4)
+            for target, mask_logits, score in zip(tracked, logits, scores.tolist(), strict=True):
+                mask = _to_mask(mask_logits, frames.size)
+                target.track[frame_idx] = encode(mask) if mask.any() else None
+                target.object_scores[frame_idx] = round(score, 4)
     finally:
         prepared.close()
     return tracked

@@ -168,7 +168,7 @@ def test_weights_of_another_model_are_refused(folder, tmp_path):
         load_edgetam(str(tmp_path))
     with pytest.raises(InputError, match="not the weights of a SAM 2 video model"):
         load_transformers(str(folder))
-    with pytest.raises(InputError, match=r"edgetam.pt: masklets.tracker=edgetam reads no .pt"):
+    with pytest.raises(InputError, match="edgetam.pt: EdgeTAM video: .*got a file"):
         load_edgetam("edgetam.pt")
     with pytest.raises(InputError, match=r"nowhere.*no such weights.*python -m rvos weights"):
         load_edgetam("nowhere-such-folder")
