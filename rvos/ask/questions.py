@@ -70,7 +70,8 @@ class Asked:
         if missing := [str(path) for path in files.values() if not path.is_file()]:
             raise InputError(list_problems("the run is not finished; no such file", missing))
         decisions = {video: read_json(path) for video, path in files.items()}
-        return cls(split, TrackFiles(run / record["path"]), record["by_expression"], decisions)
+        masklets = TrackFiles(run / record["path"], instances=True)
+        return cls(split, masklets, record["by_expression"], decisions)
 
     def noun(self, expression: Expression) -> str:
         """The noun of an expression."""
@@ -84,7 +85,7 @@ class Asked:
 
     def groups(self, video: Video) -> Iterator[tuple[list[Expression], list[Track]]]:
         """The expressions that choose from the same masklets, and these."""
-        files = self.masklets.read(video.name)
+        files = self.masklets.read(video.name, video.frames)
         groups: dict[str, list[Expression]] = {}
         for expression in video.expressions:
             key = expression.expression_id if self.by_expression else self.noun(expression)

@@ -29,7 +29,7 @@ class GivenMasklets:
 
     @cached_property
     def _files(self) -> TrackFiles:
-        return given_files("masklets.path", self.path)
+        return given_files("masklets.path", self.path, instances=True)
 
     @cached_property
     def _nouns(self) -> dict[str, dict[str, str]]:

@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 import zlib
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rvos.errors import FileError
+from rvos.masks import coco
 from rvos.masks.rle import MISSING_FRAME, encode
 
 # What Pillow raises for damaged images, and zipfile for damaged archives.
@@ -232,13 +233,15 @@ class TrackFiles:
     `path` is one JSON file `{video: value}` (.json or .json.gz, read as a stream), a folder with
     one `<video>.json[.gz]` each, or (coarse only) a PNG tree `<video>/<expression_id>/<frame>.png`
     (`read_pixels` says what is foreground). The folder above one of INNER is read as that one.
-    Instead of a track there may be `{"prediction_masks": track}`, as in Sa2VA's results.json.
+    Instead of a track there may be `{"prediction_masks": track}`, as in Sa2VA's results.json. The
+    one file may also be COCO with track ids or YouTube-VIS (`masks.coco`); `instances` says that
+    their tracks of one name are a list, as in `masklets`.
     Folders are read video by video when asked; a store may be empty.
     Raises FileError naming the file; the masks themselves are not checked here.
     """
 
-    def __init__(self, path: Path | str):
-        self.path = Path(path)
+    def __init__(self, path: Path | str, *, instances: bool = False):
+        self.path, self.instances = Path(path), instances
         self._one_file: _Unpacked | None = None
         if self.path.is_dir():
             inner = (self.path / name for name in INNER)
@@ -315,10 +318,19 @@ class TrackFiles:
             raise FileError(f"{self.path}: video {video} is there more than once: {names}")
         return existing[0] if existing else None
 
+    def frames(self, video: str) -> list[str] | None:
+        """The names of a video's frames where its one file has them: COCO and YouTube-VIS."""
+        if self._one_file is None or not self._one_file.is_coco:
+            return None
+        return self._one_file.read(video)["frames"]
+
     def read(self, video: str, frames: Sequence[str] | None = None) -> Any:
         """The value of one video; `frames` are the frame names, needed for a PNG tree."""
         if self._one_file is not None:
-            return _tracks_of(self._one_file.read(video))
+            value = self._one_file.read(video)
+            if self._one_file.is_coco:
+                return coco.tracks_of(value, frames, instances=self.instances)
+            return _tracks_of(value)
         path = self._file(video)
         if path is None:
             raise FileError(f"{self.path}: video {video} is not there")
@@ -336,16 +348,33 @@ class _Unpacked:
     def __init__(self, path: Path):
         self.places: dict[str, tuple[int, int]] = {}  # start and length
         self._file = tempfile.TemporaryFile()
-        start = 0
-        for key, value in stream_json(path):
-            self._file.write(text := json.dumps(value).encode())
-            self.places[key] = start, len(text)
-            start += len(text)
+        self._write(stream_json(path))
+        self.is_coco = coco.is_coco(self.places)
+        if self.is_coco:
+            content = {key: self.read(key) for key in self.places}
+            self.places.clear()
+            self._write(coco.videos_of(content, path).items())
+        elif not self.places and (kind := _top_level(path)) != "{":
+            raise FileError(
+                f"{path}: expected an object {{video: ...}}, got one that begins with {kind!r}. A "
+                "list of results (COCO, YouTube-VIS, lmms-eval) does not name videos with masks"
+            )
+
+    def _write(self, items: Iterable[tuple[str, Any]]) -> None:
+        for key, value in items:
+            start = self._file.seek(0, os.SEEK_END)
+            self.places[key] = start, self._file.write(json.dumps(value).encode())
         self._file.flush()
 
     def read(self, key: str) -> Any:
         start, length = self.places[key]
         return json.loads(os.pread(self._file.fileno(), length, start))
+
+
+def _top_level(path: Path) -> str:
+    """The first character of a JSON file."""
+    with open_json(path) as file:
+        return file.read(1000).decode(errors="replace").lstrip()[:1]
 
 
 def _is_video(path: Path) -> bool:

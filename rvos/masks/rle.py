@@ -83,15 +83,15 @@ def from_runs(runs: NDArray[np.int64], size: Sequence[int]) -> RLE:
     return {"size": [int(n) for n in size], "counts": rle["counts"].decode("ascii")}
 
 
-def from_coco(segmentation: Any, size: Sequence[int]) -> Mask:
+def from_coco(segmentation: Any, size: Sequence[int], *, may_be_empty: bool = False) -> Mask:
     """A segmentation as COCO's annotations have it -> a mask in canonical form.
 
     `segmentation`: polygons [[x0, y0, x1, y1, ...], ...] in pixels, whose union counts; run lengths
     {"size": [h, w], "counts": [...]}, as of crowds; or a compressed RLE. Raises MaskError, also
-    where it has no pixel: polygons of two points enclose nothing.
+    where it has no pixel (polygons of two points enclose nothing), unless it `may_be_empty`.
     """
     mask = _from_coco(segmentation, size)
-    if not area(mask):
+    if not area(mask) and not may_be_empty:
         raise MaskError(f"expected a mask with pixels, got one without: {_short(segmentation)}")
     return mask
 

@@ -121,7 +121,7 @@ class Run:
         """
         try:
             record, files = self._masklets
-            found = files.read(name)
+            found = files.read(name, self._of_video("inputs", name)["frames"])
         except FileError:
             return {}
         nouns = {key: d["noun"] for key, d in self._of_video("decisions", name, "json").items()}
@@ -131,7 +131,7 @@ class Run:
     @cached_property
     def _masklets(self) -> tuple[dict[str, Any], TrackFiles]:
         record = read_json(self.folder / MASKLETS_FILE)
-        return record, TrackFiles(self.folder / record["path"])
+        return record, TrackFiles(self.folder / record["path"], instances=True)
 
     def explorer(self, name: str) -> dict[str, Any] | None:
         """What the run kept of one video for the page's explorer, as docs/formats.md describes."""

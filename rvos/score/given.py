@@ -106,7 +106,8 @@ def _rle(mask: Any, name: str) -> Mask:
         return mask
     try:
         if isinstance(counts, list):
-            return from_coco(mask, mask.get("size") or ()) or _empty(mask)
+            size = mask.get("size") or ()
+            return from_coco(mask, size, may_be_empty=True) or _empty(mask)
         return canonical(mask) or _empty(mask)
     except MaskError as error:
         raise MaskError(f"{name}: {error}") from None

@@ -3,8 +3,8 @@
 Four forms are told apart by what lies there:
 - pictures of object numbers, `<video>/<frame>.png` (DAVIS, YouTube-VOS, MOSE); 0 is background;
 - a picture per object or expression, `<video>/<name>/<frame>.png` (MeViS' submissions, SA-V);
-- JSON: `{video: {name: [RLE or null, ...]}}`, one file or one per video, also in the form of the
-  Sa2VA family (`masks.TrackFiles`);
+- JSON: `{video: {name: [RLE or null, ...]}}`, one file or one per video; the other forms of
+  `masks.TrackFiles` (the Sa2VA family's, COCO with track ids, YouTube-VIS);
 - a split of MeViS: `meta_expressions.json` and `mask_dict.json` (ground truth alone).
 """
 
@@ -165,15 +165,19 @@ class TrackTree:
 
     def frames(self, video: str) -> list[str] | None:
         folder = self.path / video
-        return sorted({p.stem for p in folder.glob("*/*.png")}) if folder.is_dir() else None
+        if folder.is_dir():
+            return sorted({p.stem for p in folder.glob("*/*.png")})
+        return self.files.frames(video)
 
     def read(self, video: str, frames: Sequence[str] | None) -> Tracks:
         source = self.files.source(video)
-        if frames is None and (frames := self.frames(video)) is not None and not self.is_truth:
-            raise FileError(
-                f"{source}: pictures can be scored where the truth says the names of its frames: a "
-                "PNG tree, or a split of MeViS"
-            )
+        if frames is None and (self.path / video).is_dir():
+            if not self.is_truth:
+                raise FileError(
+                    f"{source}: pictures can be scored where the truth says the names of its "
+                    "frames: a PNG tree, or a split of MeViS"
+                )
+            frames = self.frames(video)
         tracks = self.files.read(video, frames)
         if not isinstance(tracks, dict) or not all(isinstance(t, list) for t in tracks.values()):
             raise FileError(f"{source}: expected {{name: [RLE or null, ...]}}")

@@ -182,12 +182,15 @@ class Stores:
         return Store(folder, json.loads(json.dumps(provenance)), origins or {})
 
 
-def given_files(key: str, path: str | None) -> TrackFiles:
-    """Files of another origin that config key `key` names. InputError names the key or the file."""
+def given_files(key: str, path: str | None, *, instances: bool = False) -> TrackFiles:
+    """Files of another origin that config key `key` names; `instances` as for `TrackFiles`.
+
+    Raises InputError that names the key or the file.
+    """
     if not path:
         raise InputError(f"{key}: expected a file or folder of masks, got nothing")
     try:
-        return TrackFiles(path)
+        return TrackFiles(path, instances=instances)
     except FileError as error:
         raise InputError(f"{key}: {error}") from None
 

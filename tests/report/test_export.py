@@ -1,4 +1,7 @@
-"""Refined masks as files that other tools read: read back by these tools."""
+"""Masks of runs as files of others: read back by their tools and, with equal RLE, by rvos.
+
+Takes about 15 s, most of it for two runs of eval.py.
+"""
 
 import io
 import json
@@ -12,7 +15,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from rvos.data.split import own_split
-from rvos.masks import TrackFiles, encode, read_json, write_json
+from rvos.masks import TrackFiles, canonical_track, encode, read_json, write_json
 from rvos.stages.run_folder import keep_split
 
 main = command("export")
@@ -160,3 +163,233 @@ def test_what_cannot_be_written_is_one_line(own_run, tmp_path, capsys):
         assert said.startswith(f"error: {out}: ") and said.count("\n") == 1
     long = tmp_path / ("n" * 245 + ".json")
     assert main([str(own_run), "--format", "rle", "--out", str(long)]) == 0
+
+
+# ------------------------------------------------------------------------------- round trips
+
+SIZES = {"a park/two dogs": (8, 12), "odd ö": (5, 7)}
+FRAMES = {"a park/two dogs": ("img 2", "img 10", "b"), "odd ö": ("00000",)}
+TEXTS = {
+    "a park/two dogs": {"0": "the dog", "x y": "both dogs", "2": "the dog", "3": "nothing"},
+    "odd ö": {"0": "the dog", "1": "the dog (odd ö 0)"},
+}
+
+
+def rows(size, *numbers):
+    pixels = np.zeros(size, bool)
+    pixels[list(numbers)] = True
+    return encode(pixels)
+
+
+@pytest.fixture
+def odd_run(tmp_path):
+    """A run with two equal sentences, several targets, names with spaces and empty masks."""
+    run = tmp_path / "run"
+    dogs, odd = SIZES
+    a, b = SIZES.values()
+    refined = {
+        dogs: {
+            "0": [rows(a, 0), rows(a, 1), None],
+            "x y": [rows(a, 0, 5), rows(a, 1, 4), rows(a, 3)],
+            "2": [None, None, rows(a, *range(8))],  # a mask that fills the frame
+            "3": [None] * 3,
+        },
+        odd: {"0": [rows(b, 0, 2, 4)], "1": [None]},
+    }
+    masklets = {
+        dogs: {
+            "dog": [refined[dogs]["0"], [None] * 3, [rows(a, 5), None, None]],
+            "cat": [],
+            "unasked": [[None] * 3],
+        },
+        odd: {"dog": [[rows(b, 3)]]},
+    }
+    for video, tracks in refined.items():
+        write_json(run / "refined" / f"{video}.json.gz", tracks)
+        values = dict(zip(tracks, (0.9, 0.25, 0.5, 0.1), strict=False))
+        decisions = {
+            key: {
+                "noun": "cat" if TEXTS[video][key] == "nothing" else "dog",
+                "presence": {"value": value, "present": True},
+            }
+            for key, value in values.items()
+        }
+        write_json(run / "decisions" / f"{video}.json", decisions)
+    split = {
+        video: {
+            "frames": frames,
+            "files": [f"{frame}.jpg" for frame in frames],
+            "size": SIZES[video],
+            "expressions": TEXTS[video],
+        }
+        for video, frames in FRAMES.items()
+    }
+    write_json(run / "split.json", split)
+    write_json(tmp_path / "masklets.json", masklets)
+    write_json(run / "masklets.json", {"path": "../masklets.json", "by_expression": False})
+    del masklets[dogs]["unasked"]
+    return run, refined, masklets
+
+
+def unpacked(path):
+    """Where a file of masks is read: an archive's folder, or the file as JSON."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(path.with_suffix(".folder"))
+        return path.with_suffix(".folder")
+    return path.rename(path.with_suffix(".json"))
+
+
+@pytest.mark.parametrize("kind", ["png", "annotations", "rle", "sa2va", "coco", "ytvis"])
+def test_what_is_written_is_read_with_equal_rle(odd_run, tmp_path, kind):
+    run, refined, _ = odd_run
+    assert main([str(run), "--format", kind, "--out", str(tmp_path / kind)]) == 0
+    files = TrackFiles(unpacked(tmp_path / kind))
+    if kind not in ("png", "annotations"):  # a tree has folders of folders of videos
+        assert set(files.videos()) == set(refined)
+    for video, tracks in refined.items():
+        found = files.read(video, FRAMES[video])
+        assert {key: canonical_track(track) for key, track in found.items()} == tracks
+
+
+@pytest.mark.parametrize("kind", ["rle", "coco", "ytvis"])
+def test_masklets_keep_their_instances_and_nouns_without_one(odd_run, tmp_path, kind):
+    run, _, masklets = odd_run
+    out = tmp_path / "out.json"
+    assert main([str(run), "--masklets", "--format", kind, "--out", str(out)]) == 0
+    files = TrackFiles(out, instances=True)
+    assert {video: files.read(video, FRAMES[video]) for video in masklets} == masklets
+
+
+def test_pillow_sees_the_masks_in_a_zip_for_the_server_of_ref_youtube_vos(odd_run, tmp_path):
+    run, refined, _ = odd_run
+    assert main([str(run), "--format", "annotations", "--out", str(tmp_path / "m.zip")]) == 0
+    with zipfile.ZipFile(tmp_path / "m.zip") as archive:
+        assert len(archive.namelist()) == 4 * 3 + 2 * 1
+        for video, tracks in refined.items():
+            for key, track in tracks.items():
+                for frame, mask in zip(FRAMES[video], track, strict=True):
+                    name = f"Annotations/{video}/{key}/{frame}.png"
+                    expected = np.zeros(SIZES[video]) if mask is None else coco_mask.decode(mask)
+                    with Image.open(io.BytesIO(archive.read(name))) as image:
+                        assert np.array_equal(np.asarray(image), 255 * expected)
+
+
+def test_every_frame_of_sa2va_decodes(odd_run):
+    """The family's scorers decode every mask, and take the size from the first."""
+    run, refined, _ = odd_run
+    assert main([str(run), "--format", "sa2va"]) == 0
+    content = json.loads((run / "results.json").read_text())
+    assert content.keys() == refined.keys()
+    for video, results in content.items():
+        for key, result in results.items():
+            assert result["exp"] == TEXTS[video][key] and result["exp_id"] == key
+            assert result["frames"] == list(FRAMES[video]) and result["video_id"] == video
+            for mask, expected in zip(result["prediction_masks"], refined[video][key], strict=True):
+                area = 0 if expected is None else coco_mask.area(expected)
+                assert mask["size"] == list(SIZES[video]) and coco_mask.decode(mask).sum() == area
+
+
+def test_coco_has_track_ids_and_categories_of_different_names(odd_run, tmp_path):
+    run, refined, _ = odd_run
+    assert main([str(run), "--format", "coco", "--out", str(tmp_path / "coco.json")]) == 0
+    found = COCO(str(tmp_path / "coco.json"))
+    names = [category["name"] for category in found.loadCats(found.getCatIds())]
+    assert len(set(names)) == 6 and names[1] == "both dogs"
+    assert names[0] == "the dog (a park/two dogs 0)" and names[2] == "the dog (a park/two dogs 2)"
+    tracks = {track["id"]: track for track in found.dataset["tracks"]}
+    assert len(tracks) == 6  # also of what is never seen
+    shown = set()
+    for annotation in found.loadAnns(found.getAnnIds()):
+        track, image = tracks[annotation["track_id"]], found.imgs[annotation["image_id"]]
+        assert track["category_id"] == annotation["category_id"]
+        assert track["video_id"] == annotation["video_id"] == image["video_id"]
+        category = found.cats[track["category_id"]]
+        video, key = category["video"], category["expression_id"]
+        mask = refined[video][key][image["frame_index"]]
+        assert np.array_equal(found.annToMask(annotation), coco_mask.decode(mask))
+        assert image["file_name"] == f"{video}/{FRAMES[video][image['frame_index']]}.jpg"
+        assert annotation["score"] == {"0": 0.9, "x y": 0.25, "2": 0.5}[key]
+        shown.add((video, key))
+    assert (
+        shown == {("a park/two dogs", "0"), ("a park/two dogs", "x y"), *shown} and len(shown) == 4
+    )
+
+
+def test_masklets_of_a_noun_share_its_category(odd_run, tmp_path):
+    run, _, masklets = odd_run
+    assert main([str(run), "--masklets", "--format", "ytvis"]) == 0
+    content = json.loads((run / "masklets_ytvis.json").read_text())
+    assert [category["name"] for category in content["categories"]] == ["dog", "cat"]
+    assert [video["neg_category_ids"] for video in content["videos"]] == [[2], []]
+    segmentations = {1: [], 2: []}
+    for annotation in content["annotations"]:
+        assert annotation["category_id"] == 1 and annotation["track_id"] == annotation["id"]
+        segmentations[annotation["video_id"]].append(annotation["segmentations"])
+    assert list(segmentations.values()) == [tracks["dog"] for tracks in masklets.values()]
+
+
+def test_expressions_frames_and_confidence_are_chosen(odd_run, tmp_path):
+    run, refined, masklets = odd_run
+    (dogs, odd), out = SIZES, tmp_path / "out.json"
+
+    def written(*options, kind="rle"):
+        assert main([str(run), "--format", kind, "--out", str(out), *options]) == 0
+        return read_json(out)
+
+    assert written("--expressions", f"{dogs}/0", "x y") == {
+        dogs: {key: refined[dogs][key] for key in ("0", "x y")}
+    }
+    assert written("--min-confidence", "0.5") == {
+        dogs: {key: refined[dogs][key] for key in ("0", "2")},
+        odd: {"0": refined[odd]["0"]},
+    }
+    assert written("--frames", "1:") == {
+        dogs: {key: track[1:] for key, track in refined[dogs].items()}
+    }
+    assert written("--masklets", "--expressions", "3", "--frames", ":2") == {dogs: {"cat": []}}
+    written("--frames", "1:2", "--expressions", "x y", kind="ytvis")
+    found = TrackFiles(out).read(dogs, FRAMES[dogs])
+    assert found == {"x y": ["missing", refined[dogs]["x y"][1], "missing"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--expressions", "0", "nobody"], "--expressions: not in"),
+        (["--frames", "4"], "--frames: expected START:STOP"),
+        (["--frames", "9:"], "without a frame of --frames"),
+        (["--min-confidence", "0.95"], "no expression has --min-confidence"),
+        (["--masklets", "--format", "png"], "--masklets: expected --format rle, coco, ytvis"),
+    ],
+)
+def test_a_choice_of_nothing_is_one_message(odd_run, capsys, options, said):
+    assert main([str(odd_run[0]), "--format", "rle", *options]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_run_without_confidence_or_masklets_says_so(own_run, capsys):
+    assert main([str(own_run), "--format", "rle", "--min-confidence", "0.5"]) == 1
+    assert "presence=coarse_score" in capsys.readouterr().err
+    assert main([str(own_run), "--format", "rle", "--masklets"]) == 1
+    assert "read no masklets" in capsys.readouterr().err
+
+
+def test_runs_and_the_scorer_read_what_is_exported(tiny, run_tiny, refined, tmp_path):
+    """Masks as COCO and masklets as YouTube-VIS give the same refined masks and scores again."""
+    masks, masklets = tmp_path / "masks.json", tmp_path / "masklets.json"
+    assert main([str(tiny.run), "--format", "coco", "--out", str(masks)]) == 0
+    assert main([str(tiny.run), "--masklets", "--format", "ytvis", "--out", str(masklets)]) == 0
+    vote = ("refine.window=6", "refine.tau=0.5")
+    for run in (
+        run_tiny(tmp_path / "kept", f"coarse.path={masks}", "refine=none"),
+        run_tiny(tmp_path / "voted", f"masklets.path={masklets}", *vote),
+    ):
+        again = {video: read_json(run / "refined" / f"{video}.json.gz") for video in refined}
+        assert again == refined
+    scores = []
+    for path in (masks, tiny.run / "refined"):
+        truth = ["--truth", str(tiny.data / "tiny"), "--masks", str(path)]
+        assert command("score")([*truth, "--json", str(tmp_path / "scores.json")]) == 0
+        scores.append(read_json(tmp_path / "scores.json")["per_name"])
+    assert scores[0] == scores[1]
