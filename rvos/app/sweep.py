@@ -9,46 +9,74 @@ that finished are not repeated. `wandb sweep` and `wandb agent` take the same fi
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
+from pydantic import AfterValidator, BeforeValidator, Field
 from rich.console import Console
-from rich.table import Table
 from yaml import YAMLError
 
-from rvos.errors import InputError, list_problems
+from rvos.errors import InputError, SettingsError, list_problems
 from rvos.masks import read_json, write_json
+from rvos.report.console import percent, table_of
 from rvos.report.dashboard import scores
 from rvos.report.metrics import Metrics
-from rvos.settings import configured_folder
+from rvos.settings import Text, checked, configured_folder, make
 
-_KEYS = {"name", "program", "method", "metric", "parameters", "command"}
 _PROGRAMS = {"train.py": "train", "eval.py": "eval"}  # file of a checkout -> command of rvos
-_MACROS = {"${env}", "${program}", "${args_no_hyphens}"}
+_NEEDED = {"${program}", "${args_no_hyphens}"}  # macros of W&B, beside ${env}
 _FINISHED = ".finished"  # in the folder of a run that ended with status 0
 
 
-@dataclass(frozen=True)
+@checked
+class Metric:
+    """What a sweep optimises."""
+
+    name: Text
+    goal: Literal["maximize", "minimize"]
+
+
+def _values(parameter: Any) -> list[Any]:
+    match parameter:
+        case {"value": value, **others} if not others:
+            return [value]
+        case {"values": [_, *_] as values, **others} if not others:
+            return values
+    raise ValueError("no values")
+
+
+def _can_run(command: list[str]) -> list[str]:
+    macros = {part for part in command if "$" in part}
+    if not _NEEDED <= macros <= {"${env}", *_NEEDED}:
+        raise ValueError("other macros")
+    return command
+
+
+@checked
 class Sweep:
     """A sweep file's content."""
 
-    name: str
-    program: str
-    metric: str
-    maximize: bool
-    parameters: dict[str, list[Any]]
-    fixed: tuple[str, ...]  # overrides of every run
+    name: Text
+    program: Literal["train.py", "eval.py"]
+    method: Literal["grid"]
+    metric: Metric
+    parameters: Annotated[
+        Mapping[str, Annotated[list[Any], BeforeValidator(_values)]],
+        Field(description="{key: {value: ...} or {values: a list that is not empty}}"),
+    ]
+    command: Annotated[
+        list[str],
+        AfterValidator(_can_run),
+        Field(description="a list with ${program}, ${args_no_hyphens} and no macro but ${env}"),
+    ]
 
     def runs(self) -> list[dict[str, Any]]:
         """{key: value} of every run: all combinations, the last key varying fastest."""
-        keys = list(self.parameters)
-        return [
-            dict(zip(keys, values, strict=True)) for values in product(*self.parameters.values())
-        ]
+        every = product(*self.parameters.values())
+        return [dict(zip(self.parameters, values, strict=True)) for values in every]
 
 
 def read_sweep(path: Path | str) -> Sweep:
@@ -57,77 +85,33 @@ def read_sweep(path: Path | str) -> Sweep:
     Raises InputError listing everything that W&B or the entry points would refuse.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        keys = content if isinstance(content, dict) else {}
+        return make(Sweep, "", keys, title=f"{path}")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a sweep with the keys {', '.join(sorted(_KEYS))}")
-    problems = list(_problems(content))
-    if problems:
-        raise InputError(list_problems(f"{path}: not a sweep that can run", problems))
-    return Sweep(
-        name=content["name"],
-        program=content["program"],
-        metric=content["metric"]["name"],
-        maximize=content["metric"]["goal"] == "maximize",
-        parameters={
-            key: entry["values"] if "values" in entry else [entry["value"]]
-            for key, entry in content["parameters"].items()
-        },
-        fixed=tuple(part for part in content["command"] if "=" in part),
-    )
-
-
-def _problems(content: dict[Any, Any]):
-    for key in sorted(_KEYS - content.keys()):
-        yield f"{key}: missing"
-    for key in sorted(map(str, content.keys() - _KEYS)):
-        yield f"{key}: unknown; expected {', '.join(sorted(_KEYS))}"
-    if content.get("method", "grid") != "grid":
-        yield f"method: expected grid, got {content['method']!r}"
-    program = content.get("program")
-    if program is not None and program not in _PROGRAMS:
-        yield f"program: expected {' or '.join(_PROGRAMS)}, got {program!r}"
-    metric = content.get("metric", {"name": "", "goal": "maximize"})
-    if not isinstance(metric, dict) or metric.keys() != {"name", "goal"}:
-        yield f"metric: expected name and goal, got {metric!r}"
-    elif metric["goal"] not in ("maximize", "minimize"):
-        yield f"metric.goal: expected maximize or minimize, got {metric['goal']!r}"
-    parameters = content.get("parameters", {})
-    for key, entry in parameters.items() if isinstance(parameters, dict) else ():
-        kind = tuple(entry) if isinstance(entry, dict) else None
-        if kind not in (("value",), ("values",)):
-            yield f"parameters.{key}: expected value or values, got {entry!r}"
-        elif kind == ("values",) and not (isinstance(entry["values"], list) and entry["values"]):
-            yield f"parameters.{key}.values: expected a non-empty list, got {entry['values']!r}"
-    command = content.get("command")
-    if not isinstance(command, list) or not {"${program}", "${args_no_hyphens}"} <= set(command):
-        yield "command: expected a list with ${program} and ${args_no_hyphens}"
-        return
-    for part in command:
-        if "$" in str(part) and part not in _MACROS:
-            yield f"command: {part}: expected one of {', '.join(sorted(_MACROS))}"
+    except SettingsError as error:
+        raise InputError(
+            list_problems(f"{path}: not a sweep that can run", error.problems)
+        ) from None
 
 
 def overrides_of(sweep: Sweep, run: dict[str, Any], extra: Sequence[str]) -> list[str]:
     """A run's overrides, of which `extra` win; without W&B's logger unless `extra` asks for it."""
-    chosen = dict(part.split("=", 1) for part in sweep.fixed if not part.startswith("logger="))
+    fixed = [p for p in sweep.command if "=" in p and not p.startswith("logger=")]
+    chosen = dict(part.split("=", 1) for part in fixed)
     chosen |= {key: _text(value) for key, value in run.items()}
     chosen |= dict(part.split("=", 1) for part in extra)
     return [f"{key}={value}" for key, value in chosen.items()]
 
 
 def _text(value: Any) -> str:
-    return (
-        "null"
-        if value is None
-        else str(value).lower()
-        if value is True or value is False
-        else str(value)
-    )
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console) -> list[Path]:
@@ -140,15 +124,11 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
         folders.append(target)
         overrides = overrides_of(sweep, run, extra)
         if (target / _FINISHED).is_file():
-            before, now = set(read_json(target / _FINISHED)), set(overrides)
-            before = {
-                part for part in before if not part.startswith("output_dir=")
-            }  # of older runs
-            if before != now:
+            if differing := set(read_json(target / _FINISHED)) ^ set(overrides):
                 raise InputError(
                     f"{target}: finished before with other overrides: "
-                    f"{' '.join(sorted(before ^ now))}; delete it, or give the "
-                    "overrides it was run with"
+                    f"{' '.join(sorted(differing))}; delete it, or give the overrides it was run "
+                    "with"
                 )
             console.print(f"[{number}/{len(runs)}] {label}: finished before", soft_wrap=True)
             continue
@@ -177,14 +157,10 @@ def print_results(sweep: Sweep, folders: Sequence[Path], console: Console) -> No
     ]
     if not rows:
         return
-    columns = [sweep.metric.replace("JF", score) for score in ("J", "F", "JF")]
-    table = Table(title=f"{sweep.name} (percent)", title_justify="left")
-    for column in ("run", *columns):
-        table.add_column(column, justify="left" if column == "run" else "right")
-    rows.sort(key=lambda row: row[1][columns[-1]], reverse=sweep.maximize)
-    for name, values in rows:
-        table.add_row(name, *(f"{100 * values[column]:.2f}" for column in columns))
-    console.print(table)
+    columns = [sweep.metric.name.replace("JF", score) for score in ("J", "F", "JF")]
+    rows.sort(key=lambda row: row[1][columns[-1]], reverse=sweep.metric.goal == "maximize")
+    cells = [[name, *(percent(values[column]) for column in columns)] for name, values in rows]
+    console.print(table_of(f"{sweep.name} (percent)", ["run", *columns], cells))
 
 
 def main(arguments: Sequence[str]) -> int:

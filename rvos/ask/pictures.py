@@ -3,15 +3,12 @@
 from collections.abc import Collection, Sequence
 from functools import cached_property
 
-import cv2
-import numpy as np
-
 from rvos.data.archive import FilePath
 from rvos.data.split import Split, Video
 from rvos.errors import InputError
 from rvos.masks import Track, area, bounding_box
 from rvos.masks.draw import draw_numbered
-from rvos.report.strips import Pixels, background, frame_size, spread
+from rvos.report.strips import Pixels, background, encoded, frame_size, spread
 
 _JPEG_QUALITY = 90
 _MARGIN = 0.5  # of an enlarged masklet's box, on each side
@@ -60,7 +57,7 @@ class Gallery:
         """Frame t with the outlines of these masklets."""
         key = t, frozenset(numbers)
         if key not in self._done:
-            self._done[key] = jpeg(self._drawn(t, numbers, self.size))
+            self._done[key] = encoded(self._drawn(t, numbers, self.size), ".jpg", _JPEG_QUALITY)
         return self._done[key]
 
     def enlarged(self, number: int) -> tuple[int, bytes]:
@@ -85,7 +82,7 @@ class Gallery:
             int(top * rows) : max(int(top * rows) + 1, int(bottom * rows)),
             int(left * columns) : max(int(left * columns) + 1, int(right * columns)),
         ]
-        return t, jpeg(part)
+        return t, encoded(part, ".jpg", _JPEG_QUALITY)
 
     def _drawn(self, t: int, numbers: Collection[int], size: tuple[int, int]) -> Pixels:
         masks = [track[t] if i in numbers else None for i, track in enumerate(self.tracks)]
@@ -103,11 +100,3 @@ def frames_of_round(
     span = range(visible[0], visible[-1] + 1) if shown and visible else range(num_frames)
     new = [t for t in span if t not in shown] or list(span)
     return [new[i] for i in spread(len(new), count)]
-
-
-def jpeg(picture: Pixels) -> bytes:
-    """(H, W, 3) uint8 RGB -> the bytes of a JPEG file."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    encoded, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), quality)
-    assert encoded, "JPEG is part of OpenCV's wheels"
-    return data.tobytes()

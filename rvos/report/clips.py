@@ -8,7 +8,7 @@ import gzip
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from rvos.data.frames import Frames
 from rvos.masks import RLE, Mask, Track, decode, write_bytes
 from rvos.report.details import Details
 from rvos.report.run import Run
-from rvos.report.strips import Pixels, background, frame_size, resized
+from rvos.report.strips import Pixels, background, encoded, frame_size, resized
 
 _JPEG_QUALITY = 70
 _TOLERANCE = 0.6  # pixels of the picture by which an outline may differ from its mask's
@@ -117,33 +117,42 @@ def make_clip(
     }
 
 
-def clips_of(
-    run: Run, pictured: Sequence[tuple[str, str]], pictures: Pictures, *, width: int
+def add_clips(
+    details: Details,
+    pictured: Sequence[tuple[str, str]],
+    run: Run,
+    tracks_of: Callable[[str, Sequence[str]], Mapping[str, Mapping[str, Sequence[Track]]]],
+    pictures: Pictures,
+    *,
+    width: int,
 ) -> dict[str, dict[str, Any]]:
-    """The clips of the videos of the expressions that are `pictured`, by video."""
+    """The clips of the videos of the expressions that are `pictured`, by video.
+
+    `tracks_of(video, expression_ids)` gives the `tracks` of `make_clip`. The details of these
+    expressions are told which clip is theirs. Frames are those of `run`.
+    """
     videos: dict[str, list[str]] = {}
     for name, key in pictured:
         videos.setdefault(name, []).append(key)
+        number = list(videos).index(name)
+        details[name, key]["clip"] = {"video": name, "id": key, "number": number}
     clips = {}
     for name, keys in progress(videos.items(), "Drawing frames", transient=True):
-        video, masklets = run.video(name), run.masklets(name)
-        tracks = {
-            key: {kind: [track] for kind, track in video.tracks[key].items()}
-            | ({"masklets": masklets[key]} if masklets.get(key) else {})
-            for key in keys
-        }
-        images = run.images(video)
-        clips[name] = make_clip(name, video.frames, tracks, images, pictures, width=width)
+        video, tracks = run.video(name), tracks_of(name, keys)
+        clips[name] = make_clip(
+            name, video.frames, tracks, run.images(video), pictures, width=width
+        )
     return clips
 
 
-def point_at_clips(
-    details: Details, pictured: Sequence[tuple[str, str]], clips: Mapping[str, Any]
-) -> None:
-    """Tell the details of the expressions that are `pictured` which clip of the page is theirs."""
-    numbers = {name: number for number, name in enumerate(clips)}
-    for video, key in pictured:
-        details[video, key]["clip"] = {"video": video, "id": key, "number": numbers[video]}
+def layers_of(run: Run, name: str, keys: Sequence[str]) -> dict[str, dict[str, list[Track]]]:
+    """The tracks of some expressions of a video by layer: coarse, refined, truth, masklets."""
+    video, masklets = run.video(name), run.masklets(name)
+    return {
+        key: {kind: [track] for kind, track in video.tracks[key].items()}
+        | ({"masklets": masklets[key]} if masklets.get(key) else {})
+        for key in keys
+    }
 
 
 def jpegs(images: list[FilePath | None] | Frames, size: tuple[int, int]) -> list[bytes | None]:
@@ -155,10 +164,7 @@ def jpegs(images: list[FilePath | None] | Frames, size: tuple[int, int]) -> list
 
 
 def _jpeg(pixels: Pixels) -> bytes:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    encoded, data = cv2.imencode(".jpg", np.ascontiguousarray(pixels[..., ::-1]), quality)
-    assert encoded, "JPEG is part of OpenCV's wheels"
-    return data.tobytes()
+    return encoded(pixels, ".jpg", _JPEG_QUALITY)
 
 
 def packed(content: Any) -> str:

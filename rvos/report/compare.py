@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from rvos.report.bootstrap import Bootstrap, Interval
+from rvos.report.console import percent, range_of, signed, table_of
 from rvos.report.csv_tables import SCORES
 from rvos.report.run import Run, changes
 from rvos.report.scores import answers_of
@@ -35,8 +35,8 @@ class Comparison:
 
     a: Run
     b: Run  # rows in the order of a's
-    scores: dict[str, tuple[float, float, Interval]]  # by J, F, J&F: A, B, difference
-    answers: dict[str, tuple[float, float, Interval]]  # the same by N-acc, T-acc, Final
+    # by J, F, J&F and, where both have them, N-acc, T-acc, Final: A, B, difference
+    scores: dict[str, tuple[float, float, Interval]]
     num_better: int  # expressions whose J&F is higher in B
     num_worse: int
 
@@ -47,10 +47,10 @@ class Comparison:
         return [(self.b.expressions[i], before[i], after[i]) for i in order[:count]]
 
     def others(self) -> list[tuple[str, float, float]]:
-        """(name, in A, in B) of what both have beside `scores` and `answers`: J&F of slices."""
+        """(name, in A, in B) of what both have beside `scores`: J&F of slices."""
         before, after = (answers_of(run.metrics.refined) for run in (self.a, self.b))
         both = [(name, before[name], after.get(name)) for name in before]
-        return [(name, x, y) for name, x, y in both if y is not None and name not in self.answers]
+        return [(name, x, y) for name, x, y in both if y is not None and name not in self.scores]
 
     def settings(self) -> list[tuple[str, Any, Any]]:
         """(key, value in A, value in B) of the settings that differ."""
@@ -78,7 +78,7 @@ def compare(
         scores[score] = (*means, bootstrap.interval(after - before))
     change = b.JF(REFINED) - a.JF(REFINED)
     num_better, num_worse = int((change > 0).sum()), int((change < 0).sum())
-    return Comparison(a, b, scores, _answers(a, b, bootstrap), num_better, num_worse)
+    return Comparison(a, b, scores | _answers(a, b, bootstrap), num_better, num_worse)
 
 
 def _answers(a: Run, b: Run, bootstrap: Bootstrap) -> dict[str, tuple[float, float, Interval]]:
@@ -117,50 +117,31 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
         console.print(f"   {key}: {before} -> {after}", soft_wrap=True)
     videos = {video for video, _ in comparison.a.identities}
     counts = f"{len(comparison.a.identities)} expressions in {len(videos)} videos"
+    rows = [
+        [name, percent(before), percent(after), signed(change.mean)]
+        + [range_of(change) + (" *" if change.excludes_zero else "  ")]
+        for name, (before, after, change) in comparison.scores.items()
+    ]
+    rows += [
+        [name, percent(before), percent(after), signed(after - before), ""]
+        for name, before, after in comparison.others()
+    ]
     title = f"{counts}, protocol {comparison.a.metrics.protocol} (percent)"
-    table = Table(title=title, title_justify="left")
-    for column in ("", "A", "B", "B - A", f"{100 * confidence:g} % interval"):
-        table.add_column(column, justify="right" if column else "left")
-    for score, found in (comparison.scores | comparison.answers).items():
-        before, after, difference = found
-        interval = f"{100 * difference.low:+.2f} .. {100 * difference.high:+.2f}"
-        mark = " *" if difference.excludes_zero else "  "
-        table.add_row(
-            score,
-            f"{100 * before:.2f}",
-            f"{100 * after:.2f}",
-            f"{100 * difference.mean:+.2f}",
-            interval + mark,
-        )
-    for name, before, after in comparison.others():
-        table.add_row(
-            name, *(f"{100 * v:.2f}" for v in (before, after)), f"{100 * (after - before):+.2f}"
-        )
-    console.print(table)
+    columns = ["", "A", "B", "B - A", f"{100 * confidence:g} % interval"]
+    console.print(table_of(title, columns, rows))
     console.print(
-        "* excludes 0. J&F is "
-        f"higher in B for {comparison.num_better} expressions, lower for "
+        f"* excludes 0. J&F is higher in B for {comparison.num_better} expressions, lower for "
         f"{comparison.num_worse}.",
         soft_wrap=True,
     )
-    changed = comparison.changed_most(top)
-    if not changed:
-        return
-    table = Table(title="Changed most (J&F, percent)", title_justify="left")
-    for column in ("video", "id", "expression"):
-        table.add_column(column)
-    for column in ("A", "B", "B - A"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for result, before, after in changed:
-        table.add_row(
-            result.video,
-            result.expression_id,
-            result.expression,
-            f"{100 * before:.2f}",
-            f"{100 * after:.2f}",
-            f"{100 * (after - before):+.2f}",
-        )
-    console.print(table)
+    rows = [
+        [f"{result.video} {result.expression_id}: {result.expression}"]
+        + [percent(before), percent(after), signed(after - before)]
+        for result, before, after in comparison.changed_most(top)
+    ]
+    if rows:
+        columns = ["expression", "A", "B", "B - A"]
+        console.print(table_of("Changed most (J&F, percent)", columns, rows))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -184,13 +165,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--top", type=int, default=10, help="expressions to list")
     given = parser.parse_args(arguments)
-    comparison = compare(
-        given.run_a,
-        given.run_b,
-        resamples=given.resamples,
-        confidence=given.confidence,
-        seed=given.seed,
-    )
+    settings = {key: getattr(given, key) for key in ("resamples", "confidence", "seed")}
+    comparison = compare(given.run_a, given.run_b, **settings)
     print_comparison(Console(), comparison, given.confidence, given.top)
     if given.page is not None:
         from rvos.report.compare_page import write_comparison

@@ -49,7 +49,7 @@ def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) 
     """A table whose first column is text and whose others are numbers."""
     table = Table(title=title, box=box.SIMPLE, pad_edge=False, collapse_padding=len(columns) > 8)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left")
+        table.add_column(column, justify="right" if i else "left", no_wrap=i > 0)
     for row in rows:
         table.add_row(*row)
     return table
@@ -60,10 +60,18 @@ def percent(score: float | None) -> str:
     return "" if score is None else f"{100 * score:.2f}"
 
 
-def change_of(interval: Interval) -> str:
-    """The mean and the ends of an interval, with signs."""
-    mean, low, high = (100 * value for value in (interval.mean, interval.low, interval.high))
-    return f"{mean:+.2f}  {low:+.2f} .. {high:+.2f}"
+def signed(change: float) -> str:
+    """A change of a score, with its sign."""
+    return f"{100 * change:+.2f}"
+
+
+def range_of(interval: Interval) -> str:
+    """The ends of the interval of a change."""
+    return f"{signed(interval.low)} .. {signed(interval.high)}"
+
+
+def _change(interval: Interval) -> str:
+    return f"{signed(interval.mean)}  {range_of(interval)}"
 
 
 def _print_scores(console: Console, metrics: Metrics, results: Results, **bootstrap: Any) -> None:
@@ -85,9 +93,9 @@ def _print_scores(console: Console, metrics: Metrics, results: Results, **bootst
     changes = np.array([(a["J"] - b["J"], a["F"] - b["F"]) for a, b in pairs])  # (U, 2) J, F
     intervals = [over.interval(change) for change in (*changes.T, changes.mean(1))]
     none = [""] * len(more)
-    rows.append(["change", *(f"{100 * i.mean:+.2f}" for i in intervals), *none])
+    rows.append(["change", *(signed(i.mean) for i in intervals), *none])
     label = f"  {100 * bootstrap['confidence']:g} % over {over.num_videos} videos"
-    rows.append([label, *(f"{100 * i.low:+.2f}..{100 * i.high:+.2f}" for i in intervals), *none])
+    rows.append([label, *map(range_of, intervals), *none])
     title = f"{metrics.split}: {count}, protocol {metrics.protocol} (percent)"
     console.print(table_of(title, ["masks", *SCORES, *more], rows))
 
@@ -147,7 +155,7 @@ def _print_grid(
 def _print_windows(console: Console, metrics: Metrics, confidence: float) -> None:
     first = metrics.windows[0]
     rows = [
-        [str(row.window), percent(row.JF), change_of(row.over_coarse), change_of(row.over_shortest)]
+        [str(row.window), percent(row.JF), _change(row.over_coarse), _change(row.over_shortest)]
         for row in metrics.windows
     ]
     title = f"J&F of {metrics.refine['name']} by window at tau {first.tau} (percent; "

@@ -4,12 +4,10 @@ import base64
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import cv2
-import numpy as np
 from rich.progress import track as progress
 
 from rvos.report.run import Run, VideoResults
-from rvos.report.strips import Pixels, Strip, draw_strip, spread
+from rvos.report.strips import Pixels, Strip, draw_strip, encoded, spread
 
 _WEBP_QUALITY = 72
 
@@ -39,8 +37,7 @@ def make_details(
             details[name, key] = timeline_of(video, key)
             if (name, key) in pictured:
                 strip = strip_of(run, video, key, frames=frames, width=width)
-                names = [video.frames[t] for t in strip.frame_idx]
-                details[name, key]["strip"] = embed(strip, names)
+                details[name, key]["strip"] = embed(strip, video)
     drop_beyond([details[identity] for identity in pictured], megabytes)
     return details
 
@@ -73,23 +70,20 @@ def timeline_of(video: VideoResults, expression_id: str) -> dict[str, Any]:
     }
 
 
-def embed(strip: Strip, names: Sequence[str]) -> dict[str, Any]:
-    """A strip as the page holds it; `names` are those of its frames."""
+def embed(strip: Strip, video: VideoResults) -> dict[str, Any]:
+    """A strip as the page holds it."""
     height, width = next(iter(strip.rows.values())).shape[:2]
     return {
         "frame_idx": list(strip.frame_idx),
-        "names": list(names),
+        "names": [video.frames[t] for t in strip.frame_idx],
         "size": [width, height],
-        "images": {kind: data_uri(pixels) for kind, pixels in strip.rows.items()},
+        "images": {kind: _in_url(pixels) for kind, pixels in strip.rows.items()},
     }
 
 
-def data_uri(pixels: Pixels) -> str:
-    """(H, W, 3) uint8 RGB as a WebP image inside a URL."""
-    quality = [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY]
-    encoded, data = cv2.imencode(".webp", np.ascontiguousarray(pixels[..., ::-1]), quality)
-    assert encoded, "WebP is part of OpenCV's wheels"
-    return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
+def _in_url(pixels: Pixels) -> str:
+    data = encoded(pixels, ".webp", _WEBP_QUALITY)
+    return "data:image/webp;base64," + base64.b64encode(data).decode()
 
 
 def bytes_of(details: Iterable[dict[str, Any]]) -> int:

@@ -21,7 +21,7 @@ from rvos import __version__
 from rvos.errors import InputError
 from rvos.masks import write_bytes
 from rvos.report.bad_cases import Facts, bad_cases
-from rvos.report.clips import Pictures, clips_of, packed, point_at_clips
+from rvos.report.clips import Pictures, add_clips, layers_of, packed
 from rvos.report.details import bytes_of, make_details
 from rvos.report.explorer import explorer_of
 from rvos.report.pages import environment
@@ -132,8 +132,8 @@ class Page(Intervals):
         )
         pictured = [identity for identity in identities if "strip" in details[identity]]
         left = int(self.megabytes * 2**20) - bytes_of(details.values())
-        clips = clips_of(run, pictured, Pictures(path, left), width=self.player)
-        point_at_clips(details, pictured, clips)
+        layers = partial(layers_of, run)
+        clips = add_clips(details, pictured, run, layers, Pictures(path, left), width=self.player)
         explorer = None if self.explorer is False else explorer_of(run, identities)
         position = {identity: row for row, identity in enumerate(identities)}
         html = (

@@ -77,6 +77,14 @@ def background(path: FilePath | None, size: tuple[int, int]) -> Pixels:
     return resized(read_image(path, at_least=(2 * height, 2 * width)), size)
 
 
+def encoded(pixels: Pixels, kind: str, quality: int) -> bytes:
+    """(H, W, 3) uint8 RGB as the bytes of a file; `kind` is .jpg or .webp."""
+    key = cv2.IMWRITE_JPEG_QUALITY if kind == ".jpg" else cv2.IMWRITE_WEBP_QUALITY
+    done, data = cv2.imencode(kind, np.ascontiguousarray(pixels[..., ::-1]), [key, quality])
+    assert done, "JPEG and WebP are part of OpenCV's wheels"
+    return data.tobytes()
+
+
 def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """(H, W, 3) -> `size` (h, w), shrunk by means; much faster than the resizing of networks."""
     smaller = pixels.shape[0] >= size[0]

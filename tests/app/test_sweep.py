@@ -48,8 +48,8 @@ def test_there_are_the_four_sweeps():
 def test_every_value_of_every_sweep_composes_and_logs_its_metric(path):
     sweep = read_sweep(path)
     assert sweep.name == path.stem
-    assert f"name={sweep.name}" in sweep.fixed and "logger=wandb" in sweep.fixed
-    assert sweep.metric in LOGGED[sweep.program]
+    assert f"name={sweep.name}" in sweep.command and "logger=wandb" in sweep.command
+    assert sweep.metric.name in LOGGED[sweep.program]
     seen = set()
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         for run in sweep.runs():
@@ -85,14 +85,17 @@ def test_the_papers_table_and_the_grid():
     [
         ({"method": "bayes"}, "method: expected grid, got 'bayes'"),
         ({"program": "evil.py"}, "program: expected train.py or eval.py, got 'evil.py'"),
-        ({"metric": {"name": "refined/JF"}}, "metric: expected name and goal"),
+        ({"metric": {"name": "refined/JF"}}, "metric: key missing: goal"),
         ({"metric": {"name": "x", "goal": "max"}}, "metric.goal: .*got 'max'"),
-        ({"parameters": {"a": 5}}, "parameters.a: expected value or values, got 5"),
-        ({"parameters": {"a": {"values": []}}}, "parameters.a.values: expected a non-empty"),
-        ({"parameters": {"a": {"min": 0, "max": 1}}}, "parameters.a: expected value or values"),
+        ({"parameters": {"a": 5}}, r"parameters: expected {key: .* got {'a': 5}"),
+        ({"parameters": {"a": {"values": []}}}, "parameters: .* a list that is not empty"),
+        ({"parameters": {"a": {"min": 0, "max": 1}}}, "parameters: expected {key: {value: ...}"),
         ({"command": ["python", "${program}"]}, "command: expected a list with .*args_no_hyphens"),
-        ({"command": ["${program}", "${args_no_hyphens}", "${arg}"]}, r"command: \$\{arg\}"),
-        ({"parametres": {}}, "parametres: unknown"),
+        (
+            {"command": ["${program}", "${args_no_hyphens}", "${arg}"]},
+            r"command: .* got .*\$\{arg\}",
+        ),
+        ({"parametres": {}}, "no such key: parametres"),
     ],
 )
 def test_what_would_not_run_is_refused(tmp_path, change, message):
@@ -101,12 +104,12 @@ def test_what_would_not_run_is_refused(tmp_path, change, message):
 
 
 def test_missing_keys_and_files(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="x.yaml: cannot be read: No such file"):
         read_sweep(tmp_path / "x.yaml")
     (tmp_path / "y.yaml").write_text("a: [")
     with pytest.raises(InputError, match="not valid YAML"):
         read_sweep(tmp_path / "y.yaml")
-    with pytest.raises(InputError, match="command: missing"):
+    with pytest.raises(InputError, match="key missing: command"):
         read_sweep(write(tmp_path / "z.yaml", {k: GOOD[k] for k in GOOD if k != "command"}))
 
 
