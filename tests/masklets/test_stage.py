@@ -14,10 +14,10 @@ from PIL import Image
 from ranks import in_ranks
 
 from rvos import CONFIG_DIR, InputError, preset
-from rvos.data import ytvos
 from rvos.data.formats import find_truth, open_split
 from rvos.data.frames import FrameFolder
 from rvos.data.mevis import read_split
+from rvos.data.png_truth import object_numbers
 from rvos.masklets import Flow, Oracle
 from rvos.masks import area, decode, encode, write_json
 from rvos.score import score_track
@@ -343,7 +343,7 @@ def test_oracle_of_a_dataset_with_palette_annotations(tmp_path):
     assert found["cat"] == [[encode(numbers == 1)] * 2]
     assert found["dog"] == [[encode(numbers == 2)] * 2]
     (folder / "00000.png").unlink()
-    ytvos._object_numbers.cache_clear()
+    object_numbers.cache_clear()
     with pytest.raises(InputError, match="00000.png"):
         run(tmp_path, "oracle", format="ref_davis", stores=tmp_path / "other")
 
