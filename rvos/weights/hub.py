@@ -84,10 +84,12 @@ def listing(
         info = answer.json()
         files = tuple(
             HubFile(
-                one["rfilename"], one["size"], (one.get("lfs") or {}).get("sha256", one["blobId"])
+                file["rfilename"],
+                file["size"],
+                (file.get("lfs") or {}).get("sha256", file["blobId"]),
             )
-            for one in info["siblings"]
-            if any(fnmatch(one["rfilename"], pattern) for pattern in patterns)
+            for file in info["siblings"]
+            if any(fnmatch(file["rfilename"], pattern) for pattern in patterns)
         )
         licence, commit = (info.get("cardData") or {}).get("license"), info["sha"]
     except (ValueError, KeyError, TypeError):  # some other page: a portal's, a proxy's
@@ -108,13 +110,7 @@ def fetch_file(
         url = hf_hub_url(repo, file.name, repo_type=kind, revision=commit, endpoint=endpoint())
         headers = build_hf_headers()
         part = download(url, target, size=file.size, headers=headers, name=file.name)
-    if (found := blob_of(part, file.blob)) != file.blob:
-        part.unlink()
-        raise InputError(
-            f"{repo}, {file.name}: wrong bytes: expected the hash {file.blob}, got {found}. What "
-            "came was deleted; start again"
-        )
-    part.replace(target)
+    _put(part, target, f"{repo}, {file.name}", blob_of(part, file.blob), file.blob)
 
 
 def fetch_url(url: str, target: Path, *, sha256: str | None = None) -> None:
@@ -133,12 +129,16 @@ def fetch_url(url: str, target: Path, *, sha256: str | None = None) -> None:
         check_space(target.parent, size or 0)
         part = download(url, target, size=size, headers={}, name=target.name)
         refuse_page(part, url, target)
-    found = file_sha256(part)
-    if sha256 and not found.startswith(sha256):
+    _put(part, target, url, file_sha256(part), sha256 or "")
+
+
+def _put(part: Path, target: Path, what: str, digest: str, expected: str) -> None:
+    """Put a file that came in its place; delete it where its hash begins otherwise."""
+    if not digest.startswith(expected):
         part.unlink()
         raise InputError(
-            f"{url}: wrong bytes: expected a SHA-256 that begins with {sha256}, got {found}. What "
-            "came was deleted; start again"
+            f"{what}: wrong bytes: expected the hash {expected}, got {digest}. What came was "
+            "deleted; start again"
         )
     part.replace(target)
 
@@ -230,9 +230,9 @@ def in_bytes(size: int | None) -> str:
     """A size as people read it."""
     if size is None:
         return "unknown"
-    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= one:
-            return f"{size / one:.3g} {unit}"
+    for unit, num_bytes in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= num_bytes:
+            return f"{size / num_bytes:.3g} {unit}"
     return f"{size} bytes"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from rvos.errors import InputError, list_problems
-from rvos.masks import FileError, file_sha256, read_json, write_bytes, write_json
+from rvos.masks import FileError, file_sha256, file_stamp, read_json, write_bytes, write_json
 from rvos.settings import configured_folder
 from rvos.weights import hub
 from rvos.weights.table import GROUPS, WEIGHTS, Weight
@@ -50,14 +50,14 @@ def obtain(settings: Mapping[str, str], *, ask_only: bool = False) -> dict[str, 
     the hub is only asked whether it has them. One InputError names all that is neither here nor
     can be fetched, and the command that fetches it; with `ask_only` only where the hub is silent.
     """
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     absent: dict[str, Weight] = {}
     problems = []
     for key, given in settings.items():
         weight = None if Path(given).exists() else find(given)
         path = here(weight) if weight else Path(given)
         if path is not None and path.exists():
-            found[key] = path
+            paths[key] = path
             if absence := lacking(path, "roberta" if is_tokenizer(key) else None):
                 problems.append(f"{key}={given}: not whole: {path} lacks {', '.join(absence)}")
         elif weight is None:
@@ -74,24 +74,22 @@ def obtain(settings: Mapping[str, str], *, ask_only: bool = False) -> dict[str, 
     for key, weight in absent.items():
         try:
             if not ask_only:
-                found[key] = here(weight) or fetch(weight)  # two settings may name the same
+                paths[key] = here(weight) or fetch(weight)  # two settings may name the same
             elif weight.repo:
                 hub.listing(weight.repo, commit_of(weight), weight.files)
         except hub.Unreachable as error:
-            left = {k: w for k, w in absent.items() if k not in found}
-            named = ", ".join(f"{key}={settings[key]}" for key in left)
-            problems.append(unreachable(named, list(left.values()), error))
+            missing = {key: weight for key, weight in absent.items() if key not in paths}
+            named = ", ".join(f"{key}={settings[key]}" for key in missing)
+            problems.append(unreachable(named, list(missing.values()), error))
             break
     else:
         if ask_only:
-            return found
+            return paths
+    if len(problems) > 1:
+        raise InputError(list_problems("Weights that are missing", problems))
     if problems:
-        raise InputError(
-            problems[0]
-            if len(problems) == 1
-            else list_problems("Weights that are missing", problems)
-        )
-    return found
+        raise InputError(problems[0])
+    return paths
 
 
 def find(given: str | Path) -> Weight | None:
@@ -125,7 +123,7 @@ def use_revisions(revisions: Mapping[str, str] | None) -> None:
 def unreachable(named: str, weights: Sequence[Weight], error: Exception) -> str:
     """What to say of weights that are not here while who has them does not answer."""
     names = " ".join(dict.fromkeys(weight.name for weight in weights))
-    parts = [f"{_snapshot(w)} lacks {', '.join(lack)}" for w in weights if (lack := _partly(w))]
+    parts = [f"{folder_of(w)} lacks {', '.join(lack)}" for w in weights if (lack := _partly(w))]
     by_hub = weights[0].repo is not None
     where = hub.cache_folder() if by_hub else path_of(weights[0]).parent
     return (
@@ -138,9 +136,8 @@ def unreachable(named: str, weights: Sequence[Weight], error: Exception) -> str:
 
 def _partly(weight: Weight) -> list[str]:
     """What a cache lacks that has other files of the repository."""
-    if not weight.repo or not (folder := _snapshot(weight)).is_dir():
-        return []
-    return lacking(folder, weight.model_type)
+    folder = folder_of(weight)
+    return lacking(folder, weight.model_type) if weight.repo and folder.is_dir() else []
 
 
 def how_to_get(weight: Weight) -> str:
@@ -169,21 +166,29 @@ def fetch(weight: Weight) -> Path:
     if not weight.url:
         raise InputError(f"{weight.name}: {how_to_get(weight)}")
     path = path_of(weight)
-    known = recorded_files(weight).get(path.name, {}).get("sha256") or weight.sha256
-    if known and path.is_file() and file_sha256(path).startswith(known):
+    if _known_sha256(weight) and _is_as_known(weight):
         return path  # perhaps another user's: nothing is locked where nothing is fetched
     with hub.locked(path.parent):
-        known = recorded_files(weight).get(path.name, {}).get("sha256") or weight.sha256
-        if known and path.is_file() and not file_sha256(path).startswith(known):
-            path.unlink()  # it has changed since
-        if not path.is_file():
+        if not _is_as_known(weight):
+            path.unlink(missing_ok=True)  # it has changed since
             announce(weight, weight.size, path, weight.licence)
             if "drive.google.com" in weight.url:
                 hub.fetch_drive(weight.url, path)
             else:
                 hub.fetch_url(weight.url, path, sha256=weight.sha256)
-        keep_record(weight, "", "", path.parent, [path.name], weight.licence)
+        keep_record(weight, "", [path.name], weight.licence)
     return path
+
+
+def _known_sha256(weight: Weight) -> str:
+    """That of a file in `paths.weights`, or its first digits; "" where nobody knows it."""
+    recorded = recorded_files(weight).get(weight.files[0], {})
+    return str(recorded.get("sha256") or weight.sha256 or "")
+
+
+def _is_as_known(weight: Weight) -> bool:
+    path = path_of(weight)
+    return path.is_file() and file_sha256(path).startswith(_known_sha256(weight))
 
 
 def _fetch_repo(weight: Weight) -> Path:
@@ -192,11 +197,11 @@ def _fetch_repo(weight: Weight) -> Path:
 
     assert weight.repo
     revision, storage = revision_of(weight), path_of(weight)
-    found = hub.listing(weight.repo, commit_of(weight), weight.files)
-    files = [file for file in found.files if "/" not in file.name]
-    licence = found.licence or weight.licence
+    listing = hub.listing(weight.repo, commit_of(weight), weight.files)
+    files = [file for file in listing.files if "/" not in file.name]
+    licence = listing.licence or weight.licence
     blobs = [(file, storage / "blobs" / file.blob) for file in files]
-    folder = storage / "snapshots" / found.commit
+    folder = storage / "snapshots" / listing.commit
     if recorded_files(weight).keys() == {file.name for file in files} and all(
         (folder / file.name).is_file() and hub.blob_of(blob, file.blob) == file.blob
         for file, blob in blobs
@@ -210,21 +215,20 @@ def _fetch_repo(weight: Weight) -> Path:
         needed = sum(file.size - hub.already(blob) for file, blob in missing)
         hub.check_space(storage, copies * needed)
         for file, blob in missing:
-            hub.fetch_file(weight.repo, found.commit, file, blob)
-        for file in files:
+            hub.fetch_file(weight.repo, listing.commit, file, blob)
+        for file, blob in blobs:
             link = folder / file.name
-            if link.is_file() and not link.samefile(storage / "blobs" / file.blob):
+            if link.is_file() and not link.samefile(blob):
                 link.unlink()  # somebody has put another file there
-            hf_hub_download(weight.repo, file.name, revision=found.commit)  # links the blob
+            hf_hub_download(weight.repo, file.name, revision=listing.commit)  # links the blob
         if absence := lacking(folder, weight.model_type):
             raise InputError(
-                f"{weight.repo}, revision {found.commit}: not whole on the hub: it lacks "
+                f"{weight.repo}, revision {listing.commit}: not whole on the hub: it lacks "
                 f"{', '.join(absence)}"
             )
-        names = [file.name for file in files]
-        if revision != found.commit:  # so that other programs find it offline
-            write_bytes(storage / "refs" / revision, found.commit.encode())
-        keep_record(weight, revision, found.commit, folder, names, licence)
+        if revision != listing.commit:  # so that other programs find it offline
+            write_bytes(storage / "refs" / revision, listing.commit.encode())
+        keep_record(weight, listing.commit, [file.name for file in files], licence)
     return folder
 
 
@@ -265,7 +269,7 @@ def here(weight: Weight) -> Path | None:
         return _adopt(weight)
     if not all((folder / name).is_file() for name in files) or _partly(weight):
         return None  # not whole: fetched
-    touched = [n for n, was in files.items() if was != was | _stamp(folder / n)]
+    touched = [name for name, was in files.items() if was != was | _stamp(folder / name)]
     for name in touched:
         if file_sha256(folder / name) != files[name].get("sha256"):
             raise InputError(
@@ -274,7 +278,7 @@ def here(weight: Weight) -> Path | None:
                 "fetches it again"
             )
     if touched:
-        keep_record(weight, revision_of(weight), commit_of(weight), folder, list(files), None)
+        keep_record(weight, commit_of(weight), list(files))
     return folder if weight.repo else path_of(weight)
 
 
@@ -283,52 +287,35 @@ def _adopt(weight: Weight) -> Path | None:
 
     The names of blobs are hashes, so the latter are checked, and get a record, without a request.
     """
+    path, folder = path_of(weight), folder_of(weight)
     if not weight.repo:
-        return path_of(weight) if path_of(weight).is_file() else None
-    revision, folder = revision_of(weight), _snapshot(weight)
-    commit = folder.name
+        return path if path.is_file() else None
     names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
-    wanted = [n for n in names if any(fnmatch(n, pattern) for pattern in weight.files)]
-    known = weight.model_type is not None
-    every = all(any(fnmatch(n, p) for n in wanted) for p in weight.files if p != "*.txt")
-    if not folder.is_dir() or (lacking(folder, weight.model_type) if known else not every):
+    wanted = [name for name in names if any(fnmatch(name, files) for files in weight.files)]
+    if weight.model_type is not None:
+        is_whole = not lacking(folder, weight.model_type)
+    else:
+        needed = [files for files in weight.files if files != "*.txt"]
+        is_whole = all(any(fnmatch(name, files) for name in wanted) for files in needed)
+    blobs = [(folder / name).resolve() for name in wanted]
+    hashed = [blob for blob in blobs if len(blob.name) in (40, 64)]
+    if not is_whole or any(hub.blob_of(blob, blob.name) != blob.name for blob in hashed):
         return None
-    for name in wanted:
-        blob = (folder / name).resolve()
-        if len(blob.name) in (40, 64) and hub.blob_of(blob, blob.name) != blob.name:
-            return None
-    keep_record(weight, revision, commit, folder, wanted, None)
+    keep_record(weight, folder.name, wanted)
     return folder
-
-
-def _snapshot(weight: Weight) -> Path:
-    """Where a hub's cache has the revision in use, with or without a record of ours."""
-    storage, commit = path_of(weight), commit_of(weight)
-    reference = storage / "refs" / commit
-    return (
-        storage / "snapshots" / (reference.read_text().strip() if reference.is_file() else commit)
-    )
 
 
 def path_of(weight: Weight) -> Path:
     """The repository's folder in the hub's cache, or the file in `paths.weights`."""
-    if weight.repo:
-        folders = [
-            hub.cache_folder() / f"models--{name.replace('/', '--')}"
-            for name in (weight.repo, *weight.former_repos)
-        ]
-        if folders[0].is_dir():
-            return folders[0]
-        snapshots = {folder: [*folder.glob("snapshots/*")] for folder in folders[1:]}
-        return next(
-            (
-                f
-                for f, of in snapshots.items()
-                if any(not lacking(s, weight.model_type) for s in of)
-            ),
-            folders[0],
-        )
-    return weights_folder() / weight.files[0]
+    if not weight.repo:
+        return weights_folder() / weight.files[0]
+    folder, *former = [
+        hub.cache_folder() / f"models--{name.replace('/', '--')}"
+        for name in (weight.repo, *weight.former_repos)
+    ]
+    snapshots = [] if folder.is_dir() else [s for f in former for s in f.glob("snapshots/*")]
+    whole = [snapshot for snapshot in snapshots if not lacking(snapshot, weight.model_type)]
+    return whole[0].parent.parent if whole else folder
 
 
 def weights_folder() -> Path:
@@ -348,9 +335,12 @@ def commit_of(weight: Weight) -> str:
 
 
 def folder_of(weight: Weight) -> Path:
-    """Where the recorded files lie: the snapshot of the commit in use, or `paths.weights`."""
-    path = path_of(weight)
-    return path / "snapshots" / commit_of(weight) if weight.repo else path.parent
+    """Where the files lie: the snapshot of the revision in use, or `paths.weights`."""
+    path, commit = path_of(weight), commit_of(weight)
+    if not weight.repo:
+        return path.parent
+    reference = path / "refs" / commit  # of a branch, where others have fetched it
+    return path / "snapshots" / (reference.read_text().strip() if reference.is_file() else commit)
 
 
 def record_file(weight: Weight) -> Path:
@@ -372,28 +362,20 @@ def read_record(weight: Weight) -> dict[str, Any]:
 
 def recorded_files(weight: Weight) -> dict[str, dict[str, Any]]:
     """{file: {"size", "mtime_ns", "sha256"}} of the revision in use; empty if not fetched."""
-    found: dict[str, dict[str, Any]] = (
-        read_record(weight).get("files", {}).get(commit_of(weight), {})
-    )
-    return found
+    files: dict[str, dict[str, Any]] = read_record(weight).get("files", {})
+    return files.get(commit_of(weight), {})
 
 
-def keep_record(
-    weight: Weight,
-    revision: str,
-    commit: str,
-    folder: Path,
-    names: list[str],
-    licence: str | None,
-) -> None:
-    """Hash the files and add them to the record; `revision` is `commit` from now on.
+def keep_record(weight: Weight, commit: str, names: list[str], licence: str | None = None) -> None:
+    """Hash the files and add them to the record; the revision in use is `commit` from now on.
 
     Where nothing can be written there is no record, and each start hashes the files.
     """
-    record = read_record(weight)
+    record, path = read_record(weight), path_of(weight)
+    folder = path / "snapshots" / commit if weight.repo else path.parent
     files = {n: {**_stamp(folder / n), "sha256": file_sha256(folder / n)} for n in sorted(names)}
     content = {
-        "revisions": record.get("revisions", {}) | {revision: commit},
+        "revisions": record.get("revisions", {}) | {revision_of(weight): commit},
         "files": record.get("files", {}) | {commit: files},
         "licence": licence or record.get("licence"),
     }
@@ -405,5 +387,5 @@ def keep_record(
 
 def _stamp(path: Path) -> dict[str, int]:
     """What tells cheaply whether a file may have changed."""
-    found = path.stat()
-    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
+    size, mtime_ns = file_stamp(path)
+    return {"size": size, "mtime_ns": mtime_ns}

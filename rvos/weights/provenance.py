@@ -37,7 +37,7 @@ def origin(given: str | Path) -> dict[str, str]:
 
 def origins(used: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """{setting: `origin`} of all weights of which rvos knows where they come from."""
-    return {key: found for key, given in used.items() if (found := origin(given))}
+    return {key: where for key, given in used.items() if (where := origin(given))}
 
 
 def digest(given: str | Path, *, key: str = "weights") -> str:
@@ -57,14 +57,7 @@ def digests(used: Mapping[str, str]) -> str | None:
 
 def digests_formerly(used: Mapping[str, str]) -> str | None:
     """What `digests` said in rvos 0.2.0, for stores that have such a name."""
-    return "+".join(_formerly(given, key) for key, given in used.items()) or None
-
-
-def _formerly(given: str, key: str) -> str:
-    path = local_folder(given, key=key)
-    if path.is_file():
-        return file_sha256(path)
-    return digest_formerly(path, _known(given), by_name=not Path(given).exists())
+    return "+".join(_digest_formerly(given, key) for key, given in used.items()) or None
 
 
 def _known(given: str | Path) -> dict[str, dict[str, Any]]:
@@ -94,14 +87,17 @@ def _weights_of(names: list[str]) -> list[str]:
     ]
 
 
-def digest_formerly(folder: Path, known: dict[str, dict[str, Any]], *, by_name: bool) -> str:
+def _digest_formerly(given: str, key: str) -> str:
     """The hash that rvos 0.2.0 put into the names of stores: of the weights alone.
 
-    `by_name`: a name on the hub stood for the folder; then one file's hash stood for itself.
+    Where a name on the hub stood for a folder, one file's hash stood for itself.
     """
-    names = sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".bin"))
-    hashes = [_hash(folder / name, known) for name in names]
-    if by_name and len(hashes) == 1:
+    path = local_folder(given, key=key)
+    if path.is_file():
+        return file_sha256(path)
+    names = sorted(p.name for p in path.iterdir() if p.suffix in (".safetensors", ".bin"))
+    hashes = [_hash(path / name, _known(given)) for name in names]
+    if len(hashes) == 1 and not Path(given).exists():
         return hashes[0]
     return sha256("".join(hashes).encode()).hexdigest()
 
