@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -37,7 +38,7 @@ def rows() -> list[tuple[str, ...]]:
             hub.in_bytes(weight.size),
             weight.licence + (", gated" if weight.gated else ""),
             _address(weight),
-            f"`{weight.setting}`",
+            f"`{weight.used_by}`",
         )
         for weight in WEIGHTS.values()
     ]
@@ -141,11 +142,11 @@ def check(names: Sequence[str], console: Console) -> int:
         wrong = list(_damaged(weight)) if weight else []
         if not wrong:
             path = here(weight) if weight else Path(name)
-            wrong, text = _opened(path) if path else (["not here or not whole"], "")
-        if weight and not wrong:
-            wrong = list(_misfit(weight, text))
+            wrong, contents = _opened(path) if path else (["not here or not whole"], None)
+        if weight and not wrong and not _suits(weight, contents):
+            wrong = [f"expected weights for {weight.used_by}, found: {contents}"]
         problems += len(wrong)
-        said = "; ".join(wrong) if wrong else f"ok: {text}"
+        said = "; ".join(wrong) if wrong else f"ok: {contents}"
         console.print(f"{name}: {said}", highlight=False, markup=False, soft_wrap=True)
     return int(problems > 0)
 
@@ -163,14 +164,20 @@ def _damaged(weight: Weight) -> Iterable[str]:
             )
 
 
-def _opened(path: Path) -> tuple[list[str], str]:
+def _opened(path: Path) -> tuple[list[str], "Contents | None"]:
     """Errors of the loader that a run would use, and what the weights are."""
     try:
-        text = fits(path)
+        contents = fits(path)
         open_as_a_run_does(path)
     except InputError as error:
-        return [str(error)], ""
-    return [], text
+        return [str(error)], None
+    return [], contents
+
+
+def _suits(weight: Weight, contents: "Contents | None") -> bool:
+    """Whether these are weights for the setting of the table's row."""
+    assert contents
+    return weight.setting in contents.settings and weight.backbone in (None, contents.backbone)
 
 
 def open_as_a_run_does(path: Path) -> None:
@@ -209,14 +216,20 @@ def open_as_a_run_does(path: Path) -> None:
         load_sam3(str(path))
 
 
-def _misfit(weight: Weight, text: str) -> Iterable[str]:
-    wanted, _, backbone = weight.setting.partition(", model.backbone=")
-    if wanted.partition(",")[0] not in text or f"backbone {backbone}" not in f"{text} backbone ":
-        yield f"expected weights for {weight.setting}, found: {text}"
+@dataclass(frozen=True)
+class Contents:
+    """What weights are, and the settings that take them."""
+
+    what: str
+    settings: tuple[str, ...]
+    backbone: str | None = None  # of a MUTR, or for one
+
+    def __str__(self) -> str:
+        return f"{self.what}, for {' or '.join(self.settings) or 'no setting of rvos'}"
 
 
-def fits(path: Path) -> str:
-    """What weights are, and the setting that takes them. Raises InputError if rvos reads no such.
+def fits(path: Path) -> Contents:
+    """What weights are, and the settings that take them. Raises InputError if rvos reads no such.
 
     A folder is told by its config.json, a file by the tensors in it.
     """
@@ -225,26 +238,27 @@ def fits(path: Path) -> str:
             kind = read_json(path / "config.json").get("model_type")
         except (FileError, AttributeError) as error:
             raise InputError(f"{path}: expected a config.json with a model_type: {error}") from None
-        settings = dict.fromkeys(w.setting for w in WEIGHTS.values() if w.model_type == kind)
-        takes = "; ".join(settings) or "no setting of rvos"
-        return f"model_type {kind}, for {takes}"
+        takers = tuple({w.setting: None for w in WEIGHTS.values() if w.model_type == kind})
+        return Contents(f"model_type {kind}", takers)
     if path.suffix == ".onnx":
         sha256 = file_sha256(path)
         if row := next((w for w in WEIGHTS.values() if w.sha256 == sha256), None):
-            return f"{row.purpose}, for {row.setting}"
+            return Contents(row.purpose, (row.setting,))
         raise InputError(f"{path}: an ONNX file that rvos does not know")
     from rvos.mutr.backbone_weights import fitting
-    from rvos.mutr.checkpoint import is_network, summary
+    from rvos.mutr.checkpoint import guess_backbone, is_network, summary
     from rvos.tracking.sam2_weights import size_of, version_of
     from rvos.weights.tensors import read_state
 
     state = read_state(path)
     if "image_encoder.trunk.patch_embed.proj.weight" in state:
-        return f"SAM {version_of(state)}, Hiera {size_of(state).name}, for masklets.weights"
+        what = f"SAM {version_of(state)}, Hiera {size_of(state).name}"
+        return Contents(what, ("masklets.weights",))
     if is_network(state):
-        return f"{summary(state)[0]}, for coarse.checkpoint or model.weights"
+        takers = ("coarse.checkpoint", "model.weights")
+        return Contents(summary(state)[0], takers, guess_backbone(state)[0])
     if backbone := fitting(state):
-        return f"backbone {backbone}, for model.backbone_weights"
+        return Contents(f"backbone {backbone}", ("model.backbone_weights",), backbone)
     raise InputError(f"{path}: holds no weights that rvos reads")
 
 

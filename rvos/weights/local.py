@@ -150,7 +150,7 @@ def how_to_get(weight: Weight) -> str:
             f"`python -m rvos weights get {name}` fetches them to {path_of(weight)} "
             f"(licence: {weight.licence})"
         )
-    return f"rvos knows no address of them; a file of your own goes into {weight.setting}"
+    return f"rvos knows no address of them; a file of your own goes into {weight.used_by}"
 
 
 # -------------------------------------------------------------------------------------- fetching

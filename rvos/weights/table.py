@@ -23,7 +23,7 @@ class Weight:
 
     name: str
     purpose: str
-    setting: str  # what uses it
+    setting: str  # the key that takes it, or the choice that uses it
     licence: str  # as its page says; "none stated" where it says nothing
     files: tuple[str, ...] = MODEL_FILES  # patterns in the repo, or the file in paths.weights
     size: int | None = None  # bytes, about; None: unknown
@@ -35,17 +35,15 @@ class Weight:
     check: str | None = None  # fails where `command` has brought nothing
     by_hand: str | None = None  # where a browser finds what `command` fetches
     model_type: str | None = None  # in the config.json of what the setting takes
+    backbone: str | None = None  # that of a MUTR; `model.backbone` must name it
+    beside: str | None = None  # another key or choice that the setting needs or that uses it
     sha256: str | None = None  # the first digits, where they are published
 
     @property
-    def address(self) -> str:
-        """Where it comes from, for people."""
-        return (
-            (self.repo and f"https://huggingface.co/{self.repo}")
-            or self.url
-            or self.command
-            or "unknown"
-        )
+    def used_by(self) -> str:
+        """The settings that use it, for people."""
+        backbone = self.backbone and f"model.backbone={self.backbone}"
+        return ", ".join(filter(None, (self.setting, self.beside, backbone)))
 
 
 def _hub(name: str, purpose: str, setting: str, licence: str, size: int, **more: Any) -> Weight:
@@ -78,25 +76,28 @@ def _mutr(name: str, backbone: str, trained_on: str, drive: str) -> Weight:
     return Weight(
         f"mutr_{name}_{backbone}",
         f"MUTR, {backbone}, {trained_on}",
-        f"model.weights, model.backbone={backbone}",
+        "model.weights",
         "MIT",
         (f"mutr_{name}_{backbone}.pth",),
         url=DRIVE.format(drive),
+        backbone=backbone,
     )
 
 
 def _small(name: str, file: str, purpose: str, licence: str, url: str, **more: Any) -> Weight:
-    return Weight(name, purpose, "masklets=small, coarse=small", licence, (file,), url=url, **more)
+    setting, other = "masklets=small", "coarse=small"
+    return Weight(name, purpose, setting, licence, (file,), url=url, beside=other, **more)
 
 
 def _backbone(name: str, trained_on: str, licence: str, url: str, **more: Any) -> Weight:
     return Weight(
         f"backbone_{name}",
         f"backbone {name}, trained on {trained_on}",
-        f"model.backbone_weights, model.backbone={name}",
+        "model.backbone_weights",
         licence,
         (url.rpartition("/")[2],),
         url=url,
+        backbone=name,
         **more,
     )
 
@@ -114,10 +115,11 @@ _ROWS = (
     _hub(
         "yonigozlan/EdgeTAM-hf",
         "EdgeTAM: tracks boxes, small",
-        "masklets.weights, masklets.tracker=edgetam",
+        "masklets.weights",
         "Apache-2.0",
         56_000_000,
         model_type="edgetam_video",
+        beside="masklets.tracker=edgetam",
     ),
     _hub(
         "facebook/sam3",
@@ -141,10 +143,11 @@ _ROWS = (
     Weight(
         "mutr_mevis_swin_l",
         "MUTR, swin_l, fine-tuned on MeViS",
-        "coarse.checkpoint, model.backbone=swin_l",
+        "coarse.checkpoint",
         "none stated",
         ("mutr.pth",),
         url=DRIVE.format("1qaJhup2hhequeVbd-RnPlzloMfj-PNK1"),
+        backbone="swin_l",
     ),
     _mutr(
         *("joint", "swin_l", "trained on RefCOCO/+/g and Ref-YouTube-VOS"),

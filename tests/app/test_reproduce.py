@@ -51,8 +51,7 @@ EVAL += ["masklets.precision=fp32"]
 NO_COUNTS = (
     "import sys, dataclasses, rvos.data.verify as verify, rvos.weights.table as table\n"
     "row = table.WEIGHTS['mutr_joint_swin_l']\n"
-    "setting = row.setting.replace('swin_l', 'resnet50')\n"
-    "table.WEIGHTS[row.name] = dataclasses.replace(row, setting=setting)\n"
+    "table.WEIGHTS[row.name] = dataclasses.replace(row, backbone='resnet50')\n"
     "verify.COUNTS.clear(); verify.MASK_DICT_SHA256.clear()\n"
     "from rvos.__main__ import main\n"
     "sys.exit(main(sys.argv[1:]))"
