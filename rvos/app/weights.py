@@ -200,18 +200,13 @@ def open_as_a_run_does(path: Path) -> None:
         return  # a backbone: `fits` has compared every tensor
     kind = read_json(path / "config.json").get("model_type")
     if kind == "grounding-dino":
-        load_detector(
-            str(path),
-            box_threshold=0.3,
-            text_threshold=0.3,
-            nms_iou=0.7,
-            batch_size=1,
-            device="cpu",
-        )
+        load_detector(str(path))
     elif kind == "roberta":
         load_tokenizer(str(path))
-    elif kind in (loaders := {"edgetam_video": load_edgetam, "sam2_video": load_transformers}):
-        loaders[kind](str(path))
+    elif kind == "edgetam_video":
+        load_edgetam(str(path))
+    elif kind == "sam2_video":
+        load_transformers(str(path))
     elif kind == "sam3_video":
         load_sam3(str(path))
 

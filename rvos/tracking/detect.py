@@ -11,7 +11,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -36,32 +36,21 @@ class Boxes:
     confidence: NDArray[np.float32]  # (O,) 0..1
 
 
+@dataclass
 class Detector:
-    """Grounding DINO with its processor.
+    """Grounding DINO with its processor, as `load_detector` gives them."""
 
-    box_threshold: lowest confidence of a box. text_threshold: lowest confidence of the noun's
-    words. nms_iou: of two boxes with a higher IoU the less confident is dropped. batch_size: pairs
-    of frame and noun at once.
-    """
+    model: Any
+    processor: Any
+    _: KW_ONLY
+    box_threshold: float  # lowest confidence of a box
+    text_threshold: float  # lowest confidence of the noun's words
+    nms_iou: float  # of two boxes with a higher IoU the less confident is dropped
+    batch_size: int  # pairs of frame and noun at once
+    device: str
 
-    def __init__(
-        self,
-        model: Any,
-        processor: Any,
-        *,
-        box_threshold: float,
-        text_threshold: float,
-        nms_iou: float,
-        batch_size: int,
-        device: str,
-    ):
-        self.model = model.to(device).eval()
-        self.processor = processor
-        self.box_threshold = box_threshold
-        self.text_threshold = text_threshold
-        self.nms_iou = nms_iou
-        self.batch_size = batch_size
-        self.device = device
+    def __post_init__(self) -> None:
+        self.model = self.model.to(self.device).eval()
         self._told: set[str] = set()  # texts that were cut: a warning each
 
     def detect(
@@ -171,17 +160,8 @@ def _words(text: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", plain))
 
 
-def load_detector(
-    weights: str,
-    *,
-    key: str = "masklets.detect.weights",
-    box_threshold: float,
-    text_threshold: float,
-    nms_iou: float,
-    batch_size: int,
-    device: str,
-) -> Detector:
-    """A detector from a Hugging Face folder or name, which config key `key` gives.
+def load_detector(weights: str, *, key: str = "masklets.detect.weights") -> tuple[Any, Any]:
+    """Network and processor from a Hugging Face folder or name, which config key `key` gives.
 
     Raises InputError for weights that are missing or of another format.
     """
@@ -194,12 +174,4 @@ def load_detector(
         download=DOWNLOAD,
         key=key,
     )
-    return Detector(
-        model,
-        load_processor(AutoProcessor, weights, key=key, download=DOWNLOAD),
-        box_threshold=box_threshold,
-        text_threshold=text_threshold,
-        nms_iou=nms_iou,
-        batch_size=batch_size,
-        device=device,
-    )
+    return model, load_processor(AutoProcessor, weights, key=key, download=DOWNLOAD)

@@ -85,11 +85,10 @@ class DetectAndTrack(Tracking):
         return {f"{self.group}.detect.weights": self.detect.weights, **super().weights_used()}
 
     def prepare(self, place: Place) -> None:
-        from rvos.tracking.detect import load_detector
+        from rvos.tracking.detect import Detector, load_detector
 
-        self._detector = load_detector(
-            self.detect.weights,
-            key=f"{self.group}.detect.weights",
+        self._detector = Detector(
+            *load_detector(self.detect.weights, key=f"{self.group}.detect.weights"),
             box_threshold=self.detect.box_threshold,
             text_threshold=self.detect.text_threshold,
             nms_iou=self.detect.nms_iou,

@@ -58,6 +58,8 @@ PREFIXES = (
     ("obj_ptr_tpos_proj.", "temporal_positional_encoding_projection_layer."),
     ("obj_ptr_proj.", "object_pointer_proj."),
 )
+# Of three layers; those of two stand in transformers.
+PERCEPTRON = r"(hypernetworks_mlps\.\d+|prediction_head|score_head|object_pointer_proj)"
 PARTS = (
     (r"patch_embed\.proj\.", "patch_embed.projection."),
     (r"(neck\.convs\.\d+)\.conv\.", r"\1."),
@@ -65,24 +67,14 @@ PARTS = (
         r"(blocks\.\d+|transformer\.layers\.\d+|memory_attention\.layers\.\d+)\.norm(\d)\.",
         r"\1.layer_norm\2.",
     ),
-    (r"(blocks\.\d+|transformer\.layers\.\d+)\.mlp\.layers\.0\.", r"\1.mlp.proj_in."),
-    (r"(blocks\.\d+|transformer\.layers\.\d+)\.mlp\.layers\.1\.", r"\1.mlp.proj_out."),
+    (r"\.mlp\.layers\.0\.", ".mlp.proj_in."),
+    (r"\.mlp\.layers\.1\.", ".mlp.proj_out."),
     (r"(attn|image|token)\.out_proj\.", r"\1.o_proj."),
     (r"^memory_attention\.norm\.", "memory_attention.layer_norm."),
     (r"norm_final_attn\.", "layer_norm_final_attn."),
-    # perceptrons of three layers
-    (
-        r"(hypernetworks_mlps\.\d+|prediction_head|score_head|object_pointer_proj)\.layers\.0\.",
-        r"\1.proj_in.",
-    ),
-    (
-        r"(hypernetworks_mlps\.\d+|prediction_head|score_head|object_pointer_proj)\.layers\.1\.",
-        r"\1.layers.0.",
-    ),
-    (
-        r"(hypernetworks_mlps\.\d+|prediction_head|score_head|object_pointer_proj)\.layers\.2\.",
-        r"\1.proj_out.",
-    ),
+    (PERCEPTRON + r"\.layers\.0\.", r"\1.proj_in."),
+    (PERCEPTRON + r"\.layers\.1\.", r"\1.layers.0."),
+    (PERCEPTRON + r"\.layers\.2\.", r"\1.proj_out."),
     # mask decoder and prompt encoder
     (r"output_upscaling\.0\.", "upscale_conv1."),
     (r"output_upscaling\.1\.", "upscale_layer_norm."),

@@ -167,8 +167,7 @@ def test_saved_folder_loads(model_and_processor, tmp_path):
     model, processor = model_and_processor
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
-    options = dict(box_threshold=0.0, text_threshold=0.0, nms_iou=1.0, batch_size=2, device="cpu")
-    loaded = load_detector(str(tmp_path), **options)
+    loaded = detector(load_detector(str(tmp_path)), batch_size=2)
     frames = pictures((64, 80))
     assert_same(
         loaded.detect(frames, ["dog"])[0], detector(model_and_processor).detect(frames, ["dog"])[0]
@@ -183,9 +182,8 @@ def test_saved_folder_loads(model_and_processor, tmp_path):
     ],
 )
 def test_missing_weights(weights, message, monkeypatch):
-    options = dict(box_threshold=0.3, text_threshold=0.2, nms_iou=0.7, batch_size=2, device="cpu")
     with pytest.raises(InputError, match=message):
-        load_detector(weights, **options)
+        load_detector(weights)
 
 
 def test_thresholds_out_of_range():

@@ -9,7 +9,7 @@ from test_detect import small_detector
 
 from rvos import InputError
 from rvos.masks import canonical, read_json
-from rvos.tracking.detect import load_detector
+from rvos.tracking.detect import Detector, load_detector
 from rvos.tracking.edgetam import load_edgetam
 from rvos.tracking.sam2 import load_tracker
 from rvos.tracking.sam2_frames import ModelFrames, processor_pixels
@@ -42,7 +42,8 @@ def test_grounding_dino_equals_transformers_bit_for_bit(tmp_path):
         part.save_pretrained(tmp_path)
     options = dict(box_threshold=0.0, text_threshold=0.0, nms_iou=1.0, batch_size=2, device="cpu")
     picture = Pictures(1)[0]
-    (ours,) = load_detector(str(tmp_path), **options).detect([picture], ["hot balloon"])
+    loaded = Detector(*load_detector(str(tmp_path)), **options)
+    (ours,) = loaded.detect([picture], ["hot balloon"])
     processor = AutoProcessor.from_pretrained(tmp_path)
     model = AutoModelForZeroShotObjectDetection.from_pretrained(tmp_path).eval()
     inputs = processor(images=picture, text="hot balloon.", return_tensors="pt")

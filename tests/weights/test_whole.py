@@ -22,8 +22,6 @@ from rvos.weights import hub
 from rvos.weights.local import find, here, local_folder, obtain
 from rvos.weights.provenance import digest, digests, digests_formerly
 
-OPTIONS = dict(box_threshold=0.3, text_threshold=0.2, nms_iou=0.7, batch_size=2, device="cpu")
-
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
@@ -60,16 +58,16 @@ def change(folder, edit):
     ],
 )
 def test_a_detector_with_other_tensors_is_refused(dino, edit, said):
-    load_detector(str(dino), **OPTIONS)
+    load_detector(str(dino))
     change(dino, edit)
     with pytest.raises(InputError, match=f"not the weights of a Grounding DINO.*{said}") as error:
-        load_detector(str(dino), key="coarse.detect.weights", **OPTIONS)
+        load_detector(str(dino), key="coarse.detect.weights")
     assert "coarse.detect.weights: " in str(error.value) and "\x1b" not in str(error.value)
 
 
 def test_a_detector_as_transformers_4_saves_it(dino):
     """It leaves out the clones of the box heads: they are tied, not missing."""
-    whole = load_detector(str(dino), **OPTIONS).model.state_dict()
+    whole = load_detector(str(dino))[0].state_dict()
 
     def drop(state):
         for name in [*state]:
@@ -77,7 +75,7 @@ def test_a_detector_as_transformers_4_saves_it(dino):
                 del state[name]
 
     change(dino, drop)
-    loaded = load_detector(str(dino), **OPTIONS).model.state_dict()
+    loaded = load_detector(str(dino))[0].state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in whole.items())
 
 
