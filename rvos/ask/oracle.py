@@ -7,8 +7,6 @@ from typing import Any
 
 from rvos.ask.questions import Asked
 from rvos.data.formats import open_truth
-from rvos.data.split import check_track
-from rvos.errors import InputError, list_problems
 from rvos.masks import Track
 from rvos.refine import Candidates, Masklets, apply_decision
 from rvos.report.run import Run
@@ -27,12 +25,7 @@ def oracle_decisions(run: Path, asked: Asked) -> Decisions:
     truth = open_truth(Run.read(run).config["data"]["format"], asked.split)
     decisions: dict[str, dict[str, Any]] = {}
     for video in asked.split.videos:
-        targets, problems = dict[str, Track](), list[str]()
-        for id_ in dict.fromkeys(i for e in video.expressions for i in e.annotation_ids):
-            where = f"annotation {id_} (video {video.name})"
-            targets[id_] = check_track(truth.track(id_), len(video.frames), None, where, problems)
-        if problems:
-            raise InputError(list_problems(f"{truth.path}: ground truth", problems))
+        targets = truth.tracks(video, (i for e in video.expressions for i in e.annotation_ids))
         of_video = decisions.setdefault(video.name, {})
         for expressions, tracks in asked.groups(video):
             best = {id_: _best(target, tracks) for id_, target in targets.items()}

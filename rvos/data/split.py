@@ -7,7 +7,7 @@ split too (`own_split`).
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -218,6 +218,26 @@ class Truth(ABC):
         where = f"annotation {annotation_id}"
         check_track(self.track(annotation_id), len(video.frames), size, where, problems)
         yield from problems
+
+    def tracks(
+        self, video: Video, annotation_ids: Iterable[str], size: Sequence[int] | None = None
+    ) -> dict[str, Track]:
+        """Annotations of a video by id, each once, in canonical form; `size` as `check_track`.
+
+        Raises InputError listing those that are missing or malformed.
+        """
+        tracks: dict[str, Track] = {}
+        problems: list[str] = []
+        for id_ in dict.fromkeys(annotation_ids):
+            where = f"annotation {id_} (video {video.name})"
+            if id_ not in self:
+                problems.append(f"{where}: no such annotation")
+                continue
+            track = self.track(id_)
+            tracks[id_] = check_track(track, len(video.frames), size, where, problems)
+        if problems:
+            raise InputError(list_problems(f"{self.path}: ground truth", problems))
+        return tracks
 
 
 @dataclass(frozen=True)

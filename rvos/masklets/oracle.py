@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from rvos.data.split import Truth, Video, check_track
-from rvos.errors import InputError, list_problems
+from rvos.data.split import Truth, Video
 from rvos.masklets.source import VideoTask, nouns_sha256
 from rvos.masklets.stage import MadeMasklets
 from rvos.masks import Mask, MaskletTracks, Track, decode, encode
@@ -44,28 +43,11 @@ class Oracle:
 
         Raises InputError when an annotation is missing or malformed.
         """
-        wanted = set(expression_ids)
-        ids = list(
-            dict.fromkeys(
-                annotation_id
-                for expression in video.expressions
-                if expression.expression_id in wanted
-                for annotation_id in expression.annotation_ids
-            )
-        )
-        tracks, problems = {}, list[str]()
-        for id_ in ids:
-            where = f"{annotations.path}: annotation {id_} (video {video.name})"
-            if id_ not in annotations:
-                problems.append(f"{where}: no such annotation")
-                continue
-            tracks[id_] = check_track(
-                annotations.track(id_), len(video.frames), None, where, problems
-            )
-        if problems:
-            raise InputError(list_problems("Ground truth for masklets=oracle", problems))
+        expressions = (e for e in video.expressions if e.expression_id in expression_ids)
+        ids = [annotation_id for e in expressions for annotation_id in e.annotation_ids]
         noisy = [
-            self._disturb(track, self._random(video.name, id_)) for id_, track in tracks.items()
+            self._disturb(track, self._random(video.name, id_))
+            for id_, track in annotations.tracks(video, ids).items()
         ]
         return self._swapped(noisy, self._random(video.name, "swap"))
 
