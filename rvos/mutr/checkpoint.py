@@ -142,12 +142,13 @@ def from_official(state: Mapping[str, Tensor], model: MUTR) -> State:
     expected = model.state_dict()
     shapes = {official: expected[own].shape for official, own in names.items()}
     shapes |= {name: tensor.shape for name, tensor in constants.items()}
-    if problems := _differences(state, shapes):
+    if problems := differing_tensors(state, shapes):
         raise InputError(list_problems("the checkpoint does not fit the model", problems))
     return {own: state[official] for official, own in names.items()}
 
 
-def _differences(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> list[str]:
+def differing_tensors(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> list[str]:
+    """Which tensors of a state dict are missing, unexpected, or of another shape than expected."""
     missing = [f"missing: {name} {tuple(shapes[name])}" for name in shapes if name not in state]
     surplus = [
         f"unexpected: {name} {tuple(state[name].shape)}" for name in state if name not in shapes
@@ -179,7 +180,7 @@ def load_weights(model: MUTR, path: str | Path) -> None:
     try:
         own = from_official(state, model) if is_official(state) else state
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        if problems := _differences(own, shapes):
+        if problems := differing_tensors(own, shapes):
             raise InputError(list_problems("the checkpoint does not fit the model", problems))
     except InputError as error:
         raise InputError(f"{path}: {error}\nThe file is: {summary(state)[0]}") from error
@@ -198,7 +199,7 @@ def guess_backbone(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:
     """Name of the backbone that fits a state dict best, and the keys that do not fit it."""
     tensors = {n: v for n, v in state.items() if n.startswith("backbone.")}
     official = is_official(state)
-    differences = {n: _differences(tensors, _backbone_shapes(n, official)) for n in BACKBONES}
+    differences = {n: differing_tensors(tensors, _backbone_shapes(n, official)) for n in BACKBONES}
     return min(differences.items(), key=lambda row: len(row[1]))
 
 
@@ -301,7 +302,7 @@ def misfits(state: Mapping[str, Tensor]) -> list[str]:
     with torch.device("meta"):
         model = MUTR(**settings)
     if not is_official(state):
-        return _differences(state, {n: v.shape for n, v in model.state_dict().items()})
+        return differing_tensors(state, {n: v.shape for n, v in model.state_dict().items()})
     shapes = {o: model.state_dict()[own].shape for o, own in official_names(model).items()}
     shapes |= {name: tensor.shape for name, tensor in _constants(model).items()}
-    return _differences(state, shapes)
+    return differing_tensors(state, shapes)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -63,7 +64,27 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(filename=filename, save_top_k=save_top_k, **lightnings)
 
 
-class LastCheckpoint(Checkpoint):
+class AtSteps(Callback, ABC):
+    """What is done after each optimizer step, however many forward passes make one."""
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Clip,
+        batch_idx: int,
+    ) -> None:
+        passes, is_last = batch_idx + 1, batch_idx + 1 == trainer.num_training_batches
+        if is_last or passes % trainer.accumulate_grad_batches == 0:
+            self.on_step(trainer, pl_module)
+
+    @abstractmethod
+    def on_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """An optimizer step is done."""
+
+
+class LastCheckpoint(AtSteps, Checkpoint):
     """`dirpath/last.ckpt`: every few optimizer steps, before each validation, and at the end.
 
     On Ctrl-C and SIGTERM (and SLURM's SIGUSR1) the current optimizer step is finished, the
@@ -101,17 +122,7 @@ class LastCheckpoint(Checkpoint):
             todo = "this step is finished and saved; Ctrl-C again ends at once, without that"
             print(f"\nStopping: {todo}", file=sys.stderr, flush=True)
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Clip,
-        batch_idx: int,
-    ) -> None:
-        passes = trainer.accumulate_grad_batches
-        if (batch_idx + 1) % passes and batch_idx + 1 < trainer.num_training_batches:
-            return
+    def on_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         stop = trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
         if stop or trainer.global_step % self.every_n_steps == 0:
             self._save(trainer)
@@ -126,15 +137,15 @@ class LastCheckpoint(Checkpoint):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        self._save(trainer)
-        self._may_end = True
-        if self.signal == signal.SIGINT:
-            self._end(trainer)
+        self._between_steps(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._may_end = False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._between_steps(trainer)
+
+    def _between_steps(self, trainer: pl.Trainer) -> None:
         self._save(trainer)
         self._may_end = True
         if self.signal == signal.SIGINT:
@@ -160,7 +171,7 @@ class LastCheckpoint(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         if isinstance(exception, NotFinite):
-            file = self.path.parent.parent / f"not_finite_rank{trainer.global_rank}.json"
+            place = {"epoch": trainer.current_epoch, "step": trainer.global_step}
             clips = [
                 {
                     "clips": list(clip["identities"]),
@@ -169,17 +180,11 @@ class LastCheckpoint(Checkpoint):
                 }
                 for clip in exception.clips
             ]
-            write_json(
-                file,
-                {
-                    "epoch": trainer.current_epoch,
-                    "step": trainer.global_step,
-                    "forward_passes": clips,
-                },
-            )
+            file = self.path.parent.parent / f"not_finite_rank{trainer.global_rank}.json"
+            write_json(file, place | {"forward_passes": clips})
 
 
-class Speed(Callback):
+class Speed(AtSteps):
     """Logs how fast training goes: clips per second of all devices, and peak GPU memory in GiB.
 
     Also the share of the time, 0..1, spent waiting for the loader and for everything else between
@@ -202,19 +207,14 @@ class Speed(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Clip, batch_idx: int
     ) -> None:
         self._waited += time.perf_counter() - self._left
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Clip,
-        batch_idx: int,
-    ) -> None:
         self._clips += len(batch) * trainer.world_size
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
         self._left = time.perf_counter()
-        step_done = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if step_done and trainer.global_step % self.every_n_steps == 0:
+        super().on_train_batch_end(*arguments)
+
+    def on_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step % self.every_n_steps == 0:
             elapsed = self._left - self._started
             values = {
                 "train/clips_per_second": self._clips / elapsed,
@@ -230,7 +230,7 @@ class Speed(Callback):
         self._restart()
 
 
-class TimeLeft(Callback):
+class TimeLeft(AtSteps):
     """Says once, after so many optimizer steps, how many hours the others take at that speed.
 
     The first step, which is slower, does not count; nor do validations, which come on top.
@@ -244,16 +244,7 @@ class TimeLeft(Callback):
         self._first = trainer.global_step + 1
         self._started: float | None = None
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Clip,
-        batch_idx: int,
-    ) -> None:
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return
+    def on_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         done = trainer.global_step - self._first
         if done == 0:
             self._started = time.perf_counter()
@@ -267,27 +258,16 @@ class TimeLeft(Callback):
                 )
 
 
-class Shares(Callback):
+class Shares(AtSteps):
     """Logs the share (0..1) of each source of a joint training in the clips of the epoch so far."""
 
     @checked
     def __init__(self, *, every_n_steps: Count):
         self.every_n_steps = every_n_steps
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Clip,
-        batch_idx: int,
-    ) -> None:
-        step_done = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+    def on_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         sampler = getattr(trainer.train_dataloader, "sampler", None)
-        if (
-            isinstance(sampler, ClipSampler)
-            and step_done
-            and trainer.global_step % self.every_n_steps == 0
-        ):
-            shares = sampler.shares() if sampler.sources else {}
-            pl_module.log_dict({f"train/share/{name}": share for name, share in shares.items()})
+        due = trainer.global_step % self.every_n_steps == 0
+        if due and isinstance(sampler, ClipSampler) and sampler.sources:
+            shares = sampler.shares().items()
+            pl_module.log_dict({f"train/share/{name}": share for name, share in shares})

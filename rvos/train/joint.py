@@ -70,9 +70,8 @@ class JointClips(Dataset[Sample]):
     ):
         self.sources, self.seed = dict(sources), seed
         sizes = {name: len(clips) for name, clips in sources.items()}
-        given = {name: sizes[name] if weights[name] is None else weights[name] for name in sizes}
-        # Clips of each source in an epoch, by name.
-        self.counts = share_out(sum(sizes.values()), {n: float(w or 0) for n, w in given.items()})
+        ratio = {name: weights[name] or size for name, size in sizes.items()}
+        self.counts = share_out(sum(sizes.values()), ratio)  # clips of each source in an epoch
         self._names = list(self.sources)
         self._ends = list(accumulate(self.counts.values()))
 

@@ -10,8 +10,6 @@ from torch.optim import AdamW
 
 from rvos.settings import Amount, Count, Part, Positive, Whole, checked
 
-GROUPS = ("main", "backbone", "text_encoder", "linear_proj")
-
 
 def group_of(name: str) -> str:
     """The group of one of MUTR's parameters, as the official options divide them (opts.py)."""
@@ -57,21 +55,20 @@ class Optim:
 
         Groups without trainable parameters are left out.
         """
-        rates = dict(
-            zip(
-                GROUPS,
-                (self.lr, self.lr_backbone, self.lr_text_encoder, self.lr_linear_proj),
-                strict=True,
-            )
-        )
-        members: dict[str, list[nn.Parameter]] = {group: [] for group in GROUPS}
+        rates = {
+            "main": self.lr,
+            "backbone": self.lr_backbone,
+            "text_encoder": self.lr_text_encoder,
+            "linear_proj": self.lr_linear_proj,
+        }
+        members: dict[str, list[nn.Parameter]] = {group: [] for group in rates}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 members[group_of(name)].append(parameter)
         groups = [
-            {"name": group, "params": found, "lr": rates[group]}
-            for group, found in members.items()
-            if found
+            {"name": group, "params": parameters, "lr": rates[group]}
+            for group, parameters in members.items()
+            if parameters
         ]
         return AdamW(groups, betas=self.betas, weight_decay=self.weight_decay)
 

@@ -21,7 +21,7 @@ from rvos.coarse.settings import CoarseSettings
 from rvos.errors import InputError, list_problems
 from rvos.masks import read_json, write_json
 from rvos.mutr import MUTR
-from rvos.mutr.checkpoint import load_weights, save_official
+from rvos.mutr.checkpoint import differing_tensors, load_weights, save_official
 from rvos.mutr.losses import MutrLoss
 from rvos.settings import Amount, Flag, Whole, checked
 from rvos.stages.run_folder import check_folder, keep_wandb_id, read_settings
@@ -37,6 +37,7 @@ CHECKPOINTS = "checkpoints"  # in the run folder
 WEIGHTS = "mutr.pth"  # the best weights, in the official format
 METRICS = "metrics.json"  # is written last: it says that the run finished
 RESULTS = (METRICS, CHECKPOINTS)
+LOADER_ENDED = re.compile("DataLoader worker|Pin memory thread exited")  # in errors of PyTorch
 
 
 @checked
@@ -203,8 +204,8 @@ def _explained_loading(num_workers: int) -> Iterator[None]:
         raise InputError(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from None
     except Exception as error:
         if _ends_amid_a_batch(error):
-            error = RuntimeError(f"DataLoader worker ended amid a batch ({_named(error)})")
-        elif not isinstance(error, RuntimeError) or not _LOADER_ENDED.search(str(error)):
+            error = RuntimeError(f"DataLoader worker ended amid a batch ({error!r})")
+        elif not (isinstance(error, RuntimeError) and LOADER_ENDED.search(str(error))):
             raise
         cause = error.__cause__ if isinstance(error.__cause__, RuntimeError) else error
         raise InputError(
@@ -213,9 +214,6 @@ def _explained_loading(num_workers: int) -> Iterator[None]:
             "job), or open files (ulimit -n). Give it more, or use fewer loader processes than "
             f"data.num_workers={num_workers}, and go on with ckpt_path=last and the same output_dir"
         ) from None
-
-
-_LOADER_ENDED = re.compile("DataLoader worker|Pin memory thread exited")
 
 
 def _ends_amid_a_batch(error: Exception) -> bool:
@@ -228,10 +226,6 @@ def _ends_amid_a_batch(error: Exception) -> bool:
     names = [str(frame.f_globals.get("__name__")) for frame in frames]
     handing_over = ("multiprocessing.", "torch.multiprocessing.")
     return "torch.utils.data.dataloader" in names and names[-1].startswith(handing_over)
-
-
-def _named(error: Exception) -> str:
-    return ": ".join(filter(None, (type(error).__name__, str(error))))
 
 
 def resume_from(
@@ -319,29 +313,22 @@ def check_fits(path: Path, segmenter: Segmenter, trainer: pl.Trainer) -> None:
     except InputError as error:
         raise InputError(f"ckpt_path: {error}") from None
     if not {"optimizer_states", "loops"} <= content.keys():
-        if "optimizer" in content:
-            raise InputError(
-                f"ckpt_path {path}: its optimizer's state is of another program, whose parameters "
-                "have another order: no run that rvos can resume. Start a new one from its weights "
-                f"with model.weights={path}"
-            )
+        what = (
+            "the optimizer's state is of another program, whose parameters have another order"
+            if "optimizer" in content
+            else "weights alone, without the optimizer's state"
+        )
         raise InputError(
-            f"ckpt_path {path}: weights alone, without the optimizer's state: no run to resume. "
-            f"Start a new one from them with model.weights={path}"
+            f"ckpt_path {path}: {what}: no run that rvos can resume. Start a new one from these "
+            f"weights with model.weights={path}"
         )
     averages = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)
     if "current_model_state" in content and not averages:
         raise InputError(
             f"ckpt_path {path}: that run keeps an average of its weights; add callbacks=ema"
         )
-    shapes = {name: tuple(value.shape) for name, value in state.items()}
-    expected = {name: tuple(value.shape) for name, value in segmenter.model.state_dict().items()}
-    problems = [
-        f"{name}: {shapes.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
-        for name in sorted(shapes.keys() | expected.keys())
-        if shapes.get(name) != expected.get(name)
-    ]
-    if problems:
+    shapes = {name: value.shape for name, value in segmenter.model.state_dict().items()}
+    if problems := differing_tensors(state, shapes):
         raise InputError(
             list_problems(f"ckpt_path {path}: a checkpoint of another model; tensors", problems)
         )

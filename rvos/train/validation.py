@@ -15,9 +15,8 @@ from pytorch_lightning.loggers import WandbLogger
 
 from rvos.coarse.segment import segment_video
 from rvos.coarse.settings import CoarseSettings
-from rvos.data.split import Expression, Split, Truth, Video, check_track, merge_tracks
-from rvos.errors import InputError, list_problems
-from rvos.masks import Track, overlay
+from rvos.data.split import Expression, Split, Truth, merge_tracks
+from rvos.masks import overlay
 from rvos.mutr import MUTR
 from rvos.score.measures import Summary, score_track
 from rvos.settings import Flag, Whole, checked
@@ -74,9 +73,9 @@ class VideoScores:
         training = model.training
         scores, overlays = [], []
         for idx in mine[trainer.global_rank]:
-            found, drawn = self._video(model, idx)
-            scores += found
-            overlays += drawn
+            video_scores, video_overlays = self._video(model, idx)
+            scores += video_scores
+            overlays += video_overlays
         model.train(training)
         if trainer.world_size > 1:
             parts: list[Any] = [None] * trainer.world_size
@@ -96,7 +95,8 @@ class VideoScores:
         answers = segment_video(model, frames, texts, self.coarse)
         scores, overlays = [], []
         for number, (expression, answer) in enumerate(zip(video.expressions, answers, strict=True)):
-            target = self._target(video, expression, frames.size)
+            objects = self.truth.tracks(video, expression.annotation_ids, frames.size)
+            target = merge_tracks(list(objects.values()), len(video.frames))
             J, F = score_track(target, answer.track)
             scores.append((float(np.mean(J)), float(np.mean(F))))
             if idx < self.num_overlays and number == idx % len(answers):
@@ -106,22 +106,6 @@ class VideoScores:
                 JF = sum(scores[-1]) / 2
                 overlays.append(Overlay(expression, video.frames[t], np.hstack(panels), JF))
         return scores, overlays
-
-    def _target(self, video: Video, expression: Expression, size: tuple[int, int]) -> Track:
-        problems: list[str] = []
-        tracks = [
-            check_track(
-                self.truth.track(i),
-                len(video.frames),
-                size,
-                f"video {video.name}, annotation {i}",
-                problems,
-            )
-            for i in expression.annotation_ids
-        ]
-        if problems:
-            raise InputError(list_problems(f"{self.split.folder}: bad masks", problems))
-        return merge_tracks(tracks, len(video.frames))
 
     def _show(self, overlays: Sequence[Overlay], trainer: pl.Trainer) -> None:
         step = trainer.global_step
@@ -139,20 +123,17 @@ def _log_table(logger: WandbLogger, overlays: Sequence[Overlay], step: int) -> N
 
     rows = []
     for drawn in overlays:
-        frame, target, prediction = np.hsplit(drawn.image, 3)
-        images = [wandb.Image(panel) for panel in (frame, target, prediction)]
-        expression = drawn.expression
-        rows.append(
-            [step, expression.video, expression.expression_id, expression.text, *images, drawn.JF]
-        )
-    columns = [
-        "step",
-        "video",
-        "expression_id",
-        "expression",
-        "frame",
-        "target",
-        "prediction",
-        "JF",
-    ]
-    logger.log_table("val/overlays", columns=columns, data=rows)
+        frame, target, prediction = map(wandb.Image, np.hsplit(drawn.image, 3))
+        row = {
+            "step": step,
+            "video": drawn.expression.video,
+            "expression_id": drawn.expression.expression_id,
+            "expression": drawn.expression.text,
+            "frame": frame,
+            "target": target,
+            "prediction": prediction,
+            "JF": drawn.JF,
+        }
+        rows.append(row)
+    data = [list(row.values()) for row in rows]
+    logger.log_table("val/overlays", columns=list(rows[0]), data=data)
