@@ -55,7 +55,8 @@ fuzz: $(READY) ## 2,000 cases of damaged input and replies, 20 kills (`make test
 
 # Quick tests that the core can run, and an evaluation as a whole.
 LOWEST = tests/masks/test_masks.py tests/score/test_score.py tests/refine/test_refine.py \
-  tests/refine/test_rules.py tests/report/test_bootstrap.py tests/data/test_datasets.py
+  tests/refine/test_rules.py tests/report/test_bootstrap.py tests/data/test_datasets.py \
+  tests/tracking/test_small.py
 lowest: $(READY) ## the core in the lowest versions that pyproject.toml allows, and its quick tests
 	rm -rf build/lowest && $(PYTHON) -m venv build/lowest
 	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check uv

@@ -1,14 +1,16 @@
 """The 63-cell W x tau grid on as much as MeViS' valid_u has, from masks in files: time, memory.
 
-    python benchmarks/grid.py [--expressions 793] [--frames 80] [--work FOLDER]
+    python benchmarks/grid.py [--expressions 793] [--frames 80] [--work FOLDER] [--agree 0.5]
 
 50 videos of 480 x 854 in which ragged blobs move; coarse masks are those of the objects with errors
 (frames lost, the neighbour's mask, edges off); masklets are the blobs with edges off. `eval.py
 ablation=grid` then runs as a user runs it, report included; the memory is that of all its processes
-(proportional set size: shared pages are counted once), sampled.
+(proportional set size: shared pages are counted once), sampled. With --agree the same masks go
+through the grid once more, with the guard, and the ratio of the processors' seconds is printed.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -34,13 +36,19 @@ def main() -> None:
     parser.add_argument("--expressions", type=int, default=793)
     parser.add_argument("--frames", type=int, default=80)
     parser.add_argument("--work", type=Path, help="where the made-up masks go (deleted again)")
+    parser.add_argument("--agree", type=float, help="also run with refine.agree, and compare")
     options = parser.parse_args()
     result = describe(["numpy", "scipy", "opencv-python-headless", "pycocotools"])
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         folder = Path(name)
         make_masks(folder, options.expressions, options.frames)
-        seconds, megabytes, output = run_grid(folder)
-    print(output)
+        seconds, cpu, megabytes, output = run_grid(folder, "run")
+        print(output)
+        guard = {}
+        if options.agree is not None:
+            _, cpu_guard, _, output = run_grid(folder, "guarded", f"refine.agree={options.agree}")
+            guard = {"agree": options.agree, "cpu_ratio_of_agree": round(cpu_guard / cpu, 2)}
+            print(output, guard)
     write(
         "grid",
         result
@@ -50,8 +58,10 @@ def main() -> None:
             "size": SIZE,
             "cells": 63,
             "seconds": round(seconds, 1),
+            "cpu_seconds": round(cpu, 1),
             "peak_memory_mb": round(megabytes),
-        },
+        }
+        | guard,
     )
 
 
@@ -118,8 +128,8 @@ def coarse_mask(objects: list, i: int, t: int, rng: np.random.Generator) -> dict
     return encode(mask) if mask.any() else None
 
 
-def run_grid(folder: Path) -> tuple[float, float, str]:
-    """Seconds, peak memory of the processes in MB, and what eval.py printed."""
+def run_grid(folder: Path, run: str, *more: str) -> tuple[float, float, float, str]:
+    """Seconds, those of the processors, peak memory of all processes in MB, eval.py's output."""
     command = [
         sys.executable,
         "eval.py",
@@ -132,8 +142,10 @@ def run_grid(folder: Path) -> tuple[float, float, str]:
         "ablation=grid",
         f"masklets.path={folder}/masklets",
         f"masklets.nouns={folder}/nouns.json",
-        f"output_dir={folder}/run",
+        f"output_dir={folder}/{run}",
+        *more,
     ]
+    before = os.times()
     log = folder / "log.txt"
     started = time.perf_counter()
     with open(log, "w") as file:
@@ -143,9 +155,12 @@ def run_grid(folder: Path) -> tuple[float, float, str]:
             peak = max(peak, memory_of(process.pid))
             time.sleep(0.5)
     seconds = time.perf_counter() - started
+    after = os.times()  # of processes that have ended
+    cpu = after.children_user + after.children_system
+    cpu -= before.children_user + before.children_system
     if process.returncode:
         sys.exit(f"eval.py failed with status {process.returncode}:\n{log.read_text()}")
-    return seconds, peak / 1e6, log.read_text()
+    return seconds, cpu, peak / 1e6, log.read_text()
 
 
 def memory_of(pid: int) -> int:

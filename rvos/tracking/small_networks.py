@@ -22,6 +22,7 @@ DETECTOR_SIDE = 416  # pixels; the ratio of the sides is not kept
 DETECTOR_MEAN = (103.53, 116.28, 123.675)  # BGR, 0..255
 DETECTOR_STD = (57.375, 57.12, 58.395)
 DETECTOR_BINS = 8  # of the distance to a side, in strides
+LOG_ERRORS = 2  # OpenCV's level: errors, no warnings
 SALIENT_SIDE = 320
 SALIENT_MEAN = (0.485, 0.456, 0.406)  # RGB, 0..1
 SALIENT_STD = (0.229, 0.224, 0.225)
@@ -127,8 +128,9 @@ class SalientObject:
 
 def read_network(path: Path) -> Any:
     """An ONNX file as a network of OpenCV. Raises InputError naming a file that is not one."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # it warns of each file
+    logs: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 5, or 4
+    level = logs.getLogLevel()
+    logs.setLogLevel(LOG_ERRORS)  # it warns of each file
     try:
         return cv2.dnn.readNetFromONNX(str(path))
     except cv2.error as error:
@@ -136,7 +138,7 @@ def read_network(path: Path) -> Any:
         text = f"{path}: OpenCV {cv2.__version__} cannot read this network: {reason}"
         raise InputError(text) from None
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        logs.setLogLevel(level)
 
 
 def suppressed(xyxy: NDArray[np.float32], scores: Sequence[float], iou: float) -> list[int]:
