@@ -65,11 +65,14 @@ def contour_of(mask: Mask, tolerance: float = TOLERANCE) -> Contour:
     return Contour(*kernel.draw(ends, height, width, tolerance_radius(height, width, tolerance)))
 
 
-def contour_of_pixels(pixels: NDArray[np.uint8], tolerance: float = TOLERANCE) -> Contour:
-    """The contour of a mask given as (H, W) uint8, C-contiguous; foreground where not 0."""
+def contour_of_words(
+    words: NDArray[np.uint64], height: int, tolerance: float = TOLERANCE
+) -> Contour:
+    """The contour of a mask of that height whose bits are as `kernel.pack` gives them."""
     from rvos.score import kernel
 
-    return Contour(*kernel.draw_pixels(pixels, tolerance_radius(*pixels.shape, tolerance)))
+    radius = tolerance_radius(height, words.shape[1], tolerance)
+    return Contour(*kernel.draw_words(words, height, radius))
 
 
 def in_common(a: Contour, b: Contour) -> tuple[int, int, int]:

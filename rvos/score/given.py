@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from rvos.errors import InputError, MaskError, list_problems
 from rvos.masks import RLE, Mask, canonical, decode, encode, from_coco, size_of
 
-Pixels: TypeAlias = NDArray[np.uint8]  # (H, W), C-contiguous, foreground where not 0
+# (H, W), C-contiguous, floats or unsigned numbers of 1 to 8 bytes, foreground where not 0
+Pixels: TypeAlias = NDArray[Any]
 Frame: TypeAlias = Pixels | Mask
 
 
@@ -38,6 +39,16 @@ def frames_of(**given: Any) -> tuple[list[tuple[Frame, ...]], bool]:
     if problems:
         raise InputError(list_problems("Masks of different sizes (height x width)", problems))
     return together, single
+
+
+def words_of(mask: Frame, void: Frame, shape: tuple[int, int]) -> NDArray[np.uint64]:
+    """The bits of a mask of that shape without the pixels of `void`, as `kernel.pack` has them."""
+    from rvos.score import kernel
+
+    words = kernel.pack(as_pixels(mask, shape))
+    if void is not None:
+        kernel.take_out(as_pixels(void, shape), words)
+    return words
 
 
 def as_pixels(mask: Frame, shape: tuple[int, int]) -> Pixels:
@@ -94,9 +105,10 @@ def _frame(mask: Any, name: str) -> Frame:
             f"{name}: expected numbers of shape (H, W) for one mask or (T, H, W) for several, or "
             f"COCO RLE, got {_kind(array)}"
         )
-    if array.dtype not in (np.bool_, np.uint8):
+    if not array.dtype.isnative or array.dtype in (np.float16, np.longdouble):
         array = array != 0
-    return np.ascontiguousarray(array).view(np.uint8)
+    array = np.ascontiguousarray(array)
+    return array if array.dtype.kind == "f" else array.view(f"u{array.itemsize}")
 
 
 def _rle(mask: Any, name: str) -> Mask:

@@ -145,10 +145,9 @@ def fill(ends, height, words, word, left):
 
 
 @compiled
-def draw_pixels(pixels, radius):
-    """Pixels (H, W) uint8, foreground where not 0 -> the values of a Contour, as `draw`."""
-    height, width = pixels.shape
-    words = pack(pixels)  # of the whole frame
+def draw_words(words, height, radius):
+    """Words of a whole frame, as `pack` gives them -> the values of a Contour, as `draw`."""
+    width = words.shape[1]
     columns, area = np.zeros(width, np.uint64), 0
     top, bottom = height, 0
     for w in range(words.shape[0]):
@@ -177,14 +176,14 @@ def draw_pixels(pixels, radius):
 
 @compiled
 def pack(pixels):
-    """Pixels (H, W) uint8 -> words (H / 64, W)."""
+    """Pixels (H, W), numbers of any kind, foreground where not 0 -> words (H / 64, W)."""
     height, width = pixels.shape
     words = np.zeros(((height + 63) // 64, width), np.uint64)
     whole = height // 8 * 8
     for y in range(0, whole, 8):  # eight rows at a time, which one instruction treats together
         pack_eight(pixels[y : y + 8], words[y >> 6], np.uint64(y & 63))
     if whole < height:
-        rest = np.zeros((8, width), np.uint8)
+        rest = np.zeros((8, width), pixels.dtype)
         rest[: height - whole] = pixels[whole:]
         pack_eight(rest, words[whole >> 6], np.uint64(whole & 63))
     return words
@@ -192,7 +191,7 @@ def pack(pixels):
 
 @compiled
 def pack_eight(rows, words, shift):
-    """Set the bits of eight rows (8, W) uint8 in a row of words, from bit `shift` on."""
+    """Set the bits of eight rows (8, W) in a row of words, from bit `shift` on."""
     a, b, c, d = rows[0], rows[1], rows[2], rows[3]
     e, f, g, h = rows[4], rows[5], rows[6], rows[7]
     for x in range(words.size):
@@ -202,9 +201,28 @@ def pack_eight(rows, words, shift):
 
 
 @compiled
-def overlap_of_pixels(a, b):
-    """Pixels of two masks, (H, W) uint8 each -> (shared pixels, area of a, area of b)."""
-    words_a, words_b = pack(a), pack(b)
+def take_out(void, words):
+    """Clear the bits whose pixels in `void` (H, W) are not 0; it is read around bits alone."""
+    height, width = void.shape
+    for w in range(words.shape[0]):
+        first, stop = width, 0
+        for x in range(width):
+            if words[w, x]:
+                first, stop = min(first, x), x + 1
+        for y in range(64 * w, min(64 * w + 64, height) if stop else 0):
+            clear(words[w, first:stop], void[y, first:stop], np.uint64(y & 63))
+
+
+@compiled
+def clear(words, row, bit):
+    """Clear a bit of each word whose number in `row` is not 0."""
+    for x in range(words.size):
+        words[x] &= ~(np.uint64(row[x] != 0) << bit)
+
+
+@compiled
+def overlap_of_words(words_a, words_b):
+    """Words of two masks, as `pack` gives them -> (shared pixels, area of a, area of b)."""
     shared, area_a, area_b = 0, 0, 0
     for w in range(words_a.shape[0]):
         for x in range(words_a.shape[1]):

@@ -14,7 +14,7 @@ from rvos.errors import InputError
 from rvos.masks import MISSING_FRAME, area
 from rvos.score.given import frames_of
 from rvos.score.measures import Scores, decay, j_and_f_of, recall
-from rvos.score.pairs import contour_of_frame, j_and_f, without
+from rvos.score.pairs import contour_of_frame, j_and_f
 from rvos.score.sources import VOID, Pictures, Tracks, VideoMasks
 
 MAX_PROPOSALS = 20  # objects of a prediction that are matched; davis2017-evaluation
@@ -192,7 +192,7 @@ def _matched(
     for number in proposals:
         track = _track(masks, str(number), truth.num_frames, missing_is_empty)
         frames, _ = frames_of(truth=truth.pictures, prediction=track, void=void)
-        predicted.append([contour_of_frame(without(p, v)) for _, p, v in frames])
+        predicted.append([contour_of_frame(p, v) for _, p, v in frames])
     true = []
     for name in names:
         frames, _ = frames_of(truth=truth.track(name))

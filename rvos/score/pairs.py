@@ -16,8 +16,8 @@ import numpy as np
 
 from rvos.errors import InputError
 from rvos.masks import canonical
-from rvos.score.contour import EMPTY, TOLERANCE, Contour, contour_of, contour_of_pixels
-from rvos.score.given import Frame, as_pixels, frames_of, numbers_of, shape_of
+from rvos.score.contour import EMPTY, TOLERANCE, Contour, contour_of, contour_of_words
+from rvos.score.given import Frame, frames_of, numbers_of, shape_of, words_of
 from rvos.score.measures import j_and_f_of
 
 # An array (T, H, W) or (H, W) of booleans or numbers, foreground where not 0; a picture that numpy
@@ -36,9 +36,10 @@ def j_and_f(
     masks do not fit together, MaskError for corrupt RLE.
     """
     check_tolerance(tolerance)
-    pairs, single = _pairs(truth, prediction, void)
+    frames, single = _frames(truth, prediction, void)
     scores = [
-        j_and_f_of(contour_of_frame(g, tolerance), contour_of_frame(p, tolerance)) for g, p in pairs
+        j_and_f_of(contour_of_frame(g, v, tolerance), contour_of_frame(p, v, tolerance))
+        for g, p, v in frames
     ]
     if single:
         return scores[0]
@@ -48,8 +49,8 @@ def j_and_f(
 
 def jaccard(truth: Masks, prediction: Masks, *, void: Masks = None) -> OneOrMore:
     """J of every frame, the first result of `j_and_f`, for less time. Raises as `j_and_f`."""
-    pairs, single = _pairs(truth, prediction, void)
-    J = [_jaccard(g, p) for g, p in pairs]
+    frames, single = _frames(truth, prediction, void)
+    J = [_jaccard(*frame) for frame in frames]
     return J[0] if single else np.array(J, np.float64)
 
 
@@ -103,46 +104,38 @@ def check_tolerance(tolerance: float) -> None:
         )
 
 
-def _pairs(truth: Masks, prediction: Masks, void: Masks) -> tuple[list[Any], bool]:
-    """(truth, prediction) of each frame, without the pixels of `void`; whether it is one frame."""
-    if void is None:
-        return frames_of(truth=truth, prediction=prediction)
-    frames, single = frames_of(truth=truth, prediction=prediction, void=void)
-    return [(without(g, v), without(p, v)) for g, p, v in frames], single
+def _frames(truth: Masks, prediction: Masks, void: Masks) -> tuple[list[Any], bool]:
+    """(truth, prediction, void) of each frame; whether it is one frame."""
+    if void is not None:
+        return frames_of(truth=truth, prediction=prediction, void=void)
+    pairs, single = frames_of(truth=truth, prediction=prediction)
+    return [(g, p, None) for g, p in pairs], single
 
 
-def without(mask: Frame, void: Frame) -> Frame:
-    """The mask without the pixels of `void`, which has the same size."""
-    if mask is None or void is None or (shape := shape_of(mask)) is None:
-        return mask
-    ignored = as_pixels(void, shape)
-    if not ignored.any():
-        return mask
-    return as_pixels(mask, shape) * (ignored == 0)  # bool times uint8 stays uint8
-
-
-def contour_of_frame(mask: Frame, tolerance: float = TOLERANCE) -> Contour:
-    """The contour of a mask in any form that `frames_of` gives."""
+def contour_of_frame(mask: Frame, void: Frame = None, tolerance: float = TOLERANCE) -> Contour:
+    """The contour of a mask in any form that `frames_of` gives, without the pixels of `void`."""
     if mask is None:
         return EMPTY
-    if isinstance(mask, dict):
+    if isinstance(mask, dict) and void is None:
         return contour_of(mask, tolerance)
-    return contour_of_pixels(mask, tolerance)
+    shape = shape_of(mask)
+    assert shape is not None, "only None has none"
+    return contour_of_words(words_of(mask, void, shape), shape[0], tolerance)
 
 
-def _jaccard(truth: Frame, prediction: Frame) -> float:
+def _jaccard(truth: Frame, prediction: Frame, void: Frame) -> float:
     shape = shape_of(truth) or shape_of(prediction)
     if shape is None:  # both are None
         return 1.0
     from rvos.score import kernel
 
-    if isinstance(truth, dict) and isinstance(prediction, dict):
+    if isinstance(truth, dict) and isinstance(prediction, dict) and void is None:
         counts = [np.frombuffer(m["counts"].encode(), np.uint8) for m in (truth, prediction)]
         shared, area_g, area_p = kernel.overlap(*counts, shape[0] * shape[1])
         if shared < 0:
             canonical(truth), canonical(prediction)  # one of them says what is wrong
     else:
-        pixels = as_pixels(truth, shape), as_pixels(prediction, shape)
-        shared, area_g, area_p = kernel.overlap_of_pixels(*pixels)
+        words = words_of(truth, void, shape), words_of(prediction, void, shape)
+        shared, area_g, area_p = kernel.overlap_of_words(*words)
     either = area_g + area_p - shared
     return shared / either if either else 1.0

@@ -113,6 +113,18 @@ def test_void_pixels_are_background_in_both(masks, data):
     assert f_measure(prediction, truth, void) == expected[1]
 
 
+@pytest.mark.parametrize("kind", ["i1", "u2", ">i4", "i8", "f2", "f8", "g"])
+def test_numbers_of_any_kind(kind):
+    """Words of 64 rows are filled twice and a bit; void covers parts of masks and of the rest."""
+    masks = np.random.default_rng(0).random((3, 2, 150, 33)) < [[[[0.5]]], [[[0.5]]], [[[0.1]]]]
+    masks[0, :, :70], masks[:, 1] = False, np.roll(masks[:, 1], 90, axis=1)
+    truth, prediction, void = masks
+    given = [(mask * -3).astype(kind) for mask in masks]  # -0.0 where floats are background
+    expected = j_and_f(truth & ~void, prediction & ~void)
+    assert np.array_equal(j_and_f(*given[:2], void=given[2]), expected)
+    assert np.array_equal(jaccard(truth, given[1], void=given[2]), expected[0])
+
+
 def test_several_frames_and_kinds_of_numbers():
     rng = np.random.default_rng(1)
     truth, prediction = rng.random((2, 5, 30, 40)) < 0.4
