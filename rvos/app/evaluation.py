@@ -30,7 +30,7 @@ from rvos.score.explorer import Explorer
 from rvos.score.extra import make_metrics
 from rvos.score.inputs import Inputs, VideoInputs, first_videos
 from rvos.score.measures import Metric
-from rvos.score.protocols import Expressions, make_protocol
+from rvos.score.protocols import Protocol, make_protocol
 from rvos.score.results import FOLDER
 from rvos.settings import Checks, Count, Text, Whole, all_checked, build, checked, make, preset
 from rvos.stages.records import VideoProblems
@@ -68,7 +68,7 @@ class Evaluation:
     explorer: Explorer | None  # what the page shows of other windows and thresholds
     optional: dict[str, ConfidenceRule]  # by label of `ablation.presence`; may be left out
     metrics: dict[str, Metric]
-    protocol: Expressions
+    protocol: Protocol
     score: ScoreSettings
     coarse: CoarseSource
     masklets: MaskletSource

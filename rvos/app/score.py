@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from rich.console import Console
@@ -20,11 +20,32 @@ from rich.table import Table
 from rvos.errors import InputError, list_problems
 from rvos.masks import write_bytes, write_json
 from rvos.report.bootstrap import Bootstrap, Interval
-from rvos.score.of_video import DATASETS, PROTOCOLS, Protocol, UnitScores, score_video
-from rvos.score.sources import TRIVIAL, Source, TrivialSource, open_masks
+from rvos.score.of_video import Missing, score_video
+from rvos.score.protocols import PROTOCOLS, Protocol, UnitScores, make_protocol, means_of
+from rvos.score.sources import TRIVIAL, Source, TrivialSource, TruthSource, open_masks, open_truth
 
 SCORES = ("J", "F", "J&F")
 STATISTICS = ("J_recall", "J_decay", "F_recall", "F_decay")
+OF_UNIT = ("video", "name", "frames", "group")  # entries of a unit that are no scores
+
+
+class Dataset(NamedTuple):
+    """How papers score a dataset, and its layout: one of `data.format`; none where files tell."""
+
+    protocol: str
+    format: str = ""
+
+
+DATASETS = {
+    "mevis": Dataset("expressions"),
+    "davis17": Dataset("semi-supervised"),
+    "youtube-vos": Dataset("objects"),
+    "mose": Dataset("objects"),
+    "ref_youtube_vos": Dataset("expressions", "ref_youtube_vos"),
+    "ref_davis": Dataset("davis17", "ref_davis"),
+    "long_rvos": Dataset("long_rvos", "long_rvos"),
+    "revos": Dataset("revos", "revos"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,16 +54,17 @@ class Choices:
 
     protocol: Protocol
     videos: Sequence[str] | None  # None: all of the truth
-    missing_is_empty: bool
+    missing: Missing
     ignore_extra: bool
     workers: int
 
 
-def score(truth: Source, masks: Source, choices: Choices) -> list[UnitScores]:
+def score(truth: TruthSource, masks: Source, choices: Choices) -> list[UnitScores]:
     """The scores of all objects or expressions, in the truth's order.
 
     Raises InputError with everything that is missing, too much, or does not fit.
     """
+    choices.protocol.check(truth.split, truth.kind)
     names = truth.videos() if choices.videos is None else list(choices.videos)
     known, given = set(truth.videos()), set(masks.videos())
     problems = [f"video {name}: not in the truth" for name in names if name not in known]
@@ -72,7 +94,7 @@ def score(truth: Source, masks: Source, choices: Choices) -> list[UnitScores]:
 
 
 def _score_video(
-    name: str, truth: Source, masks: Source | None, choices: Choices
+    name: str, truth: TruthSource, masks: Source | None, choices: Choices
 ) -> tuple[list[UnitScores], list[str]]:
     frames = truth.frames(name)
     problems = []
@@ -83,10 +105,11 @@ def _score_video(
             problems.append(f"video {name}: {len(more)} frames without truth: {listed}")
     scores, others = score_video(
         name,
+        truth,
         truth.read(name, frames),
         None if masks is None else masks.read(name, frames),
         choices.protocol,
-        missing_is_empty=choices.missing_is_empty,
+        missing=choices.missing,
         ignore_extra=choices.ignore_extra,
     )
     return scores, problems + others
@@ -95,20 +118,23 @@ def _score_video(
 # ------------------------------------------------------------------------------------- results
 
 
-def means_of(units: Sequence[UnitScores]) -> dict[str, list[float]]:
+def _scores(unit: UnitScores) -> dict[str, float]:
+    return {key: value for key, value in unit.as_dict().items() if key not in OF_UNIT}
+
+
+def values_of(units: Sequence[UnitScores]) -> dict[str, list[float]]:
     """J, F, J&F of every object or expression."""
     rows = [unit.as_dict() for unit in units]
     return {name: [row[name] for row in rows] for name in SCORES}
 
 
 def summary_of(units: Sequence[UnitScores], bootstrap: Bootstrap) -> dict[str, Any]:
-    """Means over objects or expressions in 0..1, the intervals of three, and what is averaged."""
-    rows = [unit.as_dict() for unit in units]
-    means = {name: float(np.mean([row[name] for row in rows])) for name in SCORES[:2] + STATISTICS}
+    """Means in 0..1 as the protocol takes them, the intervals of three, and what is averaged."""
+    means = means_of((unit.group, _scores(unit)) for unit in units)
     means["J&F"] = (means["J"] + means["F"]) / 2
-    intervals = {name: bootstrap.interval(values) for name, values in means_of(units).items()}
+    intervals = {name: bootstrap.interval(values) for name, values in values_of(units).items()}
     return {
-        **{name: means[name] for name in SCORES + STATISTICS},
+        **means,
         "interval": {name: [x.low, x.high] for name, x in intervals.items()},
         "videos": bootstrap.num_videos,
         "names": len(units),
@@ -119,7 +145,7 @@ def differences(
     units: Sequence[UnitScores], others: Sequence[UnitScores], bootstrap: Bootstrap
 ) -> dict[str, Interval]:
     """The second minus the first, paired, by score."""
-    before, after = means_of(units), means_of(others)
+    before, after = values_of(units), values_of(others)
     return {name: bootstrap.interval(np.subtract(after[name], before[name])) for name in SCORES}
 
 
@@ -147,7 +173,8 @@ def print_summary(
     sets = [["score", interval]] if len(summaries) == 1 else [["A", interval], ["B", interval]]
     for column in ("", *sum(sets, []), *(["B - A", interval] if changes else [])):
         table.add_column(column, justify="right" if column else "left")
-    for name in SCORES + STATISTICS:
+    names = [name for name in summaries[0] if name not in ("interval", "videos", "names")]
+    for name in names:
         cells = []
         for summary in summaries:
             low, high = summary["interval"].get(name, (None, None))
@@ -207,11 +234,12 @@ def parser() -> argparse.ArgumentParser:
     add("--truth", type=Path, required=True, help="folder or file of the ground truth")
     add("--masks", type=Path, required=True, help="folder or file of the masks to score")
     add("--compare", type=Path, metavar="OTHER", help="other masks; the difference is paired")
-    add("--dataset", choices=sorted(DATASETS), default="mevis", help="says the protocol")
-    add("--protocol", choices=sorted(PROTOCOLS), help=f"instead of the dataset's; {listed}")
+    add("--dataset", choices=sorted(DATASETS), default="mevis", help="says protocol and layout")
+    add("--protocol", help=f"instead of the dataset's, or the dotted name of a class; {listed}")
     add("--trivial", action="store_true", help="show what an empty and a full answer would score")
     add("--videos", type=Path, metavar="FILE", help="score these alone: one name per line")
-    add("--missing", choices=["error", "empty"], default="error", help="masks that are missing")
+    choices = get_args(Missing)
+    add("--missing", choices=choices, default="error", help="what to do where masks are missing")
     add("--extra", choices=["error", "ignore"], default="error", help="masks without truth")
     add("--json", type=Path, metavar="FILE", help="write all numbers, in 0..1")
     add("--csv", type=Path, metavar="FILE", help="write a line per object or expression")
@@ -229,19 +257,21 @@ def main(arguments: Sequence[str]) -> int:
     for name, lowest in (("workers", 1), ("rows", 0)):
         if (number := getattr(given, name)) < lowest:
             raise InputError(f"--{name}: expected {lowest} or more, got {number}")
+    dataset = DATASETS[given.dataset]
     choices = Choices(
-        PROTOCOLS[given.protocol or DATASETS[given.dataset]],
+        make_protocol(given.protocol or dataset.protocol),
         None if given.videos is None else list(dict.fromkeys(given.videos.read_text().split())),
-        given.missing == "empty",
+        given.missing,
         given.extra == "ignore",
         given.workers,
     )
-    truth = open_masks(given.truth, is_truth=True)
+    truth = open_truth(given.truth, dataset.format)
     paths = [path for path in (given.masks, given.compare) if path is not None]
-    sources = [open_masks(path, is_truth=False) for path in paths]
+    sources = [open_masks(path) for path in paths]
     sets = [score(truth, source, choices) for source in sources]
     settings = {key: getattr(given, key) for key in ("resamples", "confidence", "seed")}
-    bootstrap = Bootstrap([unit.video for unit in sets[0]], **settings)
+    units = sets[0]
+    bootstrap = Bootstrap([u.video for u in units], [u.group for u in units], **settings)
     summaries = [summary_of(units, bootstrap) for units in sets]
     changes = differences(sets[0], sets[1], bootstrap) if len(sets) == 2 else {}
     trivial = _trivial(truth, choices, bootstrap) if given.trivial else {}
@@ -267,7 +297,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _trivial(truth: Source, choices: Choices, bootstrap: Bootstrap) -> dict[str, dict[str, Any]]:
+def _trivial(
+    truth: TruthSource, choices: Choices, bootstrap: Bootstrap
+) -> dict[str, dict[str, Any]]:
     """The summary of each trivial answer, by its name."""
     ignoring = replace(choices, ignore_extra=True)
     answers = {name: score(truth, TrivialSource(truth, name), ignoring) for name in TRIVIAL}

@@ -13,12 +13,13 @@ left out, as in inference_ytvos.py of ReferFormer and MUTR. The ground truth of 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rvos.data.meta import Ids, as_ids, find_meta, listed_videos, parse_meta, split_folder
 from rvos.data.png_truth import MaskFolders, PngTruth, object_numbers
@@ -131,19 +132,20 @@ class PaletteAnnotations(PngTruth):
         Objects are those up to the largest label of the first frame, as in DAVIS' evaluation
         (davis2017-evaluation, davis2017/davis.py). Raises FileError, also where it has none.
         """
-        folder = self.path / video.name
-        pictures = [object_numbers(folder / f"{frame}.png") for frame in video.frames]
-        count = int(pictures[0][pictures[0] != VOID].max(initial=0))
-        if not count:
-            raise FileError(
-                f"{folder / video.frames[0]}.png: the first frame shows no object (pixels of 255 "
-                "do not count); DAVIS numbers the objects that it shows"
-            )
-        tracks = [
-            [encode(p == number) if (p == number).any() else None for p in pictures]
-            for number in (*range(1, count + 1), VOID)
-        ]
-        return tracks[:-1], tracks[-1]
+        pictures = self._pictures(video)
+        if count := _largest(pictures[0]):
+            return objects_of(pictures, count)
+        raise FileError(
+            f"{self.path / video.name / video.frames[0]}.png: the first frame shows no object "
+            "(pixels of 255 do not count); DAVIS numbers the objects that it shows"
+        )
+
+    def num_objects(self, video: Video) -> int:
+        """The largest label of the first frame, without 255. Raises FileError."""
+        return _largest(object_numbers(self.path / video.name / f"{video.frames[0]}.png"))
+
+    def _pictures(self, video: Video) -> list[NDArray[np.uint8]]:
+        return [object_numbers(self.path / video.name / f"{f}.png") for f in video.frames]
 
     def unscorable(self) -> str:
         """Public splits without masks have annotations of some frames, as a start for tracking."""
@@ -156,3 +158,21 @@ class PaletteAnnotations(PngTruth):
             f"{self.path}: {len(missing)} of {len(listed)} listed frames have no annotation, the "
             f"first is {missing[0].relative_to(self.path)}; scores need every frame"
         )
+
+
+def objects_of(
+    pictures: Sequence[NDArray[np.uint8] | None], count: int
+) -> tuple[list[Track], Track]:
+    """The tracks of objects 1 to `count`, and that of void pixels, of (H, W) object numbers."""
+    tracks = [
+        [
+            None if picture is None or not (mask := picture == number).any() else encode(mask)
+            for picture in pictures
+        ]
+        for number in (*range(1, count + 1), VOID)
+    ]
+    return tracks[:-1], tracks[-1]
+
+
+def _largest(numbers: NDArray[np.uint8]) -> int:
+    return int(numbers[numbers != VOID].max(initial=0))

@@ -16,7 +16,7 @@ from rvos.report.windows import WindowRow
 from rvos.score.ablation import COARSE, REFINED
 from rvos.score.jumps import Jumps
 from rvos.score.measures import Summary
-from rvos.score.protocols import Expressions, mean_of
+from rvos.score.protocols import Expressions, Protocol, mean_of
 from rvos.score.results import ExpressionResult, Results, reading
 from rvos.score.slices import answers
 
@@ -41,7 +41,7 @@ class MaskScores:
     further: Mapping[str, Means] = field(default_factory=dict)  # other means of the protocol
 
     @classmethod
-    def of_results(cls, results: Results, label: str, protocol: Expressions) -> "MaskScores":
+    def of_results(cls, results: Results, label: str, protocol: Protocol) -> "MaskScores":
         """Those of one rule."""
         units = results.units[""]
         members = {
@@ -124,7 +124,7 @@ class Metrics:
         results: Results,
         *,
         refine: Mapping[str, Any],
-        protocol: Expressions | None = None,
+        protocol: Protocol | None = None,
         **others: Any,
     ) -> "Metrics":
         """`refine`: the rule's settings; `protocol` None is the plain mean; `others`: fields."""

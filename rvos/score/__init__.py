@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from rvos.score.inputs import Inputs, VideoInputs
     from rvos.score.measures import FrameScores, Metric, Summary, score_track
     from rvos.score.pairs import boundary_f, j_and_f, j_and_f_by_object, jaccard
-    from rvos.score.protocols import Expressions, Unit, make_protocol
+    from rvos.score.protocols import (
+        Answer,
+        Expressions,
+        Protocol,
+        Unit,
+        UnitScores,
+        make_protocol,
+    )
     from rvos.score.results import (
         ExpressionResult,
         Results,
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Answer",
     "COARSE",
     "ExpressionResult",
     "Expressions",
@@ -33,6 +41,7 @@ __all__ = [
     "Hashes",
     "Inputs",
     "Metric",
+    "Protocol",
     "REFINED",
     "Results",
     "RuleScores",
@@ -40,6 +49,7 @@ __all__ = [
     "Scorer",
     "Summary",
     "Unit",
+    "UnitScores",
     "VideoFiles",
     "VideoInputs",
     "VideoResult",

@@ -26,7 +26,7 @@ from rvos.score.explorer import Explorer, VideoExplorer
 from rvos.score.inputs import Inputs, VideoInputs
 from rvos.score.jumps import jumps_of
 from rvos.score.measures import Metric
-from rvos.score.protocols import Expressions
+from rvos.score.protocols import Answer, Expressions, Protocol, by_label
 from rvos.score.results import ExpressionResult, RuleScores, VideoFiles, VideoResult
 from rvos.stages.runner import Advance, Stage
 from rvos.stages.sharding import cost
@@ -51,7 +51,7 @@ class Scorer:
     rules: Mapping[str, Rule]  # by label, COARSE and REFINED among them
     extra: Mapping[str, Metric]  # of the refined masks
     output_dir: Path
-    protocol: Expressions | None = None  # None is the plain mean over expressions
+    protocol: Protocol | None = None  # None is the plain mean over expressions
     # by label: presence rules whose confidence may be lacking
     optional: Mapping[str, ConfidenceRule] | None = None
     explorer: Explorer | None = None  # the grid that the page shows, if any
@@ -111,7 +111,7 @@ def evaluate_video(
     rules: Mapping[str, Rule],
     extra: Mapping[str, Metric],
     output_dir: Path,
-    protocol: Expressions | None = None,
+    protocol: Protocol | None = None,
     explorer: Explorer | None = None,
 ) -> VideoResult:
     """Refine one video by rules[REFINED], score all rules, and write the masks and decisions.
@@ -151,20 +151,25 @@ def evaluate_video(
         write_json(output_dir / "explorer" / f"{inputs.video.name}.json.gz", content)
     protocol = protocol or Expressions()
     hashed = rules.keys() > {COARSE, REFINED}  # tables of several rules name their masks' hash
+    answers = {
+        label: {
+            e.expression_id: _answer(
+                e, inputs.truths[e.expression_id], rows[e.expression_id][label]
+            )
+            for e in inputs.video.expressions
+        }
+        for label in rules
+    }
     results = [
-        _result(inputs, e, rows[e.expression_id], extra, protocol, hashed)
+        _result(inputs, e, rows[e.expression_id], extra, protocol, answers, hashed)
         for e in inputs.video.expressions
     ]
-    tracks = {
-        key: {label: scored.refinement.track for label, scored in row.items()}
-        for key, row in rows.items()
-    }
-    scores = {
-        r.expression_id: {label: scores.as_dict() for label, scores in r.scores.items()}
-        for r in results
-    }
-    units = protocol.units(inputs.video, tracks, scores, inputs.of_protocol)
-    return VideoResult(results, units)
+    return VideoResult(results, by_label(protocol, inputs.video, answers, inputs.of_protocol))
+
+
+def _answer(expression: data.Expression, truth: Track, scored: Scored) -> Answer:
+    masks = truth, scored.refinement.track
+    return Answer(expression, masks, scored=(scored.J, scored.F))
 
 
 def _write_refined(
@@ -235,16 +240,17 @@ def _result(
     expression: data.Expression,
     row: Mapping[str, Scored],
     extra: Mapping[str, Metric],
-    protocol: Expressions,
+    protocol: Protocol,
+    answers: Mapping[str, Mapping[str, Answer]],
     hashed: bool,
 ) -> ExpressionResult:
     assert inputs.truths is not None
     video, key = inputs.video, expression.expression_id
     truth = inputs.truths[key]
 
-    def scores_of(scored: Scored) -> RuleScores:
-        track = scored.refinement.track
-        return RuleScores.of(scored, protocol.more(truth, track, scored.J, inputs.of_protocol))
+    def scores_of(label: str, scored: Scored) -> RuleScores:
+        measured = protocol.measured(answers[label][key], inputs.of_protocol)
+        return RuleScores.of(scored, dict(measured.more))
 
     refined = row[REFINED]
     return ExpressionResult(
@@ -255,7 +261,7 @@ def _result(
         num_frames=len(video.frames),
         num_targets=len(expression.annotation_ids),
         type=expression.type,
-        scores={label: scores_of(scored) for label, scored in row.items()},
+        scores={label: scores_of(label, scored) for label, scored in row.items()},
         extra={
             label: float(metric(truth, refined.refinement.track, refined.J, refined.F))
             for label, metric in extra.items()

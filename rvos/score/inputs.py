@@ -29,7 +29,7 @@ from rvos.masks import (
 )
 from rvos.refine import ConfidenceRule
 from rvos.score.confidence import Confidence
-from rvos.score.protocols import Expressions
+from rvos.score.protocols import Expressions, Protocol
 from rvos.stages.records import Failures, VideoProblems, together
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Inputs:
         nouns: dict[str, dict[str, str]],
         *,
         missing: Literal["error", "empty"] = "error",
-        protocol: Expressions | None = None,
+        protocol: Protocol | None = None,
         by_expression: bool = False,
         needs: Collection[ConfidenceRule] = (),
         wants: Collection[ConfidenceRule] = (),

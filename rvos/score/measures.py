@@ -28,9 +28,10 @@ class FrameScores:
     Masks are in canonical form (`masks.canonical`), so that equal masks have equal counts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: dict[tuple[str, str], tuple[float, float]] | None = None) -> None:
+        """`known`: scores of pairs by the counts of their masks; what is new is added there."""
         self._contours: dict[str, Contour] = {}
-        self._pairs: dict[tuple[str, str], tuple[float, float]] = {}
+        self._pairs = {} if known is None else known
 
     def __call__(self, truth: Mask, prediction: Mask) -> tuple[float, float]:
         """(J, F), each in 0..1."""

@@ -5,9 +5,11 @@ Four forms are told apart by what lies there:
 - a picture per object or expression, `<video>/<name>/<frame>.png` (MeViS' submissions, SA-V);
 - JSON: `{video: {name: [RLE or null, ...]}}`, one file or one per video; the other forms of
   `masks.TrackFiles` (the Sa2VA family's, COCO with track ids, YouTube-VIS);
-- a split of MeViS: `meta_expressions.json` and `mask_dict.json` (ground truth alone).
+- a split of MeViS: `meta_expressions.json` and `mask_dict.json` (ground truth alone); splits of
+  other datasets where their layout is named.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,14 +19,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos.data.mevis import METAS, Annotations, read_split
-from rvos.data.split import Split, Video, merge_tracks
+from rvos.data.formats import reader
+from rvos.data.mevis import METAS
+from rvos.data.split import Expression, Split, Truth, Video, merge_tracks
+from rvos.data.ytvos import objects_of
 from rvos.masks import (
     IMAGE_ERRORS,
     MISSING_FRAME,
     FileError,
+    Track,
     TrackFiles,
-    canonical_track,
     find_json,
     sound_image,
 )
@@ -82,11 +86,14 @@ class Pictures:
                 seen |= np.bincount(picture.ravel(), minlength=256) > 0
         return [str(n) for n in np.flatnonzero(seen) if n not in (0, VOID)]
 
-    @property
-    def last_of_first(self) -> int:
+    def num_objects(self, video: Video | None = None) -> int:
         """The largest object number of the first frame."""
         first = self.pictures[0]
         return 0 if first is None else int(first[first != VOID].max(initial=0))
+
+    def objects(self, video: Video | None = None) -> tuple[list[Track], Track]:
+        """As `data.ytvos.PaletteAnnotations.objects`."""
+        return objects_of(self.pictures, self.num_objects())
 
     def track(self, name: str) -> Sequence[Any]:
         """The object's pixels in every frame."""
@@ -134,8 +141,47 @@ class Source(Protocol):
         """The masks of a video; `frames` are those of the ground truth. Raises InputError."""
 
 
-class PictureTree:
+class TruthSource(Source, Protocol):
+    """Masks of many videos that are ground truth."""
+
+    kind: Any  # has the methods of what `truth` gives: `Protocol.check` looks for them
+
+    @property
+    def split(self) -> Split:
+        """The split; one without videos where there is none."""
+
+    def truth(self, masks: VideoMasks) -> Any:
+        """What `Protocol.read` gets for a video of these masks."""
+
+    def video(self, name: str, names: Sequence[str]) -> Video:
+        """A video with its expressions; objects are expressions without text."""
+
+
+class Tree(ABC):
+    """Files of masks as ground truth."""
+
+    path: Path
+    kind: Any
+
+    @property
+    def split(self) -> Split:
+        return Split(self.path, self.path.name, (), "")
+
+    def truth(self, masks: VideoMasks) -> VideoMasks:
+        return masks
+
+    def video(self, name: str, names: Sequence[str]) -> Video:
+        expressions = (Expression(name, n, "", (), (n,)) for n in names)
+        return Video(name, tuple(self.frames(name) or ()), tuple(expressions))
+
+    @abstractmethod
+    def frames(self, video: str) -> list[str] | None: ...
+
+
+class PictureTree(Tree):
     """`<video>/<frame>.png`, pictures of object numbers."""
+
+    kind = Pictures(())
 
     def __init__(self, path: Path):
         self.path = path
@@ -152,8 +198,10 @@ class PictureTree:
         return Pictures([read_numbers(p) if p.is_file() else None for p in paths])
 
 
-class TrackTree:
+class TrackTree(Tree):
     """JSON, and `<video>/<name>/<frame>.png`; as ground truth, pictures name their own frames."""
+
+    kind = Tracks({}, 0)
 
     def __init__(self, path: Path, *, is_truth: bool):
         self.files = TrackFiles(path)
@@ -187,14 +235,23 @@ class TrackTree:
         return Tracks(tracks, lengths[0] if lengths else 0)
 
 
-class MevisSplit:
-    """The ground truth of a split of MeViS; the names are expression ids."""
+class SplitSource:
+    """The ground truth of a split of any layout; the names are expression ids."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, format: str):
+        """`path` is `<root>/<split>`, `format` one of `data.format`. Raises InputError."""
+        module = reader(format)
         self.path = path
-        self.split: Split = read_split(path.parent, path.name)
-        self.truth = Annotations(self.split)
+        self.split: Split = module.read_split(path.parent, path.name)
+        self.annotations: Truth = module.read_truth(self.split)
+        self.kind = self.annotations
         self.by_name: dict[str, Video] = {video.name: video for video in self.split.videos}
+
+    def truth(self, masks: VideoMasks) -> Truth:
+        return self.annotations
+
+    def video(self, name: str, names: Sequence[str]) -> Video:
+        return self.by_name[name]
 
     def videos(self) -> list[str]:
         return list(self.by_name)
@@ -203,17 +260,13 @@ class MevisSplit:
         return list(self.by_name[video].frames)
 
     def read(self, video: str, frames: Sequence[str] | None) -> Tracks:
-        entry, tracks = self.by_name[video], {}
-        for expression in entry.expressions:
-            parts = [canonical_track(self.truth.track(a)) for a in expression.annotation_ids]
-            if any(part is None or len(part) != len(entry.frames) for part in parts):
-                raise FileError(
-                    f"{self.truth.path}: video {video}, expression {expression.expression_id}: "
-                    "malformed masks; `python -m rvos data verify` names them"
-                )
-            tracks[expression.expression_id] = merge_tracks(
-                [part for part in parts if part is not None], len(entry.frames)
-            )
+        entry = self.by_name[video]
+        ids = [a for e in entry.expressions for a in e.annotation_ids]
+        parts = self.annotations.tracks(entry, ids)
+        tracks = {
+            e.expression_id: merge_tracks([parts[a] for a in e.annotation_ids], len(entry.frames))
+            for e in entry.expressions
+        }
         return Tracks(tracks, len(entry.frames))
 
 
@@ -221,22 +274,32 @@ class TrivialSource:
     """A trivial answer to all videos of a truth."""
 
     def __init__(self, truth: Source, answer: str):
-        self.truth, self.answer, self.path = truth, answer, Path(answer)
+        self.of, self.answer, self.path = truth, answer, Path(answer)
 
     def videos(self) -> list[str]:
-        return self.truth.videos()
+        return self.of.videos()
 
     def frames(self, video: str) -> list[str] | None:
-        return self.truth.frames(video)
+        return self.of.frames(video)
 
     def read(self, video: str, frames: Sequence[str] | None) -> Trivial:
-        return Trivial(self.truth.read(video, frames), self.answer)
+        return Trivial(self.of.read(video, frames), self.answer)
 
 
-def open_masks(path: Path, *, is_truth: bool) -> Source:
-    """The masks at `path`; what is ground truth may be a split of MeViS. Raises InputError."""
-    if is_truth and path.is_dir() and any(find_json(path / name) for name in METAS):
-        return MevisSplit(path)
+def open_truth(path: Path, format: str = "") -> TruthSource:
+    """The ground truth at `path`: a split `<root>/<split>` of a layout, or as `open_masks`.
+
+    Without a `format`, what has files of MeViS is a split of it. Raises InputError.
+    """
+    if format:
+        return SplitSource(path, format)
+    if path.is_dir() and any(find_json(path / name) for name in METAS):
+        return SplitSource(path, "mevis")
+    return open_masks(path, is_truth=True)
+
+
+def open_masks(path: Path, *, is_truth: bool = False) -> PictureTree | TrackTree:
+    """The masks at `path`. Raises InputError."""
     for name in INNER:
         path = path / name if (path / name).is_dir() else path
     videos = folders_of(path) if path.is_dir() else []

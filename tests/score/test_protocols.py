@@ -270,4 +270,8 @@ def test_revos_leaves_expressions_about_nothing_out():
         "reasoning",
         None,
     ]
-    assert set(PROTOCOLS) == {"expressions", "davis17", "long_rvos", "revos"}
+
+
+def test_every_protocol_has_its_name_and_says_what_counts():
+    for name, protocol in PROTOCOLS.items():
+        assert make_protocol(name).name == name == protocol.name and protocol.text
