@@ -210,8 +210,9 @@ def size_of(mask: Any) -> tuple[int, int] | None:
 
 def _check_form(rle: Any, size: Sequence[int] | None) -> None:
     if not isinstance(rle, dict) or "size" not in rle or "counts" not in rle:
-        missing = isinstance(rle, str) and rle == MISSING_FRAME
-        text = "the frame's file is missing" if missing else f"got {_short(rle)}"
+        if isinstance(rle, str) and rle == MISSING_FRAME:
+            raise MaskError("the frame's file is missing")
+        text = f"got {_short(rle)}"
         if isinstance(rle, np.ndarray):
             text = f"got an array {rle.shape}; rvos.masks.encode(array) makes a mask"
         raise MaskError(f'expected {{"size": [h, w], "counts": str}} or null, {text}')

@@ -36,6 +36,8 @@ def score_video(
     except InputError as error:
         return [], _of(name, [str(error)])
     empty = missing == "empty" or (missing == "protocol" and protocol.missing != "error")
+    if masks is None and not empty:
+        return [], _of(name, ["no masks"])
     answers: dict[str, Answer] = {}
     for expression in video.expressions:
         key = expression.expression_id

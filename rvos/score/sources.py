@@ -72,6 +72,7 @@ class Pictures:
     """Pictures of object numbers, (H, W) uint8 each; None for a frame without a file."""
 
     pictures: Sequence[NDArray[np.uint8] | None]
+    void: int = VOID  # no object; 0 in a prediction, where 255 is one that the truth has not
 
     @property
     def num_frames(self) -> int:
@@ -84,7 +85,7 @@ class Pictures:
         for picture in self.pictures:
             if picture is not None:
                 seen |= np.bincount(picture.ravel(), minlength=256) > 0
-        return [str(n) for n in np.flatnonzero(seen) if n not in (0, VOID)]
+        return [str(n) for n in np.flatnonzero(seen) if n not in (0, self.void)]
 
     def num_objects(self, video: Video | None = None) -> int:
         """The largest object number of the first frame."""
@@ -183,8 +184,9 @@ class PictureTree(Tree):
 
     kind = Pictures(())
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, is_truth: bool):
         self.path = path
+        self.is_truth = is_truth
 
     def videos(self) -> list[str]:
         return folders_of(self.path)
@@ -195,7 +197,8 @@ class PictureTree(Tree):
     def read(self, video: str, frames: Sequence[str] | None) -> Pictures:
         names = self.frames(video) if frames is None else frames
         paths = [self.path / video / f"{name}.png" for name in names]
-        return Pictures([read_numbers(p) if p.is_file() else None for p in paths])
+        pictures = [read_numbers(p) if p.is_file() else None for p in paths]
+        return Pictures(pictures, VOID if self.is_truth else 0)
 
 
 class TrackTree(Tree):
@@ -303,8 +306,10 @@ def open_masks(path: Path, *, is_truth: bool = False) -> PictureTree | TrackTree
     for name in INNER:
         path = path / name if (path / name).is_dir() else path
     videos = folders_of(path) if path.is_dir() else []
-    if videos and any((path / videos[0]).glob("*.png")):
-        return PictureTree(path)
+    if any(any((path / video).glob("*.png")) for video in videos):
+        return PictureTree(path, is_truth=is_truth)
+    if videos and not any(any(path.rglob(f"*.{kind}")) for kind in ("png", "json", "json.gz")):
+        raise FileError(f"{path}: expected masks in PNG or JSON files, found neither")
     return TrackTree(path, is_truth=is_truth)
 
 
@@ -321,5 +326,8 @@ def read_numbers(path: Path) -> NDArray[np.uint8]:
     except IMAGE_ERRORS as error:
         raise FileError(f"{path}: cannot be read as an image: {error}") from None
     if mode not in ("P", "L", "1"):
-        raise FileError(f"{path}: expected a palette or grey picture of numbers, got mode {mode}")
+        raise FileError(
+            f"{path}: expected a palette or grey picture of numbers, got mode {mode}; "
+            "0 is background, 1 the first object"
+        )
     return numbers.astype(np.uint8)

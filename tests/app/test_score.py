@@ -221,13 +221,12 @@ def test_everything_that_does_not_fit_is_listed_at_once(tmp_path, capsys):
     for expected in (
         "video z: masks, but no truth",
         "video a: 1 frames without truth: 00007",
-        "video a: 1: prediction, frame 1: expected",
-        "the frame's file is missing",
-        "video b: not in the truth: 7",
+        "video a: 1: prediction, frame 1: the frame's file is missing",
+        "video b: not in the truth: 7; the truth has 1, 2",
         "frame 0: truth 30 x 40, prediction 40 x 30",
         "masks/d/00010.png: cannot be read as an image",
         "masks/e/00000.png: expected a palette or grey picture of numbers, got mode RGB",
-        "video f: 1: no masks",
+        "video f: no masks",
     ):
         assert expected in lines
     assert not capsys.readouterr().out
@@ -244,8 +243,22 @@ def test_everything_that_does_not_fit_is_listed_at_once(tmp_path, capsys):
 def test_black_and_white_pictures_have_no_object_numbers(tmp_path):
     """White is 255, the number of void pixels."""
     path = write_tree(tmp_path / "truth", {"a": 255 * pictures(1, numbers=(1,))})
+    words = ["--truth", str(path), "--masks", str(path)]
+    with pytest.raises(InputError, match="not in the truth: 255; the truth has nothing; 255 is no"):
+        main(words)
     with pytest.raises(InputError, match="nothing to score.*255 is void"):
-        main(["--truth", str(path), "--masks", str(path)])
+        main([*words, "--extra", "ignore"])
+    numbers = write_tree(tmp_path / "numbers", {"a": pictures(1)})
+    with pytest.raises(InputError, match="video a: not in the truth: 255; the truth has 1, 2; 255"):
+        main(["--truth", str(numbers), "--masks", str(path)])
+
+
+def test_a_folder_of_other_files(two, tmp_path):
+    _, _, truth, masks = two
+    for path in masks.glob("*/*.png"):
+        path.rename(path.with_suffix(".jpg"))
+    with pytest.raises(InputError, match="masks: expected masks in PNG or JSON files, found neith"):
+        main(["--truth", str(truth), "--masks", str(masks)])
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,10 @@ class Protocol:
     def extra(self, names: Sequence[str], prediction: Any) -> list[str]:
         """What is wrong with names that the prediction has and the truth has not."""
         more = [name for name in prediction.names if name not in names]
-        return [f"not in the truth: {', '.join(more)}"] if more else []
+        if not more:
+            return []
+        text = f"not in the truth: {', '.join(more)}; the truth has {', '.join(names) or 'nothing'}"
+        return [text + ("; 255 is no object" if "255" in more else "")]
 
     def frames(self, answer: Answer, of_video: Any) -> Any:
         """Which frames count: a slice, (T,) booleans or positions. None may: the unit is left out.
