@@ -82,7 +82,8 @@ def load_jobs():
     split = read_split(DAVIS.parent, DAVIS.name)
     tracks = [TrackFiles(DAVIS / f"{name}.json.gz") for name in ("coarse", "masklets")]
     nouns = given_nouns("nouns", str(DAVIS / "nouns.json"))
-    return Inputs(split, Annotations(split), *tracks, nouns).read()
+    inputs = Inputs(split, Annotations(split), *tracks, nouns)
+    return [inputs.read_video(video) for video in split.videos]
 
 
 def distinct_pairs(jobs, count, size):

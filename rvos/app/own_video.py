@@ -51,7 +51,7 @@ def refine(todo: Evaluation, inputs: Inputs, folder: Path) -> VideoInputs:
 
     Raises InputError for masks that do not fit the video, and given decisions without masklets.
     """
-    (video,) = inputs.read()
+    video = inputs.read_video(inputs.split.videos[0])
     todo.check_masklets(video)
     evaluate_video(video, {REFINED: todo.rules[REFINED]}, {}, folder)
     return video

@@ -8,31 +8,24 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal
 
 from rvos import __version__
 from rvos.data.frames import Size
-from rvos.data.split import Split, Truth, Video, merge_tracks
+from rvos.data.split import Split, Truth, Video, check_track, merge_tracks
 from rvos.errors import InputError, list_problems
-from rvos.masks import (
-    FileError,
-    MaskError,
-    Track,
-    TrackFiles,
-    canonical,
-    canonical_track,
-    size_of,
-)
+from rvos.masks import FileError, Track, TrackFiles, size_of
 from rvos.refine import ConfidenceRule
 from rvos.score.confidence import Confidence
 from rvos.score.protocols import Expressions, Protocol
-from rvos.stages.records import Failures, VideoProblems, together
+from rvos.stages.records import Failures, Problems, VideoProblems, together
 
 log = logging.getLogger(__name__)
+LENGTH = "Tracks of the wrong length"  # a kind of problems
 
 
 @dataclass(frozen=True)
@@ -63,321 +56,262 @@ class VideoInputs:
         return {id_: len(self.masklets.get(self.key(id_), [])) for id_ in self.nouns}
 
 
+@dataclass(eq=False)
 class Inputs:
     """Reads a split's masks and ground truth, and collects what is wrong with those of a video."""
 
-    def __init__(
-        self,
-        split: Split,
-        annotations: Truth | None,
-        coarse: TrackFiles,
-        masklets: TrackFiles | None,
-        nouns: dict[str, dict[str, str]],
-        *,
-        missing: Literal["error", "empty"] = "error",
-        protocol: Protocol | None = None,
-        by_expression: bool = False,
-        needs: Collection[ConfidenceRule] = (),
-        wants: Collection[ConfidenceRule] = (),
-        stamped: str = "",
-        failed: Failures | None = None,
-    ):
-        """`needs`, `wants`: presence rules whose confidence must, or may, lie beside the masks.
+    split: Split
+    annotations: Truth | None
+    coarse: TrackFiles
+    masklets: TrackFiles | None  # None where the rule needs none
+    nouns: dict[str, dict[str, str]]
+    _: KW_ONLY
+    missing: Literal["error", "empty"] = "error"
+    protocol: Protocol = field(default_factory=Expressions)
+    by_expression: bool = False  # the masklets' files, instead of by noun
+    needs: Collection[ConfidenceRule] = ()  # whose confidence must lie beside the masks
+    wants: Collection[ConfidenceRule] = ()  # whose confidence may lie there
+    stamped: str = ""  # goes into every video's stamp: what else the refined masks depend on
+    failed: Failures = field(default_factory=dict)  # videos without masks, not to be read: why
 
-        `stamped` goes into every video's stamp: what else the refined masks depend on. `failed` are
-        videos without masks by name: why. `check` leaves them out, reading one raises that.
-        """
-        self.split = split
-        self.annotations = annotations
-        self.coarse = coarse
-        self.masklets = masklets  # None where the rule needs none
-        self.nouns = nouns
-        self.by_expression = by_expression  # the masklets' files, instead of by noun
-        self.missing = missing
-        self.protocol = protocol or Expressions()
-        if annotations is not None:
-            self.protocol.check(split, annotations)
-        self.needs = {rule.name for rule in needs}
-        self.stamped, self.failed = stamped, failed or {}
-        self._confidence = {
-            rule.name: Confidence(rule, coarse if rule.source == "coarse" else masklets)
-            for rule in (*wants, *needs)
+    def __post_init__(self) -> None:
+        if self.annotations is not None:
+            self.protocol.check(self.split, self.annotations)
+        self.confidence = {
+            rule.name: Confidence(rule, self.coarse if rule.source == "coarse" else self.masklets)
+            for rule in (*self.wants, *self.needs)
         }
-        self._problems: dict[str, list[str]] = defaultdict(list)
-        self._lacking: dict[str, str] = {}
-        self._scored_as_empty = 0
 
     def check(self, videos: Sequence[Video] | None = None) -> None:
         """Look for names that are missing, and for ground truth of another length; reads no masks.
 
         `videos` None are all of the split. Raises VideoProblems.
         """
-        with self._collecting():
-            for name in self.needs:
-                try:
-                    self._confidence[name].check()
-                except InputError as error:
-                    self._problem("Scores", str(error))
-            for video in self.split.videos if videos is None else videos:
-                if video.name in self.failed:
-                    continue
-                self._is_there(self.coarse, video, "Coarse masks")
-                if self.masklets is not None:
-                    self._is_there(self.masklets, video, "Masklets")
-                for expression in video.expressions:
-                    self._noun(video, expression.expression_id)
-                    for annotation_id in expression.annotation_ids:
-                        self._check_annotation(video, expression.expression_id, annotation_id)
-
-    def read(self) -> list[VideoInputs]:
-        """The inputs of all videos together. Raises VideoProblems with what is wrong with any."""
-        inputs, problems = [], []
-        for video in self.split.videos:
+        problems: list[Problems] = []
+        for rule in self.needs:
             try:
-                inputs.append(self.read_video(video))
-            except VideoProblems as error:
-                problems.append(error.problems)
-        if problems:
-            raise VideoProblems(together(problems))
-        return inputs
+                self.confidence[rule.name].check()
+            except InputError as error:
+                problems.append({"Scores": [str(error)]})
+        for video in self.split.videos if videos is None else videos:
+            if video.name not in self.failed:
+                problems.append(_OneVideo(self, video).check())
+        _raise(together(problems))
 
     def read_video(self, video: Video) -> VideoInputs:
         """The inputs of one video. Raises VideoProblems."""
-        if video.name in self.failed:
-            raise VideoProblems(self.failed[video.name])
-        self._lacking, self._scored_as_empty = {}, 0
-        stamp = self.stamp(video)
-        with self._collecting():
-            found = self._video(video)
-        return replace(
-            found, lacking=self._lacking, scored_as_empty=self._scored_as_empty, stamp=stamp
-        )
+        _raise(self.failed.get(video.name, {}))
+        return _OneVideo(self, video).read()
+
+    def noun(self, video: Video, expression_id: str) -> str | None:
+        """The noun of an expression; None where there is none."""
+        return self.nouns.get(video.name, {}).get(expression_id)
 
     def stamp(self, video: Video) -> str:
         """Changes with the files that a video's inputs are read from; reads none of them."""
-        names = [e.expression_id for e in video.expressions]
-        of_video = [self._noun_or_none(video, name) for name in names]
+        nouns = [self.noun(video, e.expression_id) for e in video.expressions]
         files: list[Any]
         try:
             files = [f.stamp(video.name) for f in (self.coarse, self.masklets) if f is not None]
         except FileError as error:  # reading says so
             files = [str(error)]
-        beside = [confidence.stamp(video) for confidence in self._confidence.values()]
-        made_from = [__version__, self.missing, self.stamped, self._truth, of_video, files, beside]
+        beside = [confidence.stamp(video) for confidence in self.confidence.values()]
+        made_from = [__version__, self.missing, self.stamped, self._truth, nouns, files, beside]
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
 
     @cached_property
     def _truth(self) -> str | None:
         return None if self.annotations is None else self.annotations.fingerprint()
 
-    @contextmanager
-    def _collecting(self) -> Iterator[None]:
-        """Raises what `_problem` was told in the block."""
-        self._problems.clear()
-        yield
-        if self._problems:
-            raise VideoProblems({kind: list(texts) for kind, texts in self._problems.items()})
 
-    def _video(self, video: Video) -> VideoInputs:
-        by_annotation, size = self._annotations_of(video)
-        raw_coarse = self._read(self.coarse, video, "Coarse masks")
-        raw_masklets = self._read(self.masklets, video, "Masklets") if self.masklets else {}
-        lists = [m for m in raw_masklets.values() if isinstance(m, list)]
-        size = size or _size_of(raw_coarse.values()) or _size_of(t for m in lists for t in m)
-        coarse = {
-            e.expression_id: self._coarse_track(raw_coarse, video, e.expression_id, size)
-            for e in video.expressions
-        }
-        nouns = {e.expression_id: self._noun(video, e.expression_id) for e in video.expressions}
-        masklets = {
-            key: self._masklets(raw_masklets, video, key, size)
-            for key in (nouns if self.by_expression else dict.fromkeys(nouns.values()))
-            if key
-        }
-        confidence = self._confidence_of(video, nouns, masklets)
-        if self.annotations is None:
-            return VideoInputs(
-                video,
-                None,
-                coarse,
-                masklets,
-                nouns,
-                confidence=confidence,
-                by_expression=self.by_expression,
-            )
-        truths, of_protocol = _merged(video, by_annotation), None
-        if not self._problems:  # else the files may be unreadable, and the run ends anyway
-            of_protocol = self.protocol.read(self.annotations, video)
-        objects = tuple(by_annotation.values())
+class _OneVideo:
+    """Reads the inputs of one video, and collects what is wrong with them."""
+
+    def __init__(self, source: Inputs, video: Video):
+        self.source, self.video = source, video
+        self.num_frames = len(video.frames)
+        self.problems: dict[str, list[str]] = defaultdict(list)
+        self.scored_as_empty = 0
+
+    def check(self) -> Problems:
+        """What is wrong, as far as names and lengths tell."""
+        self._has(self.source.coarse, "Coarse masks")
+        if self.source.masklets is not None:
+            self._has(self.source.masklets, "Masklets")
+        for expression in self.video.expressions:
+            self._noun(expression.expression_id)
+            for annotation_id in expression.annotation_ids:
+                self._fits(annotation_id, expression.expression_id)
+        return self.problems
+
+    def read(self) -> VideoInputs:
+        """The inputs. Raises VideoProblems."""
+        source, video = self.source, self.video
+        stamp = source.stamp(video)
+        objects, size = self._objects()
+        raw_coarse = self._content(source.coarse, "Coarse masks")
+        raw_masklets = self._content(source.masklets, "Masklets") if source.masklets else {}
+        lists = [tracks for tracks in raw_masklets.values() if isinstance(tracks, list)]
+        size = size or _size_of([*raw_coarse.values(), *chain(*lists)])
+        keys = [expression.expression_id for expression in video.expressions]
+        coarse = {key: self._coarse(raw_coarse, key, size) for key in keys}
+        nouns = {key: self._noun(key) for key in keys}
+        chosen_from = keys if source.by_expression else dict.fromkeys(nouns.values())
+        masklets = {key: self._masklets(raw_masklets, key, size) for key in chosen_from if key}
+        _raise(self.problems)
+        confidence, lacking = self._confidence(nouns, masklets)
+        _raise(self.problems)
+        truth = source.annotations
         return VideoInputs(
             video,
-            truths,
+            None if truth is None else _merged(video, objects),
             coarse,
             masklets,
             nouns,
-            objects=objects,
-            of_protocol=of_protocol,
+            objects=tuple(objects.values()),
+            of_protocol=None if truth is None else source.protocol.read(truth, video),
             confidence=confidence,
-            by_expression=self.by_expression,
+            lacking=lacking,
+            scored_as_empty=self.scored_as_empty,
+            stamp=stamp,
+            by_expression=source.by_expression,
         )
 
-    def _confidence_of(
-        self, video: Video, nouns: dict[str, str], masklets: dict[str, list[Track]]
-    ) -> dict[str, dict[str, float]]:
-        """By expression_id and presence rule."""
-        found: dict[str, dict[str, float]] = {e.expression_id: {} for e in video.expressions}
-        if self._problems:  # else masklets may be missing, and the run ends anyway
-            return found
-        for name, confidence in self._confidence.items():
+    def _confidence(
+        self, nouns: dict[str, str], masklets: dict[str, list[Track]]
+    ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+        """By expression_id and presence rule; and the rules that may lack it and do: why."""
+        values: dict[str, dict[str, float]] = {key: {} for key in nouns}
+        lacking = {}
+        for name, confidence in self.source.confidence.items():
             try:
-                values = confidence.of_video(video, nouns, masklets)
+                for key, value in confidence.of_video(self.video, nouns, masklets).items():
+                    values[key][name] = value
             except InputError as error:
-                if name in self.needs:
-                    self._problem("Scores", str(error))
+                if confidence.rule in self.source.needs:
+                    self.problems["Scores"].append(str(error))
                 else:
-                    self._lacking[name] = str(error)
-                continue
-            for key, value in values.items():
-                found[key][name] = value
-        return found
+                    lacking[name] = str(error)
+        return values, lacking
 
-    def _annotations_of(self, video: Video) -> tuple[dict[str, Track], Size | None]:
-        """The video's ground-truth tracks, and the size of their masks if there are any."""
-        by_annotation: dict[str, Track] = {}
-        size: Size | None = None
-        if self.annotations is None:
-            return by_annotation, size
-        for expression in video.expressions:
+    def _objects(self) -> tuple[dict[str, Track], Size | None]:
+        """The ground-truth tracks by annotation, and the size of their masks if there are any."""
+        truth = self.source.annotations
+        if truth is None:
+            return {}, None
+        raw: dict[str, Any] = {}
+        for expression in self.video.expressions:
             for annotation_id in expression.annotation_ids:
-                if (
-                    self._check_annotation(video, expression.expression_id, annotation_id)
-                    and annotation_id not in by_annotation
-                ):
-                    raw = self.annotations.track(annotation_id)
-                    size = size or _size_of([raw])
-                    where = self._annotation(video, annotation_id)
-                    by_annotation[annotation_id] = self._track(raw, video, size, where)
-        return by_annotation, size
+                fits = self._fits(annotation_id, expression.expression_id)
+                if fits and annotation_id not in raw:
+                    raw[annotation_id] = truth.track(annotation_id)
+        size = _size_of(raw.values())
+        tracks = {key: self._track(track, size, self._place(key)) for key, track in raw.items()}
+        return tracks, size
 
-    def _annotation(self, video: Video, annotation_id: str) -> str:
-        assert self.annotations is not None
-        return f"{self.annotations.path}: annotation {annotation_id} (video {video.name})"
+    def _place(self, annotation_id: str) -> str:
+        path = self.source.annotations and self.source.annotations.path
+        return f"{path}: annotation {annotation_id} (video {self.video.name})"
 
-    def _check_annotation(self, video: Video, expression_id: str, annotation_id: str) -> bool:
+    def _fits(self, annotation_id: str, expression_id: str) -> bool:
         """Whether an annotation can be read: it is there, and of the video's length if known."""
-        if self.annotations is None:
+        truth = self.source.annotations
+        if truth is None:
             return False
-        where = self._annotation(video, annotation_id)
-        if annotation_id not in self.annotations:
-            text = f"{where}, expression {expression_id}: no such annotation"
-            self._problem("Ground truth missing", text)
+        place = self._place(annotation_id)
+        if annotation_id not in truth:
+            text = f"{place}, expression {expression_id}: no such annotation"
+            self.problems["Ground truth missing"].append(text)
             return False
-        length = self.annotations.length(annotation_id)
-        if length not in (None, len(video.frames)):
-            self._problem("Tracks of the wrong length", _wrong_length(where, video, length))
+        length = truth.length(annotation_id)
+        if length not in (None, self.num_frames):
+            text = f"{place}: expected {self.num_frames} masks (one per frame), got {length}"
+            self.problems[LENGTH].append(text)
             return False
         return True
 
-    def _is_there(self, files: TrackFiles, video: Video, what: str) -> bool:
-        """Whether a video's masks are there; that they are not is a problem, if it is one."""
+    def _has(self, files: TrackFiles, what: str) -> bool:
+        """Whether the video's masks are there; that they are not is a problem, if it is one."""
         try:
-            if video.name in files:
+            if self.video.name in files:
                 return True
-            if not (files is self.coarse and self.missing == "empty"):
-                self._problem(f"{what} missing", f"{files.path}: video {video.name} is not there")
+            if files is not self.source.coarse or self.source.missing == "error":
+                text = f"{files.path}: video {self.video.name} is not there"
+                self.problems[f"{what} missing"].append(text)
         except FileError as error:
-            self._problem(f"{what} unreadable", str(error))
+            self.problems[f"{what} unreadable"].append(str(error))
         return False
 
-    def _read(self, files: TrackFiles, video: Video, what: str) -> dict[str, Any]:
-        if not self._is_there(files, video, what):
+    def _content(self, files: TrackFiles, what: str) -> dict[str, Any]:
+        if not self._has(files, what):
             return {}
         try:
-            value = files.read(video.name, video.frames)
+            content = files.read(self.video.name, self.video.frames)
         except FileError as error:
-            self._problem(f"{what} unreadable", str(error))
+            self.problems[f"{what} unreadable"].append(str(error))
             return {}
-        if not isinstance(value, dict):
-            where = f"{files.source(video.name)}: video {video.name}"
-            self._problem(f"{what} malformed", f"{where}: expected an object, got {value!r:.60}")
-            return {}
-        return value
+        if isinstance(content, dict):
+            return content
+        text = f"{self._source_of(files)}: expected an object, got {content!r:.60}"
+        self.problems[f"{what} malformed"].append(text)
+        return {}
 
-    def _coarse_track(
-        self, raw: dict[str, Any], video: Video, expression_id: str, size: Size | None
-    ) -> Track:
-        where = f"{self.coarse.source(video.name)}: video {video.name}, expression {expression_id}"
-        num_frames = len(video.frames)
+    def _source_of(self, files: TrackFiles) -> str:
+        return f"{files.source(self.video.name)}: video {self.video.name}"
+
+    def _coarse(self, raw: dict[str, Any], expression_id: str, size: Size | None) -> Track:
+        files, fill = self.source.coarse, self.source.missing == "empty"
+        where = f"{self._source_of(files)}, expression {expression_id}"
         if expression_id not in raw:
-            if self.missing == "empty":
-                self._scored_as_empty += num_frames
-            elif video.name in self.coarse:
-                self._problem("Coarse masks missing", f"{where}: not there")
-            return [None] * num_frames
+            if fill:
+                self.scored_as_empty += self.num_frames
+            elif self.video.name in files:
+                self.problems["Coarse masks missing"].append(f"{where}: not there")
+            return [None] * self.num_frames
         track = raw[expression_id]
-        if self.missing == "empty" and isinstance(track, list) and len(track) <= num_frames:
-            usable = [_of_size(mask, size) for mask in track] + [False] * (num_frames - len(track))
-            self._scored_as_empty += usable.count(False)
-            track = [track[t] if usable[t] else None for t in range(num_frames)]
-        return self._track(track, video, size, where)
+        if fill and isinstance(track, list) and len(track) <= self.num_frames:
+            usable = [mask is None or size_of(mask) == size for mask in track]
+            self.scored_as_empty += usable.count(False) + self.num_frames - len(track)
+            track = [m if ok else None for m, ok in zip(track, usable, strict=True)]
+            track += [None] * (self.num_frames - len(track))
+        return self._track(track, size, where)
 
-    def _noun(self, video: Video, expression_id: str) -> str:
-        if self.masklets is None or self.by_expression:
-            return self.nouns.get(video.name, {}).get(expression_id, "")
-        noun = self._noun_or_none(video, expression_id)
-        if noun is None:
-            self._problem("Nouns missing", f"video {video.name}, expression {expression_id}")
+    def _noun(self, expression_id: str) -> str:
+        noun = self.source.noun(self.video, expression_id)
+        if noun is None and self.source.masklets is not None and not self.source.by_expression:
+            text = f"video {self.video.name}, expression {expression_id}"
+            self.problems["Nouns missing"].append(text)
         return noun or ""
 
-    def _noun_or_none(self, video: Video, expression_id: str) -> str | None:
-        return self.nouns.get(video.name, {}).get(expression_id)
-
-    def _masklets(
-        self, raw: dict[str, Any], video: Video, key: str, size: Size | None
-    ) -> list[Track]:
+    def _masklets(self, raw: dict[str, Any], key: str, size: Size | None) -> list[Track]:
         """Those of a noun, or of an expression."""
-        if self.masklets is None or video.name not in self.masklets:
+        files = self.source.masklets
+        if files is None or self.video.name not in files:
             return []
-        kind = "expression" if self.by_expression else "noun"
-        where = f"{self.masklets.source(video.name)}: video {video.name}, {kind} {key}"
+        kind = "expression" if self.source.by_expression else "noun"
+        where = f"{self._source_of(files)}, {kind} {key}"
         if key not in raw:
             known = ", ".join(sorted(raw)) or "none"
-            self._problem(
-                f"Unknown {kind}s", f"{where}: no masklets of that {kind}; there are: {known}"
-            )
-            return []
-        instances = raw[key]
-        if not isinstance(instances, list):
-            self._problem("Masklets malformed", f"{where}: expected a list of tracks")
-            return []
-        return [
-            self._track(instance, video, size, f"{where}, instance {i}")
-            for i, instance in enumerate(instances)
-        ]
+            text = f"{where}: no masklets of that {kind}; there are: {known}"
+            self.problems[f"Unknown {kind}s"].append(text)
+        elif not isinstance(raw[key], list):
+            self.problems["Masklets malformed"].append(f"{where}: expected a list of tracks")
+        else:
+            return [self._track(t, size, f"{where}, instance {i}") for i, t in enumerate(raw[key])]
+        return []
 
-    def _track(self, raw: Any, video: Video, size: Size | None, where: str) -> Track:
+    def _track(self, raw: Any, size: Size | None, where: str) -> Track:
         """A checked track of the video's length; all masks of one (height, width)."""
-        frames = video.frames
-        if not isinstance(raw, list) or len(raw) != len(frames):
-            got = len(raw) if isinstance(raw, list) else type(raw).__name__
-            self._problem("Tracks of the wrong length", _wrong_length(where, video, got))
-            return [None] * len(frames)
-        track = canonical_track(raw, size)
-        if track is not None:
-            return track
-        for frame, mask in zip(frames, raw, strict=True):
-            try:
-                canonical(mask, size)
-            except MaskError as error:
-                self._problem("Bad masks", f"{where}, frame {frame}: {error}")
-        return [None] * len(frames)
-
-    def _problem(self, kind: str, text: str) -> None:
-        self._problems[kind].append(text)
+        problems: list[str] = []
+        track = check_track(raw, self.num_frames, size, where, problems)
+        if problems:
+            self.problems["Bad masks" if track else LENGTH] += problems
+        return track or [None] * self.num_frames
 
 
-def _wrong_length(where: str, video: Video, got: Any) -> str:
-    return f"{where}: expected {len(video.frames)} masks (one per frame), got {got}"
+def _raise(problems: Problems) -> None:
+    if problems:
+        raise VideoProblems(dict(problems))
 
 
 def first_videos(split: Split, max_videos: int | None) -> Split:
@@ -404,7 +338,3 @@ def _size_of(tracks: Iterable[Any]) -> Size | None:
     """(height, width) of the first mask that has one."""
     masks = (mask for track in tracks if isinstance(track, list) for mask in track)
     return next((size for mask in masks if (size := size_of(mask)) is not None), None)
-
-
-def _of_size(mask: Any, size: Size | None) -> bool:
-    return mask is None or size_of(mask) == size

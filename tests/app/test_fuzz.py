@@ -183,7 +183,7 @@ def score(root):
         TrackFiles(root / "masklets.json"),
         given_nouns("masklets.nouns", str(root / "nouns.json")),
     )
-    videos = inputs.read()
+    videos = [inputs.read_video(video) for video in split.videos]
     rules = labelled(Vote(window=3, tau=0.5))
     scorer = Scorer(rules, {}, root / "out")
     for video in videos:

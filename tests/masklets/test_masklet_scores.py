@@ -111,7 +111,7 @@ def test_one_score_per_instance_and_one_per_frame(root, monkeypatch):
 def test_presence_reads_the_highest_of_the_noun(root, monkeypatch):
     split, found = run(root, monkeypatch)
     files = (TrackFiles(root / "coarse.json"), found.tracks, found.nouns)
-    (video,) = Inputs(split, None, *files, needs=[DetectorScore(0.5)]).read()
+    video = Inputs(split, None, *files, needs=[DetectorScore(0.5)]).read_video(split.videos[0])
     values = {key: scores["detector_score"] for key, scores in video.confidence.items()}
     assert values == {"0": 0.75, "1": 0.875, "2": 0.75, "3": 0.0}
 
@@ -120,10 +120,10 @@ def test_a_store_without_scores_is_read_and_presence_by_it_is_one_error(root, mo
     split, found = run(root, monkeypatch, scored=False)
     assert not (root / "stores" / "masklet_scores").exists()
     files = (TrackFiles(root / "coarse.json"), found.tracks, found.nouns)
-    (video,) = Inputs(split, None, *files, wants=[DetectorScore(0.5)]).read()
+    video = Inputs(split, None, *files, wants=[DetectorScore(0.5)]).read_video(split.videos[0])
     assert len(video.masklets["cat"]) == 2 and video.confidence["0"] == {}
     with pytest.raises(InputError, match=r"presence=detector_score reads .*masklets=sam2") as error:
-        Inputs(split, None, *files, needs=[DetectorScore(0.5)]).read()
+        Inputs(split, None, *files, needs=[DetectorScore(0.5)]).read_video(split.videos[0])
     assert str(error.value).count("presence=") == 1
 
 
@@ -135,7 +135,7 @@ def test_a_noun_added_to_an_old_store_is_the_only_one_with_scores(root, monkeypa
     assert len(found.tracks.read("a")["cat. dog"]) == 2
     files = (TrackFiles(root / "coarse.json"), found.tracks, found.nouns)
     with pytest.raises(InputError, match=r"a.json.gz: not the scores of these masks.*'cat'"):
-        Inputs(split, None, *files, needs=[DetectorScore(0.5)]).read()
+        Inputs(split, None, *files, needs=[DetectorScore(0.5)]).read_video(split.videos[0])
 
 
 def test_a_noun_added_later_keeps_the_scores_that_are_there(root, monkeypatch):

@@ -119,7 +119,7 @@ def tiny(tmp_path_factory):
     return SimpleNamespace(
         data=data,
         split=split,
-        videos=inputs.read(),
+        videos=[inputs.read_video(video) for video in split.videos],
         run=run,
         page=(run / "report" / "index.html").read_bytes(),
         other=evaluate(data, data / "other", "refine.window=1", "refine.tau=0.5"),
