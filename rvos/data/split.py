@@ -216,7 +216,7 @@ class Truth(ABC):
         """What is wrong with one annotation; `size` (h, w) is that of the video's frames."""
         problems: list[str] = []
         where = f"annotation {annotation_id}"
-        check_track(self.track(annotation_id), len(video.frames), size, where, problems)
+        check_track(self.track(annotation_id), video.frames, size, where, problems)
         yield from problems
 
     def tracks(
@@ -234,7 +234,7 @@ class Truth(ABC):
                 problems.append(f"{where}: no such annotation")
                 continue
             track = self.track(id_)
-            tracks[id_] = check_track(track, len(video.frames), size, where, problems)
+            tracks[id_] = check_track(track, video.frames, size, where, problems)
         if problems:
             raise InputError(list_problems(f"{self.path}: ground truth", problems))
         return tracks
@@ -256,25 +256,29 @@ class Problem:
 
 
 def check_track(
-    track: Any, num_frames: int, size: Sequence[int] | None, where: str, problems: list[str]
+    track: Any,
+    frames: Sequence[str],
+    size: Sequence[int] | None,
+    where: str,
+    problems: list[str],
 ) -> Track:
-    """A track with every mask in canonical form; problems are appended, naming the frame index.
+    """A track with every mask in canonical form; problems are appended, naming the frame.
 
     `size` (h, w) is what the masks must have; None accepts any one size.
     """
-    if not isinstance(track, list) or len(track) != num_frames:
+    if not isinstance(track, list) or len(track) != len(frames):
         got = len(track) if isinstance(track, list) else type(track).__name__
-        problems.append(f"{where}: expected {num_frames} masks (one per frame), got {got}")
+        problems.append(f"{where}: expected {len(frames)} masks (one per frame), got {got}")
         return []
     checked = canonical_track(track, size)
     if checked is not None:
         return checked
     result: Track = []
-    for frame_idx, mask in enumerate(track):
+    for frame, mask in zip(frames, track, strict=True):
         try:
             result.append(canonical(mask, size))
         except MaskError as error:
-            problems.append(f"{where}, frame {frame_idx}: {error}")
+            problems.append(f"{where}, frame {frame}: {error}")
             result.append(None)
     return result
 

@@ -95,7 +95,7 @@ def _tracks(
         elif track is None:
             problems.append(f"{place}: no masks")
         else:
-            whole = check_track(track, len(video.frames), size, place, problems)
+            whole = check_track(track, video.frames, size, place, problems)
             checked[expression.expression_id] = whole, size
     return checked
 

@@ -126,7 +126,7 @@ def masklets_of(run: Path, choice: Choice = EVERYTHING) -> list[Masklets]:
             if key not in content:
                 raise InputError(f"--masklets: {where}: not there, but the run read it")
             tracks[key] = [
-                check_track(track, len(video.frames), None, f"{where}, instance {i}", problems)
+                check_track(track, video.frames, None, f"{where}, instance {i}", problems)
                 for i, track in enumerate(content[key])
             ]
             if problems:

@@ -303,7 +303,7 @@ class _OneVideo:
     def _track(self, raw: Any, size: Size | None, where: str) -> Track:
         """A checked track of the video's length; all masks of one (height, width)."""
         problems: list[str] = []
-        track = check_track(raw, self.num_frames, size, where, problems)
+        track = check_track(raw, self.video.frames, size, where, problems)
         if problems:
             self.problems["Bad masks" if track else LENGTH] += problems
         return track or [None] * self.num_frames

@@ -36,8 +36,8 @@ EXPECTED = {
     "no_text": "expression 5: the expression's text is empty",
     "unknown": "expression 5: annotation 77: expected it in .*mask_dict.json",
     "short": "expression 5: annotation 10: expected 7 masks .* got 5",
-    "wrong_size": r"expression 5: annotation 11, frame 3: expected .* 48 x 64 .* got 10 x 10",
-    "corrupt": "expression 5: annotation 12, frame 1: corrupt counts",
+    "wrong_size": r"expression 5: annotation 11, frame 00030: expected .* 48 x 64 .* got 10 x 10",
+    "corrupt": "expression 5: annotation 12, frame 00010: corrupt counts",
     "no_exp": 'expression 5: expected a text "exp"',
 }
 VIDEOS = {"missing", "truncated", "empty_file", "other_size", "twice"}  # left out as a whole

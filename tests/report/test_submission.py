@@ -115,7 +115,7 @@ def test_pack_checks_the_size_of_the_frames(data, split):
     folder = split.folder / "JPEGImages" / "b"
     folder.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(folder / "00000.jpg")
-    with pytest.raises(InputError, match="video b, expression 0, frame 0: .*8 x 8.*got 4 x 6"):
+    with pytest.raises(InputError, match="video b, expression 0, frame 00000: .*8 x 8.*got 4 x 6"):
         pack(data / "masks.json", data / "bad.zip", split)
 
 
