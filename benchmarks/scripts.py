@@ -102,9 +102,14 @@ def prepare_lmms(checkout, folder, videos, masks, truth):
         true = union([truth[str(i)][t] for i in ids])
         true = np.zeros_like(predicted) if true is None else decode(true)
         pixels.setdefault((video, expression), []).append((true, predicted))
-    arrays = {key: [np.stack(side) for side in zip(*p, strict=True)] for key, p in pixels.items()}
+    arrays = {key: [c_order(side) for side in zip(*p, strict=True)] for key, p in pixels.items()}
     own = SimpleNamespace(**vars(script))
     return script, own, lambda: {key: script.evaluate_masks(*p) for key, p in arrays.items()}
+
+
+def c_order(frames):
+    """(T, H, W) as the script makes its arrays; decoded masks lie column by column."""
+    return np.ascontiguousarray(np.stack(frames))
 
 
 SCRIPTS = {"mevis": prepare_mevis, "videoseg": prepare_videoseg, "lmms": prepare_lmms}

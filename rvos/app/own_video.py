@@ -25,8 +25,7 @@ from rvos.masks import (
     split_lines,
     write_overlays,
 )
-from rvos.report.export import FORMATS
-from rvos.report.prediction import write_masks, write_page
+from rvos.report.prediction import DOWNLOADS, write_masks, write_page
 from rvos.score.ablation import REFINED
 from rvos.score.evaluate import evaluate_video
 from rvos.score.inputs import Inputs, VideoInputs
@@ -82,7 +81,7 @@ class Output:
                 write_overlays(path, frames, track, fps, comment=comment)
             if self.masks == "png":
                 write_masks(folder / "masks" / expression_id, frames, track)
-        kinds = [kind for kind in FORMATS if kind != "png" or self.masks == "png"]
+        kinds = [kind for kind in DOWNLOADS if kind != "png" or self.masks == "png"]
         page = folder / "index.html"
         files = split.files(video)
         write_page(page, inputs, refined, frames, files=files, fps=fps, note=note, kinds=kinds)

@@ -7,6 +7,7 @@ import argparse
 import csv
 import io
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,9 +21,9 @@ from rich.table import Table
 from rvos.errors import InputError, list_problems
 from rvos.masks import write_bytes, write_json
 from rvos.report.bootstrap import Bootstrap, Interval
-from rvos.score.of_video import Missing, score_video
+from rvos.score.of_video import Missing, score_trivial, score_video
 from rvos.score.protocols import PROTOCOLS, Protocol, UnitScores, make_protocol, means_of
-from rvos.score.sources import TRIVIAL, Source, TrivialSource, TruthSource, open_masks, open_truth
+from rvos.score.sources import Source, TruthSource, open_masks, open_truth
 
 SCORES = ("J", "F", "J&F")
 STATISTICS = ("J_recall", "J_decay", "F_recall", "F_decay")
@@ -57,9 +58,13 @@ class Choices:
     missing: Missing
     ignore_extra: bool
     workers: int
+    trivial: bool  # score the trivial answers too
 
 
-def score(truth: TruthSource, masks: Source, choices: Choices) -> list[UnitScores]:
+Scored = dict[str, list[UnitScores]]  # those of the masks under "", of trivial answers by name
+
+
+def score(truth: TruthSource, masks: Source, choices: Choices) -> Scored:
     """The scores of all objects or expressions, in the truth's order.
 
     Raises InputError with everything that is missing, too much, or does not fit.
@@ -71,13 +76,13 @@ def score(truth: TruthSource, masks: Source, choices: Choices) -> list[UnitScore
     if not choices.ignore_extra:
         problems += [f"video {n}: masks, but no truth" for n in sorted(given - set(names))]
 
-    def of_video(name: str) -> tuple[list[UnitScores], list[str]]:
+    def of_video(name: str) -> tuple[Scored, list[str]]:
         if name not in known:
-            return [], []
+            return {}, []
         try:
             return _score_video(name, truth, masks if name in given else None, choices)
         except InputError as error:
-            return [], [f"video {name}: {error}"]
+            return {}, [f"video {name}: {error}"]
 
     with ThreadPoolExecutor(choices.workers) as threads:  # decoding and scoring release the GIL
         found = list(threads.map(of_video, names))
@@ -85,17 +90,20 @@ def score(truth: TruthSource, masks: Source, choices: Choices) -> list[UnitScore
     if problems:
         title = f"{masks.path}: does not fit {truth.path}"
         raise InputError(list_problems(title, problems, shown=50))
-    units = [unit for scores, _ in found for unit in scores]
-    if not units:
+    sets: Scored = defaultdict(list)
+    for scores, _ in found:
+        for answer, units in scores.items():
+            sets[answer] += units
+    if not sets[""]:
         raise InputError(
             f"{truth.path}: nothing to score: no expression, no object number (255 is void)"
         )
-    return units
+    return sets
 
 
 def _score_video(
     name: str, truth: TruthSource, masks: Source | None, choices: Choices
-) -> tuple[list[UnitScores], list[str]]:
+) -> tuple[Scored, list[str]]:
     frames = truth.frames(name)
     problems = []
     if masks is not None and frames is not None and not choices.ignore_extra:
@@ -103,16 +111,21 @@ def _score_video(
         if more:
             listed = ", ".join(more[:5]) + (", ..." if len(more) > 5 else "")
             problems.append(f"video {name}: {len(more)} frames without truth: {listed}")
+    true = truth.read(name, frames)
     scores, others = score_video(
         name,
         truth,
-        truth.read(name, frames),
+        true,
         None if masks is None else masks.read(name, frames),
         choices.protocol,
         missing=choices.missing,
         ignore_extra=choices.ignore_extra,
     )
-    return scores, problems + others
+    problems += others
+    sets = {"": scores}
+    if choices.trivial and not problems:
+        sets |= score_trivial(name, truth, true, choices.protocol)
+    return sets, problems
 
 
 # ------------------------------------------------------------------------------------- results
@@ -236,7 +249,8 @@ def parser() -> argparse.ArgumentParser:
     add("--compare", type=Path, metavar="OTHER", help="other masks; the difference is paired")
     add("--dataset", choices=sorted(DATASETS), default="mevis", help="says protocol and layout")
     add("--protocol", help=f"instead of the dataset's, or the dotted name of a class; {listed}")
-    add("--trivial", action="store_true", help="show what an empty and a full answer would score")
+    switch = argparse.BooleanOptionalAction
+    add("--trivial", action=switch, default=True, help="show what trivial answers would score")
     add("--videos", type=Path, metavar="FILE", help="score these alone: one name per line")
     choices = get_args(Missing)
     add("--missing", choices=choices, default="error", help="what to do where masks are missing")
@@ -264,17 +278,20 @@ def main(arguments: Sequence[str]) -> int:
         given.missing,
         given.extra == "ignore",
         given.workers,
+        given.trivial,
     )
     truth = open_truth(given.truth, dataset.format)
     paths = [path for path in (given.masks, given.compare) if path is not None]
     sources = [open_masks(path) for path in paths]
-    sets = [score(truth, source, choices) for source in sources]
+    found = score(truth, sources[0], choices)
+    sets = [found.pop("")]
+    sets += [score(truth, s, replace(choices, trivial=False))[""] for s in sources[1:]]
     settings = {key: getattr(given, key) for key in ("resamples", "confidence", "seed")}
     units = sets[0]
     bootstrap = Bootstrap([u.video for u in units], [u.group for u in units], **settings)
     summaries = [summary_of(units, bootstrap) for units in sets]
     changes = differences(sets[0], sets[1], bootstrap) if len(sets) == 2 else {}
-    trivial = _trivial(truth, choices, bootstrap) if given.trivial else {}
+    trivial = {answer: summary_of(units, bootstrap) for answer, units in found.items()}
 
     console = Console()
     for i, path in enumerate(paths if changes else []):
@@ -295,15 +312,6 @@ def main(arguments: Sequence[str]) -> int:
             both[0]["compare"] = both[1] | {"difference": _as_dict(changes)}
         write_json(given.json, of_run | both[0])
     return 0
-
-
-def _trivial(
-    truth: TruthSource, choices: Choices, bootstrap: Bootstrap
-) -> dict[str, dict[str, Any]]:
-    """The summary of each trivial answer, by its name."""
-    ignoring = replace(choices, ignore_extra=True)
-    answers = {name: score(truth, TrivialSource(truth, name), ignoring) for name in TRIVIAL}
-    return {name: summary_of(units, bootstrap) for name, units in answers.items()}
 
 
 def _numbers(path: Path, summary: Mapping[str, Any], units: Sequence[UnitScores]) -> dict[str, Any]:

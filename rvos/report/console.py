@@ -1,6 +1,6 @@
 """What a run prints of its scores, in percent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,18 +75,19 @@ def _change(interval: Interval) -> str:
 
 
 def _print_scores(console: Console, metrics: Metrics, results: Results, **bootstrap: Any) -> None:
-    """Coarse and refined scores, and their paired difference with its interval over videos."""
+    """Coarse, refined, their paired difference with its interval over videos, trivial answers."""
     count = f"{metrics.num_expressions} expressions, {metrics.num_frames} expression-frames"
     more = list(metrics.refined.summary.more)
     refine = {key: value for key, value in metrics.refine.items() if value is not None}
     setting = [refine.pop("name"), *(f"{key} {value}" for key, value in refine.items())]
     if metrics.presence:
         setting.append(f"{metrics.presence['name']} >= {metrics.presence['threshold']}")
-    kinds = (("coarse", metrics.coarse), (", ".join(setting), metrics.refined))
-    rows = [
-        [name, *(percent(scores.summary.as_dict()[key]) for key in (*SCORES, *more))]
-        for name, scores in kinds
-    ]
+
+    def row(name: str, means: Mapping[str, float]) -> list[str]:
+        return [name, *(percent(means.get(key)) for key in (*SCORES, *more))]
+
+    rows = [row("coarse", metrics.coarse.summary.as_dict())]
+    rows.append(row(", ".join(setting), metrics.refined.summary.as_dict()))
     units = results.units[""]
     over = Bootstrap([unit.video for unit in units], [unit.group for unit in units], **bootstrap)
     pairs = [(unit.scores[REFINED], unit.scores[COARSE]) for unit in units]
@@ -96,6 +97,7 @@ def _print_scores(console: Console, metrics: Metrics, results: Results, **bootst
     rows.append(["change", *(signed(i.mean) for i in intervals), *none])
     label = f"  {100 * bootstrap['confidence']:g} % over {over.num_videos} videos"
     rows.append([label, *map(range_of, intervals), *none])
+    rows += [row(f"trivial: {name}", means) for name, means in metrics.trivial.items()]
     title = f"{metrics.split}: {count}, protocol {metrics.protocol} (percent)"
     console.print(table_of(title, ["masks", *SCORES, *more], rows))
 

@@ -19,6 +19,7 @@ from rvos.score.measures import Summary
 from rvos.score.protocols import Expressions, Protocol, mean_of
 from rvos.score.results import ExpressionResult, Results, reading
 from rvos.score.slices import answers
+from rvos.score.trivial import TRIVIAL
 
 log = logging.getLogger(__name__)
 FILE = "metrics.json"  # in a run folder
@@ -111,6 +112,7 @@ class Metrics:
     extra: Mapping[str, Any]  # means of `score.extra`, and counts
     protocol: str = Expressions.name
     presence: Mapping[str, Any] | None = None  # as `refine`, of the rule on top of it
+    trivial: Mapping[str, Means] = field(default_factory=dict)  # by name
     videos: Sequence[str] = ()  # in the order of the split; none in files of older releases
     ablation: Sequence[Row] = ()  # the coarse masks, and the cells of the grid
     rules: Sequence[Row] = ()
@@ -140,6 +142,11 @@ class Metrics:
             protocol=protocol.name,
             refine={key: value for key, value in refine.items() if key != "_target_"},
             extra=extra,
+            trivial={
+                name: results.summary(name).as_dict()
+                for name in TRIVIAL
+                if name in results.units[""][0].scores
+            },
             videos=list(dict.fromkeys(r.video for r in expressions)),
             **others,
         )

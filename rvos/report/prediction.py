@@ -12,7 +12,7 @@ from rvos.score.inputs import VideoInputs
 
 _MEGABYTES = 16  # of pictures in the page; the frames of longer videos lie beside it
 _WIDTH = 640  # pixels of a picture, at most
-_DOWNLOADS = {
+DOWNLOADS = {  # of the formats of `export`, those of the page
     "png": "a PNG per frame",
     "rle": "COCO's run-length encoding, which coarse=files reads",
     "coco": "COCO's instances, frame by frame",
@@ -40,7 +40,7 @@ def write_page(
     """The page: a player with all sentences side by side, and files to download, which it writes.
 
     `refined` are the masks by expression_id, `files` the names of the frames' files, `kinds` what
-    is to be downloaded, keys of `export.FORMATS`. The overlays `overlay/<expression_id>.mp4` lie
+    is to be downloaded, keys of `DOWNLOADS`. The overlays `overlay/<expression_id>.mp4` lie
     beside the page.
     """
     video = inputs.video
@@ -57,7 +57,7 @@ def write_page(
     masks = [Refined(video, refined, tuple(files), frames.size)]
     downloads = []
     for kind in kinds:
-        downloads.append((FORMATS[kind][0], _DOWNLOADS[kind]))
+        downloads.append((FORMATS[kind][0], DOWNLOADS[kind]))
         export(masks, kind, path.parent / FORMATS[kind][0])
     html = (
         environment()

@@ -25,14 +25,14 @@ class HeadlineRow:
     """One line of the table of scores."""
 
     label: str
-    kind: Literal["coarse", "refined", "compared", "oracle", "difference"]
+    kind: Literal["coarse", "refined", "compared", "oracle", "trivial", "difference"]
     scores: dict[str, Interval]  # by J, F, J&F; in 0..1
 
 
 def headline(
     run: Run, oracle: Run | None, others: Mapping[str, Run], bootstrap: Bootstrap
 ) -> list[HeadlineRow]:
-    """Coarse, refined, other runs, oracle, and last the paired change, each with intervals."""
+    """Coarse, refined, other runs, oracle, trivial answers, and last the paired change."""
 
     def row(label: str, kind: Any, values: Mapping[str, NDArray[np.float64]]) -> HeadlineRow:
         return HeadlineRow(label, kind, {k: bootstrap.interval(v) for k, v in values.items()})
@@ -46,6 +46,8 @@ def headline(
         rows.append(row(label.capitalize(), "compared", scores(other, REFINED)))
     if oracle is not None:
         rows.append(row("Oracle (perfect masklets)", "oracle", scores(oracle, REFINED)))
+    for name in run.metrics.trivial:
+        rows.append(row(name.capitalize(), "trivial", scores(run, name)))
     change = {score: refined[score] - coarse[score] for score in SCORES}
     return [*rows, row("Change", "difference", change)]
 

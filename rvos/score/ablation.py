@@ -19,6 +19,7 @@ from rvos.errors import InputError
 from rvos.masks import Track
 from rvos.refine import Candidates, KeepCoarse, Refinement, Rule
 from rvos.score.measures import FrameScores, Scores
+from rvos.score.trivial import TRIVIAL
 from rvos.settings import Checks, Count, Different, Part, Share, checked, make
 
 COARSE = "coarse"  # the label of the coarse masks as they are
@@ -106,7 +107,7 @@ def labelled(rule: Rule, *others: Mapping[str, Rule]) -> dict[str, Rule]:
     """
     rules: dict[str, Rule] = {COARSE: KeepCoarse(), REFINED: rule}
     for mapping in others:
-        if taken := sorted(rules.keys() & mapping.keys()):
+        if taken := sorted((rules.keys() | {*TRIVIAL}) & mapping.keys()):
             raise InputError(f"ablation.rules: another rule has this name: {', '.join(taken)}")
         rules.update(mapping)
     return rules

@@ -6,7 +6,7 @@ too, if asked), from which the report is made; and as the last its scores (`resu
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from rvos.score.jumps import jumps_of
 from rvos.score.measures import Metric
 from rvos.score.protocols import Answer, Expressions, Protocol, by_label
 from rvos.score.results import ExpressionResult, RuleScores, VideoFiles, VideoResult
+from rvos.score.trivial import EMPTY, LARGEST, WHOLE, largest_masklet, trivial_answers
 from rvos.stages.runner import Advance, Stage
 from rvos.stages.sharding import cost
 
@@ -141,7 +142,13 @@ def evaluate_video(
         for key in (e.expression_id for e in inputs.video.expressions)
     ]
     explored = VideoExplorer(explorer, expressions) if explorer else None
+    hashed = rules if rules.keys() > {COARSE, REFINED} else ()  # tables name their masks' hash
+    if masklets:
+        rules = {**rules, LARGEST: largest_masklet}
     scored = score_rules(expressions, rules, explored.look if explored else None)
+    for expression, row in zip(expressions, scored, strict=True):
+        for label, (track, J, F) in trivial_answers(expression.truth).items():
+            row[label] = Scored(Refinement(track, (), ()), J, F)
     rows = {e.expression_id: row for e, row in zip(expressions, scored, strict=True)}
     _write_refined(inputs, {key: row[REFINED].refinement for key, row in rows.items()}, output_dir)
     _write_for_report(inputs, rows, output_dir)
@@ -150,7 +157,6 @@ def evaluate_video(
         content = explored.content(targets)
         write_json(output_dir / "explorer" / f"{inputs.video.name}.json.gz", content)
     protocol = protocol or Expressions()
-    hashed = rules.keys() > {COARSE, REFINED}  # tables of several rules name their masks' hash
     answers = {
         label: {
             e.expression_id: _answer(
@@ -158,7 +164,7 @@ def evaluate_video(
             )
             for e in inputs.video.expressions
         }
-        for label in rules
+        for label in (*rules, EMPTY, WHOLE)
     }
     results = [
         _result(inputs, e, rows[e.expression_id], extra, protocol, answers, hashed)
@@ -242,7 +248,7 @@ def _result(
     extra: Mapping[str, Metric],
     protocol: Protocol,
     answers: Mapping[str, Mapping[str, Answer]],
-    hashed: bool,
+    hashed: Collection[str],
 ) -> ExpressionResult:
     assert inputs.truths is not None
     video, key = inputs.video, expression.expression_id
@@ -274,6 +280,6 @@ def _result(
         fingerprint=Fingerprint.of(
             f"{video.name}/{key}",
             video.frames,
-            {label: scored.refinement.track for label, scored in row.items() if hashed},
+            {label: row[label].refinement.track for label in hashed},
         ),
     )

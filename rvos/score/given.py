@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from rvos.errors import InputError, MaskError, list_problems
 from rvos.masks import RLE, Mask, canonical, decode, encode, from_coco, size_of
 
-# (H, W), C-contiguous, floats or unsigned numbers of 1 to 8 bytes, foreground where not 0
+# (H, W), floats or unsigned numbers of 1 to 8 bytes, foreground where not 0; C-contiguous, or bytes
+# column by column in eights, as pycocotools decodes masks
 Pixels: TypeAlias = NDArray[Any]
 Frame: TypeAlias = Pixels | Mask
 
@@ -45,9 +46,13 @@ def words_of(mask: Frame, void: Frame, shape: tuple[int, int]) -> NDArray[np.uin
     """The bits of a mask of that shape without the pixels of `void`, as `kernel.pack` has them."""
     from rvos.score import kernel
 
-    words = kernel.pack(as_pixels(mask, shape))
+    pixels = as_pixels(mask, shape)
+    if pixels.flags.c_contiguous:
+        words = kernel.pack(pixels)
+    else:
+        words = kernel.pack_columns(pixels.T.view(np.uint64), shape[0])
     if void is not None:
-        kernel.take_out(as_pixels(void, shape), words)
+        kernel.take_out(np.ascontiguousarray(as_pixels(void, shape)), words)
     return words
 
 
@@ -57,7 +62,7 @@ def as_pixels(mask: Frame, shape: tuple[int, int]) -> Pixels:
         return np.zeros(shape, np.uint8)
     if isinstance(mask, dict):
         rle = canonical(mask)
-        return np.zeros(shape, np.uint8) if rle is None else np.ascontiguousarray(decode(rle))
+        return np.zeros(shape, np.uint8) if rle is None else _in_order(decode(rle))
     return mask
 
 
@@ -107,8 +112,14 @@ def _frame(mask: Any, name: str) -> Frame:
         )
     if not array.dtype.isnative or array.dtype in (np.float16, np.longdouble):
         array = array != 0
-    array = np.ascontiguousarray(array)
+    array = _in_order(array)
     return array if array.dtype.kind == "f" else array.view(f"u{array.itemsize}")
+
+
+def _in_order(array: NDArray[Any]) -> NDArray[Any]:
+    """The array in one of the orders of `Pixels`, copied if it has another one."""
+    in_columns = array.flags.f_contiguous and array.itemsize == 1 and len(array) % 8 == 0
+    return array if in_columns else np.ascontiguousarray(array)
 
 
 def _rle(mask: Any, name: str) -> Mask:

@@ -201,6 +201,23 @@ def pack_eight(rows, words, shift):
 
 
 @compiled
+def pack_columns(eights, height):
+    """Pixels by column, eight bytes of a column in a number (W, H / 8) -> words as `pack`."""
+    width, num_eights = eights.shape
+    words = np.zeros(((height + 63) // 64, width), np.uint64)
+    low_bits, high_bit = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080)
+    for x in range(width):
+        for i in range(num_eights):
+            eight = eights[x, i]
+            if eight:
+                # the high bit of every byte that is not 0, then the eight of them side by side
+                filled = (((eight & low_bits) + low_bits) | eight) & high_bit
+                bits = ((filled >> np.uint64(7)) * np.uint64(0x0102040810204080)) >> np.uint64(56)
+                words[i >> 3, x] |= bits << np.uint64(8 * (i & 7))
+    return words
+
+
+@compiled
 def take_out(void, words):
     """Clear the bits whose pixels in `void` (H, W) are not 0; it is read around bits alone."""
     height, width = void.shape

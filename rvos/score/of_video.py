@@ -7,6 +7,7 @@ from rvos.errors import InputError
 from rvos.masks import MISSING_FRAME
 from rvos.score.protocols import Answer, Misfits, Protocol, UnitScores
 from rvos.score.sources import Tracks, TruthSource, VideoMasks
+from rvos.score.trivial import EMPTY, WHOLE, trivial_answers
 
 Missing = Literal["error", "empty", "protocol"]
 
@@ -53,6 +54,21 @@ def score_video(
         return [], _of(name, [*problems, *error.lines])
     except InputError as error:
         return [], _of(name, [*problems, str(error)])
+
+
+def score_trivial(
+    name: str, source: TruthSource, truth: VideoMasks, protocol: Protocol
+) -> dict[str, list[UnitScores]]:
+    """The units of a video for the trivial answers, by their names."""
+    video = source.video(name, protocol.names(truth, None))
+    of_video = protocol.read(source.truth(truth), video)
+    answers: dict[str, dict[str, Answer]] = {EMPTY: {}, WHOLE: {}}
+    for expression in video.expressions:
+        key = expression.expression_id
+        track = truth.track(key)
+        for answer, (masks, J, F) in trivial_answers(track).items():
+            answers[answer][key] = Answer(expression, (track, masks), scored=(J, F))
+    return {answer: protocol.units(video, of, of_video)[""] for answer, of in answers.items()}
 
 
 def _of(video: str, problems: Sequence[str]) -> list[str]:

@@ -32,7 +32,6 @@ from rvos.masks import (
     find_json,
     sound_image,
 )
-from rvos.score.given import shape_of
 
 VOID = 255  # the number of pixels that DAVIS does not score
 INNER = ("Annotations", "480p")  # a dataset's folder above those of its videos
@@ -100,32 +99,6 @@ class Pictures:
         """The object's pixels in every frame."""
         number = int(name) if name.isdecimal() else -1
         return [MISSING_FRAME if p is None else p == number for p in self.pictures]
-
-
-@dataclass(frozen=True)
-class Trivial:
-    """An answer without a look at the video, for every name of the truth: see `TRIVIAL`."""
-
-    truth: VideoMasks
-    answer: str
-
-    @property
-    def names(self) -> Sequence[str]:
-        return self.truth.names
-
-    @property
-    def num_frames(self) -> int:
-        return self.truth.num_frames
-
-    def track(self, name: str) -> Sequence[Any]:
-        if self.answer == "empty":
-            return [None] * self.num_frames
-        sizes = [shape_of(mask) for mask in self.truth.track(name)]
-        size = next((size for size in sizes if size), (1, 1))  # of a truth that is never there
-        return [np.ones(size, np.uint8)] * self.num_frames
-
-
-TRIVIAL = ("empty", "whole frame")
 
 
 class Source(Protocol):
@@ -271,22 +244,6 @@ class SplitSource:
             for e in entry.expressions
         }
         return Tracks(tracks, len(entry.frames))
-
-
-class TrivialSource:
-    """A trivial answer to all videos of a truth."""
-
-    def __init__(self, truth: Source, answer: str):
-        self.of, self.answer, self.path = truth, answer, Path(answer)
-
-    def videos(self) -> list[str]:
-        return self.of.videos()
-
-    def frames(self, video: str) -> list[str] | None:
-        return self.of.frames(video)
-
-    def read(self, video: str, frames: Sequence[str] | None) -> Trivial:
-        return Trivial(self.of.read(video, frames), self.answer)
 
 
 def open_truth(path: Path, format: str = "") -> TruthSource:

@@ -190,7 +190,7 @@ def test_trivial_answers_under_the_same_protocol(tmp_path, capsys):
     truth = pictures(7, numbers=(1,))
     truth[3] = 0
     path = write_tree(tmp_path / "truth", {"a": truth})
-    words = ["--truth", path, "--masks", path, "--dataset", "davis17", "--trivial"]
+    words = ["--truth", path, "--masks", path, "--dataset", "davis17"]
     found = result_of(*words, tmp_path)
     shares = [(frame == 1).mean() for frame in truth[1:4]]
     assert found["trivial"]["empty"]["J"] == found["trivial"]["empty"]["F"] == 1 / 3
@@ -200,6 +200,7 @@ def test_trivial_answers_under_the_same_protocol(tmp_path, capsys):
     assert found["J&F"] == 1 and "Beside trivial answers" in capsys.readouterr().out
     found = result_of(*words, "--protocol", "unsupervised", tmp_path)
     assert found["trivial"]["empty"]["J"] == 1 / 5
+    assert "trivial" not in result_of(*words, "--no-trivial", tmp_path)
 
 
 def test_everything_that_does_not_fit_is_listed_at_once(tmp_path, capsys):

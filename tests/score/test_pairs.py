@@ -113,16 +113,21 @@ def test_void_pixels_are_background_in_both(masks, data):
     assert f_measure(prediction, truth, void) == expected[1]
 
 
+@pytest.mark.parametrize("height", [150, 152])  # in eights, or not
 @pytest.mark.parametrize("kind", ["i1", "u2", ">i4", "i8", "f2", "f8", "g"])
-def test_numbers_of_any_kind(kind):
+def test_numbers_of_any_kind(kind, height):
     """Words of 64 rows are filled twice and a bit; void covers parts of masks and of the rest."""
-    masks = np.random.default_rng(0).random((3, 2, 150, 33)) < [[[[0.5]]], [[[0.5]]], [[[0.1]]]]
+    masks = np.random.default_rng(0).random((3, 2, height, 33)) < [[[[0.5]]], [[[0.5]]], [[[0.1]]]]
     masks[0, :, :70], masks[:, 1] = False, np.roll(masks[:, 1], 90, axis=1)
     truth, prediction, void = masks
     given = [(mask * -3).astype(kind) for mask in masks]  # -0.0 where floats are background
     expected = j_and_f(truth & ~void, prediction & ~void)
     assert np.array_equal(j_and_f(*given[:2], void=given[2]), expected)
     assert np.array_equal(jaccard(truth, given[1], void=given[2]), expected[0])
+    for t in range(2):  # column by column
+        columns = [np.asfortranarray(mask[t]) for mask in given]
+        assert j_and_f(*columns[:2], void=columns[2]) == (expected[0][t], expected[1][t])
+        assert jaccard(columns[0], columns[1], void=void[t]) == expected[0][t]
 
 
 def test_several_frames_and_kinds_of_numbers():

@@ -249,6 +249,9 @@ def test_metrics_and_rules_travel_to_the_workers_by_label(tmp_path, workers):
             COARSE: 0.5,
             REFINED: 1.0,
             "strict": 0.5,
+            "empty": 0.0,
+            "whole frame": 100 / (100 * 120),
+            "largest masklet": 1.0,
         }
         assert result.scores["strict"].frames_kept_coarse == 2
         assert result.extra == {"error": 0.0} and result.refined.JF == 1.0
