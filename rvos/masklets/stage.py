@@ -10,6 +10,7 @@ them with the chosen source. A video's frames are decoded once for all its nouns
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ from rvos.masks import (
     read_json,
     write_json,
 )
+from rvos.nouns.coco import broader
 from rvos.nouns.finder import NounFinder, Nouns, parts, read_nouns, write_nouns
 from rvos.settings import checked
 from rvos.stages.devices import Place
@@ -43,11 +45,13 @@ class MadeMasklets(ABC):
     """A source whose masklets are made here and kept in a store; its fields are keys of its file.
 
     `noun` finds the noun of each expression; `nouns`, a file {video: {expression_id: noun}}, gives
-    them instead.
+    them instead. With `broader`, a noun without any masklet is looked for once more, by a broader
+    word; that it was found by it is not kept.
     """
 
     noun: NounFinder
     nouns: str | None
+    broader: bool
 
     name: ClassVar[str]  # in the names of stores
     uses_gpu: ClassVar[bool] = False
@@ -97,6 +101,8 @@ class MadeMasklets(ABC):
 
         Raises InputError for what is missing or malformed, before hours of work.
         """
+        if self.broader and self.by_expression:
+            raise InputError(f"masklets.broader: masklets={self.name} does not look for nouns")
         self.find_nouns(work)
         if self.needs_truth and work.truth is None:
             raise InputError(
@@ -112,6 +118,8 @@ class MadeMasklets(ABC):
         nouns = self.find_nouns(work)
         self.bind(work, coarse, nouns)
         settings = {"name": self.name, **self.settings()}
+        if self.broader:
+            settings["broader"] = True
         store = work.store("masklets", settings, self.weights_used())
         stage = MaskletStage(self, store, nouns, coarse.tracks)
         failed = run_stage(stage, work.split, work.devices, leave_out=coarse.failed)
@@ -202,6 +210,8 @@ class MaskletStage(Stage):
         coarse = coarse_of(self.coarse, video) if self.source.reads_coarse else {}
         task = VideoTask(video, wanted, self.nouns.get(video.name, {}), coarse)
         made, scores = self.source.make_scored(task, content) if wanted else ({}, {})
+        if self.source.broader:
+            self._look_again(task, content, made, scores)
         self._empty += [f"video {video.name}, {key}" for key, tracks in made.items() if not tracks]
         if self.store.has(video.name):
             before = self.store.read(video.name)
@@ -209,6 +219,24 @@ class MaskletStage(Stage):
             if self.source.may_have_scores and self._scores.has(video.name):
                 scores = self._scores.read(video.name) | scores
         return made, scores
+
+    def _look_again(
+        self,
+        task: VideoTask,
+        content: Frames | None,
+        made: MaskletTracks,
+        scores: MaskletScores,
+    ) -> None:
+        """Fill in the nouns without masklets by those of a broader word."""
+        words = {n: word for n, tracks in made.items() if not tracks and (word := broader(n))}
+        if not words:
+            return
+        again = replace(task, wanted=tuple(sorted(set(words.values()))))
+        more, more_scores = self.source.make_scored(again, content)
+        for noun, word in words.items():
+            made[noun] = more[word]
+            if word in more_scores:
+                scores[noun] = more_scores[word]
 
     @cached_property
     def _scores(self) -> Store:

@@ -128,6 +128,14 @@ def classes_of(noun: str) -> tuple[int, ...]:
     return ()
 
 
+def broader(noun: str) -> str | None:
+    """A word for more than the noun: a puppy is a dog, a dog an animal; None if none is known."""
+    if noun in CLASSES:
+        return "animal" if noun in _ANIMALS else "vehicle" if noun in _VEHICLES else None
+    classes = classes_of(noun)
+    return CLASSES[classes[0]] if len(classes) == 1 else None
+
+
 def _is_who_does(word: str) -> bool:
     if word.endswith(("man", "woman", "boy", "girl", "person")):
         return True

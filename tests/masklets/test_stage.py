@@ -283,7 +283,7 @@ def test_nothing_found_is_an_empty_list_and_said(root, monkeypatch, caplog):
 
 
 def test_a_choice_has_its_own_keys_only():
-    common = {"_target_", "name", "noun", "nouns"}
+    common = {"_target_", "name", "noun", "nouns", "broader"}
     assert set(preset("masklets", "flow")) == common | {"flow"}
     assert set(preset("masklets", "oracle")) == common | {"oracle"}
     assert set(preset("masklets", "files")) == {"_target_", "name", "path", "nouns"}
@@ -352,3 +352,48 @@ def test_oracle_needs_ground_truth(root):
     (root / "data/valid_u/mask_dict.json").unlink()
     with pytest.raises(InputError, match="masklets=oracle needs a split with ground truth"):
         run(root, "oracle")
+
+
+# ------------------------------------------------------------------------------ broader words
+
+
+class OnlyDogs(Flow):
+    """Finds dogs, under this word alone; keeps what it was asked for."""
+
+    def make(self, task, frames):
+        self.asked = [*getattr(self, "asked", []), task.wanted]
+        return {noun: [[square(3)] * NUM_FRAMES] if noun == "dog" else [] for noun in task.wanted}
+
+
+@pytest.fixture
+def puppies(root):
+    nouns = {"a": {"0": "puppy", "1": "dog", "2": "rock"}, "b": {"0": "cat"}, "c": {"0": "rock"}}
+    nouns["c"]["1"] = "puppy. rock"
+    write_json(root / "nouns.json", nouns)
+    return root
+
+
+def only_dogs(root, broader):
+    made = source("flow", f"masklets.nouns={root}/nouns.json", f"masklets.broader={broader}")
+    return OnlyDogs(**{**vars(made)})
+
+
+def test_a_noun_without_masklets_is_looked_for_once_by_a_broader_word(puppies):
+    made = only_dogs(puppies, broader=True)
+    found = run(puppies, made)
+    # of a rock no broader word is known; nothing is asked twice
+    of_videos = {"dog puppy rock", "cat", "puppy rock"}
+    assert {" ".join(words) for words in made.asked[::2]} == of_videos
+    assert sorted(made.asked[1::2]) == [("animal",), ("dog",), ("dog",)]
+    counts = {v: {n: len(t) for n, t in found.tracks.read(v).items()} for v in "abc"}
+    assert counts["a"] == {"dog": 1, "puppy": 1, "rock": 0}
+    assert counts["b"] == {"cat": 0}
+    assert counts["c"] == {"puppy": 1, "puppy. rock": 1, "rock": 0}
+
+
+def test_without_the_setting_no_word_is_replaced_and_the_store_is_another(puppies):
+    with_it = run(puppies, only_dogs(puppies, broader=True)).tracks.path
+    made = only_dogs(puppies, broader=False)
+    found = run(puppies, made)
+    assert sorted(made.asked) == [("cat",), ("dog", "puppy", "rock"), ("puppy", "rock")]
+    assert found.tracks.read("a")["puppy"] == [] and found.tracks.path != with_it
