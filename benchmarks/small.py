@@ -10,13 +10,14 @@ for the nouns of the others, people left out, since passers-by are in no annotat
 """
 
 import argparse
+import csv
 import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 from machine import describe
-from real import build_source, open_data
+from real import ROOT, build_source, open_data
 
 COPIES, SCALE, LAG = 4, 0.35, 5  # LAG: frames between the moments of two copies
 
@@ -113,6 +114,15 @@ def absent(data, video, nouns, first):
     return {n: float(np.mean([m is not None for m in answers[t][0]])) for n, t in texts.items()}
 
 
+def known_nouns():
+    """(sentences of this repository's tests with a noun, those whose noun is something of COCO)."""
+    from rvos.nouns.coco import classes_of
+
+    with open(ROOT / "tests" / "nouns" / "expressions.tsv", newline="") as file:
+        nouns = [row["lemma"] for row in csv.DictReader(file, delimiter="\t") if row["lemma"]]
+    return len(nouns), sum(bool(classes_of(noun)) for noun in nouns)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -151,6 +161,7 @@ def main():
     sides = np.array([row["left_right"] for row in crowds])
     shares = [share for of_video in rows["absent"].values() for share in of_video.values()]
     print(describe(["opencv-python-headless"]))
+    print("{1} of {0} nouns of the tests' sentences are something of COCO".format(*known_nouns()))
     print(
         f"{len(best)} crowds of {1 + COPIES}: {(best >= 0.5).sum()} of {best.size} objects have a "
         f"masklet of IoU 0.5 and more (mean {best.mean():.2f}; of the large one "
