@@ -1,6 +1,8 @@
 """What a user did wrong, said in one message: the family of errors, without imports of ours."""
 
 import errno
+import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,14 +40,29 @@ class SettingsError(InputError):
         return SettingsError, (self.problems,)
 
 
+NO_TEXT = "it cannot be written as UTF-8; rename it, or write it anew"
+
+
+def is_text(text: str) -> bool:
+    """Whether a text is of whole characters: halves of one, and bytes of a name, are none."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
 @contextmanager
 def one_message() -> Iterator[None]:
     """Every program and command runs in it: a user's mistake ends in one message on stderr.
 
     Exits with status 1, without a traceback; with 130 after Ctrl-C. A path that the system refuses
-    is such a mistake too: a user's own source opens files with `open`.
+    is such a mistake too: a user's own source opens files with `open`. What a terminal cannot show
+    is escaped, and names that could not be written into any result are refused.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="backslashreplace")
     try:
+        for name in (*sys.argv[1:], os.getcwd()):
+            if not is_text(name):
+                raise InputError(f"{name!r}: {NO_TEXT}")
         yield
     except InputError as error:
         message = str(error)

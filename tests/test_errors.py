@@ -1,5 +1,6 @@
 """One family of errors, told in one place."""
 
+import io
 import pickle
 from pathlib import Path
 
@@ -21,6 +22,23 @@ def test_a_path_that_the_system_refuses_is_told(tmp_path, capsys):
     with pytest.raises(SystemExit, match="1"), one_message():
         open(tmp_path / "none")
     assert capsys.readouterr().err == f"error: {tmp_path}/none: No such file or directory\n"
+
+
+def test_a_name_that_is_no_text_is_told_at_the_start(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["rvos", "export", "run", "--out", "caf\udce9.json"])
+    with pytest.raises(SystemExit, match="1"), one_message():
+        raise AssertionError("the work begins")
+    said = capsys.readouterr().err
+    assert said.startswith(r"error: 'caf\udce9.json': it cannot be written as UTF-8; rename it")
+
+
+def test_what_a_terminal_cannot_show_is_escaped(monkeypatch):
+    """As with LANG=C in a batch job: the results are there, so a print must not end the program."""
+    shown = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    with one_message():
+        print("the café", flush=True)
+    assert shown.getvalue() == rb"the caf\xe9" + b"\n"
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ValueError("x"), OSError(28, "No space left")])

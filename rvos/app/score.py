@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rvos.errors import InputError, list_problems
-from rvos.masks import write_bytes, write_json
+from rvos.masks import read_text, split_lines, write_bytes, write_json
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.score.of_video import Missing, score_trivial, score_video
 from rvos.score.protocols import PROTOCOLS, Protocol, UnitScores, make_protocol, means_of
@@ -274,7 +274,7 @@ def main(arguments: Sequence[str]) -> int:
     dataset = DATASETS[given.dataset]
     choices = Choices(
         make_protocol(given.protocol or dataset.protocol),
-        None if given.videos is None else list(dict.fromkeys(given.videos.read_text().split())),
+        None if given.videos is None else _names_in(given.videos),
         given.missing,
         given.extra == "ignore",
         given.workers,
@@ -312,6 +312,11 @@ def main(arguments: Sequence[str]) -> int:
             both[0]["compare"] = both[1] | {"difference": _as_dict(changes)}
         write_json(given.json, of_run | both[0])
     return 0
+
+
+def _names_in(path: Path) -> list[str]:
+    lines = (line.strip() for line in split_lines(read_text(path)))
+    return list(dict.fromkeys(filter(None, lines)))
 
 
 def _numbers(path: Path, summary: Mapping[str, Any], units: Sequence[UnitScores]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, read_json
 from rvos.score.results import FOLDER
 from rvos.stages.records import Failures, Records, beside, together
-from rvos.stages.run_folder import SETTINGS_FILE, kept_videos
+from rvos.stages.run_folder import SETTINGS_FILE, kept_videos, read_settings
 
 PAUSE = 10.0  # times the usual seconds between two videos: then nobody worked
 
@@ -38,7 +38,8 @@ class Status:
         total = None
         if (folder / SETTINGS_FILE).is_file():
             total = len(kept_videos(folder))
-            folder = folder / FOLDER
+            scored = (read_settings(folder).get("config") or {}).get("task") == "eval"
+            folder = folder / (FOLDER if scored else "refined")
         elif not (folder / "provenance.json").is_file():
             raise InputError(
                 f"{folder}: expected a run folder of eval.py ({SETTINGS_FILE}) or a store "

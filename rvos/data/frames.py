@@ -32,7 +32,7 @@ from rvos.data.decoding import (
     read_image,
     video_contents,
 )
-from rvos.errors import InputError, list_problems
+from rvos.errors import NO_TEXT, InputError, is_text, list_problems
 from rvos.masks import file_sha256
 
 if TYPE_CHECKING:
@@ -127,11 +127,14 @@ def _images(folder: Path) -> list[Path]:
     """
     visible = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     images = [p for p in visible if p.suffix.lower() in _image_suffixes() and not p.is_dir()]
-    if images and (others := [p.name for p in visible if p not in images and not p.is_dir()]):
+    rest = {*visible} - {*images}
+    if images and (others := sorted(p.name for p in rest if not p.is_dir())):
         log.warning(list_problems(f"{folder}: files that are no frames, left out", others))
     if broken := [p.name for p in images if not p.exists()]:
         title = f"{folder}: frames that are links to nothing (not fetched by git-annex?)"
         raise FrameError(list_problems(title, broken))
+    if no_text := [repr(p.name) for p in images if not is_text(p.name)]:
+        raise FrameError(list_problems(f"{folder}: names of frames: {NO_TEXT}", no_text))
     files = in_order(images)
     by_name: dict[str, list[str]] = {}
     for file in files:
@@ -372,4 +375,4 @@ def fingerprint(path: Path) -> str:
     if path.is_file():
         return file_sha256(path)
     lines = [f"{p.name} {p.stat().st_size}" for p in sorted(path.iterdir()) if p.exists()]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

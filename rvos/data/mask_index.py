@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,8 @@ def _replace(building: Path, folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder, ignore_errors=True)
     try:
-        os.chmod(building, 0o755)
+        with suppress(OSError):  # some mounted drives have no permissions
+            os.chmod(building, 0o755)
         os.rename(building, folder)
     except OSError:
         if not (folder / "tracks.json").is_file():

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rvos.data.split import Expression, Problem, Split, Video
-from rvos.errors import InputError, list_problems
-from rvos.masks import NO_TEXT, file_sha256, find_json, is_text, open_json, read_json
+from rvos.errors import NO_TEXT, InputError, is_text, list_problems
+from rvos.masks import file_sha256, find_json, open_json, read_json
 
 log = logging.getLogger(__name__)
 
@@ -140,15 +140,18 @@ def check_found(
         raise InputError(f"{path}: the split is empty; expected at least one expression")
 
 
+LONGEST = 240  # bytes of a name: endings as .json.gz follow it, and file systems take 255
 _NO_NAME = (
-    "expected a name that can be a file's: not empty, without a dot in front, without / or \\"
+    "expected a name that can be a file's: not empty, without a dot in front, without / or \\, of "
+    f"at most {LONGEST} bytes"
 )
 
 
 def is_name(text: str) -> bool:
     """Whether a name in data stays in its folder as the name of a file."""
     allowed = is_text(text) and not any(c in "/\\" or ord(c) < 32 for c in text)
-    return allowed and bool(text) and not text.startswith(".")  # hidden files are no results
+    allowed = allowed and not text.startswith(".")  # hidden files are no results
+    return allowed and 0 < len(text.encode()) <= LONGEST
 
 
 def _video(

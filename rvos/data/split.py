@@ -16,15 +16,13 @@ from typing import Any
 from rvos.data.archive import FilePath, find_frames
 from rvos.data.decoding import FrameError, Size, image_size
 from rvos.data.frames import FrameFolder, Frames, Thinned, fingerprint, open_frames
-from rvos.errors import InputError, list_problems
+from rvos.errors import NO_TEXT, InputError, is_text, list_problems
 from rvos.masks import (
-    NO_TEXT,
     Mask,
     MaskError,
     Track,
     canonical,
     canonical_track,
-    is_text,
     union,
 )
 

@@ -28,7 +28,7 @@ from rich.progress import track as progress
 
 from rvos.data import sprites
 from rvos.errors import InputError
-from rvos.masks import Track, encode, write_json
+from rvos.masks import Track, encode, write_bytes, write_json
 from rvos.settings import (
     Amount,
     Count,
@@ -238,11 +238,10 @@ def _write_video(folder: Path, split_idx: int, recipe: Recipe, idx: int, name: s
     things = _scene(rng, recipe)
     tracks: list[Track] = [[] for _ in things]
     frames = folder / "JPEGImages" / name
-    frames.mkdir(parents=True, exist_ok=True)
     for t, (image, owner) in enumerate(sprites.render(rng, recipe, things)):
         quality = [cv2.IMWRITE_JPEG_QUALITY, recipe.jpeg_quality]
         jpeg = cv2.imencode(".jpg", image[..., ::-1], quality)[1]  # OpenCV writes BGR
-        (frames / f"{t:05d}.jpg").write_bytes(jpeg.tobytes())
+        write_bytes(frames / f"{t:05d}.jpg", jpeg.tobytes())
         for i, track in enumerate(tracks):
             mask = owner == i
             track.append(encode(mask) if mask.any() else None)

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from rvos.masks.draw import comment_of, overlay, write_overlays, write_video
     from rvos.masks.files import (
         IMAGE_ERRORS,
-        NO_TEXT,
         ZIP_ERRORS,
         TrackFiles,
         check_single,
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
         file_sha256,
         file_stamp,
         find_json,
-        is_text,
         open_json,
         read_json,
         read_pixels,
@@ -55,9 +53,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "NO_TEXT",
     "check_single",
-    "is_text",
     "read_text",
     "split_lines",
     "FileError",
@@ -85,7 +81,6 @@ __all__ = [
     "file_sha256",
     "file_stamp",
     "find_json",
-    "is_text",
     "from_coco",
     "from_runs",
     "minus",

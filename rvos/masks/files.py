@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -145,14 +145,6 @@ def split_lines(text: str) -> list[str]:
     return re.split(r"\r\n|\r|\n", text)
 
 
-NO_TEXT = "it cannot be written as UTF-8; rename it, or write it anew"
-
-
-def is_text(text: str) -> bool:
-    """Whether a text is of whole characters: halves of one, and bytes of a name, are none."""
-    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
-
-
 def _marked_encoding(data: bytes) -> str | None:
     return next((name for mark, name in _MARKED if data.startswith(mark)), None)
 
@@ -209,7 +201,8 @@ def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
+            with suppress(OSError):  # some mounted drives have no permissions
+                os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)

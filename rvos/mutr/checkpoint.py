@@ -18,7 +18,7 @@ from rvos.errors import InputError, list_problems
 from rvos.mutr.backbones import NAMES as BACKBONES
 from rvos.mutr.backbones import build_backbone
 from rvos.mutr.model import MUTR
-from rvos.weights.tensors import read_state
+from rvos.weights.tensors import read_state, write_content
 
 State = dict[str, Tensor]
 
@@ -189,10 +189,7 @@ def load_weights(model: MUTR, path: str | Path) -> None:
 
 def save_official(model: MUTR, path: str | Path) -> None:
     """Write `{"model": official state dict}`, atomically."""
-    path = Path(path)
-    part = path.with_name(f"{path.name}.part")
-    torch.save({"model": to_official(model)}, part)
-    part.replace(path)
+    write_content(Path(path), {"model": to_official(model)})
 
 
 def guess_backbone(state: Mapping[str, Tensor]) -> tuple[str, list[str]]:

@@ -1,6 +1,7 @@
 """Pictures of results."""
 
 import io
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ def write_heat_map(path: Path, metrics: Metrics, title: str) -> None:
 
     Nothing is written without a grid, or for one with one window or one threshold only.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its cache of fonts
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos.errors import InputError
+from rvos.weights.onnx_tensors import check_onnx
+from rvos.weights.whole import no_weights
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 BoxXyxy = NDArray[np.float32]  # (4,) pixels of the frame
@@ -128,6 +130,9 @@ class SalientObject:
 
 def read_network(path: Path) -> Any:
     """An ONNX file as a network of OpenCV. Raises InputError naming a file that is not one."""
+    if what := no_weights(path):
+        raise InputError(f"{path}: no weights but {what}")
+    check_onnx(path)
     logs: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 5, or 4
     level = logs.getLogLevel()
     logs.setLogLevel(LOG_ERRORS)  # it warns of each file

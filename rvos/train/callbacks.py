@@ -22,11 +22,11 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from rvos.errors import InputError
 from rvos.masks import write_json
-from rvos.masks.files import whole_or_not_at_all
 from rvos.settings import Count, checked
 from rvos.train.clips import Clip
 from rvos.train.datamodule import ClipSampler
 from rvos.train.segmenter import NotFinite
+from rvos.weights.tensors import write_content
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        with whole_or_not_at_all(Path(path)) as file:
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:  # what PyTorch makes of a write that fails
-                if isinstance(error.__context__, OSError):
-                    raise error.__context__ from None
-                raise
+        write_content(Path(path), checkpoint)
 
 
 class BestCheckpoint(ModelCheckpoint):

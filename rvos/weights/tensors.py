@@ -24,6 +24,7 @@ from torch import Tensor
 
 from rvos.errors import InputError, list_problems
 from rvos.masks import damaged_part
+from rvos.masks.files import whole_or_not_at_all
 from rvos.weights.whole import no_weights
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the legacy form; the second is 1001
@@ -93,6 +94,17 @@ def check_numbers(state: Mapping[str, Tensor], where: str | Path) -> None:
 
 def _no_nan(value: Tensor) -> Tensor:
     return ~value.isnan().any()
+
+
+def write_content(path: Path, content: Any) -> None:
+    """`torch.save`, so that the file is whole or not there. Raises OSError with the path."""
+    with whole_or_not_at_all(path) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # what PyTorch makes of a write that fails
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read_content(path: str | Path) -> Any:

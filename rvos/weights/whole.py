@@ -57,9 +57,9 @@ def lacking(folder: Path, model_type: str | None = None) -> list[str]:
     ]
     if "the weights" in needs and not absent:
         absent = [name for name in _shards(folder) if not (folder / name).is_file()]
-        files = [path for group in _WEIGHTS for name in group if (path := folder / name).is_file()]
-        absent += [f"{path.name}, which is {what}" for path in files if (what := no_weights(path))]
-    return absent
+    names = dict.fromkeys(name for groups in needs.values() for group in groups for name in group)
+    files = (path for name in names if (path := folder / name).is_file())
+    return absent + [f"{f.name}, which is {what}" for f in files if (what := no_weights(f))]
 
 
 def _model_type(folder: Path) -> str:

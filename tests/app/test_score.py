@@ -49,6 +49,45 @@ def result_of(*arguments) -> dict:
     return json.loads(path.read_text())
 
 
+def test_frames_are_in_the_order_of_their_numbers(tmp_path):
+    """DAVIS counts neither the first nor the last frame, and only the last one, 10, is wrong."""
+    frames = [str(t) for t in range(11)]
+    truth = pictures(1, frames=frames)
+    masks = truth.copy()
+    masks[10] = 0
+    for name, numbers in (("truth", truth), ("masks", masks)):
+        write_tree(tmp_path / name, {"a": numbers}, frames)
+    for name in (".#3.png", "._3.png"):  # an editor's lock, a Mac's
+        (tmp_path / "truth" / "a" / name).symlink_to("nowhere")
+    places = "--truth", tmp_path / "truth", "--masks", tmp_path / "masks", "--dataset", "davis17"
+    assert result_of(*places, tmp_path)["J&F"] == 1
+    (tmp_path / "truth" / "a" / "10.png").rename(tmp_path / "truth" / "a" / "10.webp")
+    with pytest.raises(InputError, match="1 frames without truth: 10"):
+        main([*map(str, places)])
+
+
+def test_a_picture_of_the_truth_that_is_no_png_is_named(two, tmp_path, caplog):
+    """A hole in time is not silent."""
+    _, _, truth, masks = two
+    (truth / "a" / "00010.png").rename(truth / "a" / "00010.webp")
+    result_of("--truth", truth, "--masks", masks, "--extra", "ignore", tmp_path)
+    assert "files that are no .png, left out (1)" in caplog.text and "00010.webp" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_names_of_videos_are_lines(two, tmp_path, encoding):
+    truth, masks, *trees = two
+    for tree in trees:
+        (tree / "b").rename(tree / "my dog\u2028b")
+    listed = tmp_path / "videos.txt"
+    listed.write_bytes("my dog\u2028b\r\n\n".encode(encoding))
+    places = "--truth", trees[0], "--masks", trees[1], "--extra", "ignore"
+    result = result_of(*places, "--videos", listed, tmp_path)
+    J = j_and_f(*((numbers["b"] == 1).astype(np.uint8) for numbers in (truth, masks)))[0].mean()
+    assert {row["video"] for row in result["per_name"]} == {"my dog\u2028b"}
+    assert result["per_name"][0]["J"] == pytest.approx(J)
+
+
 @pytest.fixture
 def two(tmp_path):
     """Truth and prediction of two videos."""

@@ -44,6 +44,17 @@ def test_what_is_no_frame_is_named(tmp_path, caplog):
     assert "1.dng" in caplog.text and "notes.txt" in caplog.text
 
 
+def test_names_that_are_no_text_are_named(tmp_path):
+    """A frame's name stands in results; what else lies beside the frames does not."""
+    picture(0).save(tmp_path / "0.png")
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("mine")
+    assert len(fingerprint(tmp_path)) == 64 and FrameFolder(tmp_path).names == ("0",)
+    picture(0).save(tmp_path / "1.png")
+    os.rename(tmp_path / "1.png", tmp_path / os.fsdecode(b"caf\xe9.png"))
+    with pytest.raises(FrameError, match=r"(?s)cannot be written as UTF-8.*'caf\\udce9\.png'"):
+        FrameFolder(tmp_path)
+
+
 def test_links_to_nothing(tmp_path):
     """An editor's lock is no frame; a frame that is not there is named."""
     picture(0).save(tmp_path / "0.png")
@@ -189,6 +200,24 @@ def test_json_that_a_shell_has_written(tmp_path, encoding):
     path.write_bytes(json.dumps({"v": {"0": [None]}}).encode(encoding))
     assert read_json(path) == {"v": {"0": [None]}}
     assert TrackFiles(path).read("v") == {"0": [None]}
+
+
+@pytest.mark.parametrize("where", ["expression", "video", "frame"])
+@pytest.mark.parametrize(
+    ("name", "fits"), [("n" * 240, True), ("n" * 241, False), ("é" * 121, False)]
+)
+def test_names_that_are_too_long_for_files_are_said_at_the_start(tmp_path, where, name, fits):
+    """Of 241 bytes and more: results add endings, and a file system takes 255."""
+    names = {name: "x" for name in ("expression", "video", "frame")} | {where: name}
+    expressions = {names["expression"]: {"exp": "the cat", "anno_id": []}}
+    videos = {names["video"]: {"frames": [names["frame"]], "expressions": expressions}}
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "meta_expressions.json").write_text(json.dumps({"videos": videos}))
+    if fits:
+        assert open_split("mevis", tmp_path, "s").videos[0].name == names["video"]
+        return
+    with pytest.raises(InputError, match="of at most 240 bytes"):
+        open_split("mevis", tmp_path, "s")
 
 
 @pytest.mark.parametrize("where", ["expression", "video", "frame"])

@@ -5,6 +5,7 @@ Takes about 15 s, most of it for two runs of eval.py.
 
 import io
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -392,3 +393,11 @@ def test_runs_and_the_scorer_read_what_is_exported(tiny, run_tiny, refined, tmp_
         assert command("score")([*truth, "--json", str(tmp_path / "scores.json")]) == 0
         scores.append(read_json(tmp_path / "scores.json")["per_name"])
     assert scores[0] == scores[1]
+
+
+def test_the_status_of_a_run_of_predict(own_run, capsys):
+    """It scores nothing: its refined masks say what is done."""
+    (own_run / "config.yaml").write_text("config: {task: predict}\n")
+    assert command("status")([str(own_run)]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 1 videos" in said and re.search(r"missing\W+0", said)

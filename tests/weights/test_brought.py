@@ -1,5 +1,6 @@
 """Weights as people bring them: not numbers, other endings, other files; what a hub may refuse."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -9,7 +10,9 @@ from test_weights import DINO, Machine, hub  # noqa: F401
 from rvos.errors import InputError
 from rvos.tracking.edgetam import load_edgetam
 from rvos.tracking.sam2_weights import load_transformers, read_meta_file
+from rvos.tracking.small_networks import read_network
 from rvos.weights.tensors import read_state
+from rvos.weights.whole import lacking
 
 
 def test_tensors_that_are_not_numbers_are_named(tmp_path):
@@ -33,6 +36,56 @@ def test_a_network_of_transformers_with_a_tensor_that_is_not_numbers(tmp_path):
     save_file(state, file, metadata={"format": "pt"})
     with pytest.raises(InputError, match=f"(?s)not numbers.*{name}"):
         load_transformers(str(tmp_path))
+
+
+def varint(number):
+    """A number in protobuf's form: seven bits a byte, the lowest first."""
+    parts = [number >> shift & 127 for shift in range(0, max(number.bit_length(), 1), 7)]
+    return bytes([*(part | 128 for part in parts[:-1]), parts[-1]])
+
+
+def field(number, value):
+    """A field of a protobuf message."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    value = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def onnx(weights, bias, *, place):
+    """An ONNX model of a convolution: 3 channels to 4. `place`: of the values in their tensor."""
+
+    def tensor(name, values):
+        sizes = b"".join(field(1, size) for size in values.shape)
+        numbers = field(place, values.astype("<f4").tobytes())
+        return field(5, sizes + field(2, 1) + field(8, name) + numbers)
+
+    def value(number, name, shape):
+        sizes = field(2, b"".join(field(1, field(1, size)) for size in shape))
+        return field(number, field(1, name) + field(2, field(1, field(1, 1) + sizes)))
+
+    node = field(1, "x") + field(1, "w") + field(1, "b") + field(2, "y") + field(4, "Conv")
+    graph = field(1, node) + field(2, "g") + tensor("w", weights) + tensor("b", bias)
+    graph += value(11, "x", (1, 3, 8, 8)) + value(12, "y", (1, 4, 6, 6))
+    return field(1, 8) + field(8, field(1, "") + field(2, 13)) + field(7, graph)
+
+
+@pytest.mark.parametrize("place", [4, 9])  # as numbers, as bytes
+def test_small_networks_with_a_tensor_that_is_not_numbers(tmp_path, place):
+    weights, bias = np.ones((4, 3, 3, 3), np.float32), np.zeros(4, np.float32)
+    path = tmp_path / "small.onnx"
+    path.write_bytes(onnx(weights, bias, place=place))
+    network = read_network(path)
+    network.setInput(np.ones((1, 3, 8, 8), np.float32))
+    assert (network.forward() == 27).all()
+    weights[1, 2, 0, 0] = np.nan
+    path.write_bytes(onnx(weights, bias, place=place))
+    with pytest.raises(InputError, match=r"(?s)small\.onnx: .*not numbers \(NaN\) \(1\):\n  w"):
+        read_network(path)
+    bias[0] = np.inf
+    path.write_bytes(onnx(np.ones((4, 3, 3, 3)), bias, place=place))
+    with pytest.raises(InputError, match=r"not numbers \(NaN\) \(1\):\n  b"):
+        read_network(path)
 
 
 @pytest.mark.parametrize("name", ["sam2.safetensors", "sam2.ckpt", "SAM2.PT", "sam2.bin"])
@@ -71,6 +124,13 @@ def test_what_stands_in_the_place_of_weights_is_said(tmp_path, content, said):
     (tmp_path / "sam2" / "model.safetensors").write_bytes(content)
     with pytest.raises(InputError, match=f"model.safetensors, which is .*{said}"):
         load_transformers(str(tmp_path / "sam2"))
+    (tmp_path / "small.onnx").write_bytes(content)
+    with pytest.raises(InputError, match=rf"small\.onnx: no weights but .*{said}"):
+        read_network(tmp_path / "small.onnx")
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        (tmp_path / name).write_bytes(content)
+    absent = lacking(tmp_path, "roberta")
+    assert len(absent) == 3 and all(said in text for text in absent)
 
 
 REFUSALS = {
