@@ -46,6 +46,10 @@ DATASETS = {
     "ref_davis": Dataset("davis17", "ref_davis"),
     "long_rvos": Dataset("long_rvos", "long_rvos"),
     "revos": Dataset("revos", "revos"),
+    "ref_sav": Dataset("ref_sav", "ref_sav"),
+    "reason_vos": Dataset("reason_vos", "reason_vos"),
+    "groundmore": Dataset("groundmore", "groundmore"),
+    "mosev2": Dataset("mosev2:strict"),
 }
 
 
@@ -166,7 +170,8 @@ def csv_of(units: Sequence[UnitScores]) -> bytes:
     """One line per object or expression."""
     text = io.StringIO()
     rows = [unit.as_dict() for unit in units]
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()

@@ -84,3 +84,13 @@ def in_common(a: Contour, b: Contour) -> tuple[int, int, int]:
     from rvos.score import kernel
 
     return kernel.in_common(a.layers, a.word, a.column, b.layers, b.word, b.column)
+
+
+def boundary_pixels(contour: Contour) -> NDArray[np.int64]:
+    """(N, 2) row and column of the pixels of a mask's boundary."""
+    from rvos.score import kernel
+
+    words = np.ascontiguousarray(contour.layers[kernel.BOUNDARY].T)  # (columns, rows / 64)
+    bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
+    columns, rows = np.nonzero(bits)
+    return np.stack([rows + 64 * contour.word, columns + contour.column], axis=1)

@@ -6,7 +6,9 @@
 from rvos.errors import InputError
 from rvos.score.protocols.davis import Davis17, Unsupervised
 from rvos.score.protocols.expressions import Expressions
+from rvos.score.protocols.groundmore import GroundMore, GroundMoreScript
 from rvos.score.protocols.long_rvos import LongRvos
+from rvos.score.protocols.mosev2 import Mosev2, Mosev2Script
 from rvos.score.protocols.objects import Objects, SemiSupervised
 from rvos.score.protocols.protocol import (
     Answer,
@@ -19,6 +21,8 @@ from rvos.score.protocols.protocol import (
     mean_of,
     means_of,
 )
+from rvos.score.protocols.reason_vos import ReasonVos, ReasonVosO3, ReasonVosScript
+from rvos.score.protocols.ref_sav import RefSav, RefSavScript
 from rvos.score.protocols.revos import Revos
 
 __all__ = [
@@ -38,7 +42,12 @@ __all__ = [
 
 PROTOCOLS: dict[str, type[Protocol]] = {
     protocol.name: protocol
-    for protocol in (Expressions, Davis17, LongRvos, Revos, SemiSupervised, Unsupervised, Objects)
+    for protocol in (
+        *(Expressions, Davis17, LongRvos, Revos),
+        *(RefSav, RefSavScript, ReasonVos, ReasonVosScript, ReasonVosO3),
+        *(GroundMore, GroundMoreScript),
+        *(SemiSupervised, Unsupervised, Objects, Mosev2, Mosev2Script),
+    )
 }
 
 
