@@ -258,16 +258,27 @@ def overlap(counts_a, counts_b, num_pixels):
     a, b = ends_of_runs(counts_a, num_pixels), ends_of_runs(counts_b, num_pixels)
     if a.size == 0 or b.size == 0:
         return -1, -1, -1
-    shared, start = 0, 0  # run i of a and run j of b go on from `start`; odd ones are foreground
-    i, j = 0, 0
+    shared, i, j = 0, 1, 1  # odd runs are foreground: from the end of the one before to their own
     while i < a.size and j < b.size:
-        end_a, end_b = a[i], b[j]
-        end = min(end_a, end_b)
-        shared += (end - start) * (i & j & 1)
-        i += end_a == end
-        j += end_b == end
-        start = end
+        shared += max(min(a[i], b[j]) - max(a[i - 1], b[j - 1]), 0)
+        if a[i] < b[j]:
+            i += 2
+        else:
+            j += 2
     return shared, foreground(a), foreground(b)
+
+
+@compiled
+def overlaps(counts, stops, num_pixels):
+    """As `overlap`, (N, 3), of N pairs: counts one after the other, where each stops (2N,)."""
+    found = np.empty((num_pixels.size, 3), np.int64)
+    start = 0
+    for i in range(num_pixels.size):
+        middle, stop = stops[2 * i], stops[2 * i + 1]
+        pair = overlap(counts[start:middle], counts[middle:stop], num_pixels[i])
+        found[i, 0], found[i, 1], found[i, 2] = pair
+        start = stop
+    return found
 
 
 @compiled

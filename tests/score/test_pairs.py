@@ -231,3 +231,18 @@ def test_shapes_of_the_davis_functions():
         db_eval_boundary(np.ones((1, 1, 3, 4)), np.ones((1, 1, 3, 4)))
     with pytest.raises(InputError, match=r"expected \(H, W\)"):
         f_measure(np.ones((1, 3, 4)), np.ones((1, 3, 4)))
+
+
+def test_runs_of_many_frames():
+    """Frames of several sizes, empty and full masks; a corrupt one among them is found."""
+    rng = np.random.default_rng(0)
+    sizes = [(1, 1), (7, 3), (64, 2), (65, 30)] * 4
+    pairs = [rng.random((2, *size)) < rng.choice([0, 0.3, 0.9, 1]) for size in sizes]
+    truth, prediction = ([encode(pair[i]) for pair in pairs] for i in range(2))
+    expected = [(g & p).sum() / max((g | p).sum(), 1) if (g | p).any() else 1 for g, p in pairs]
+    assert jaccard(truth, prediction).tolist() == expected
+    for counts in ("", "é", truth[3]["counts"][:-1]):
+        damaged = [*truth[:3], {**truth[3], "counts": counts}, *truth[4:]]
+        with pytest.raises(MaskError, match="corrupt counts"):
+            jaccard(damaged, prediction)
+    assert jaccard([], []).shape == (0,)
