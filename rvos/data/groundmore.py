@@ -16,11 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rvos.data.meta import Ids, as_ids, find_meta, parse_meta
 from rvos.data.png_truth import PngTruth, object_numbers
 from rvos.data.split import Problem, Split, Truth
 from rvos.errors import InputError
-from rvos.masks import Mask, encode, find_json
+from rvos.masks import Mask, find_json
 
 METAS = ("{}_v2.json", "groundmore_{}.json", "{}.json")  # of a split; the first that is there
 FOLDERS = ("annotations", "groundmore_videos")
@@ -108,13 +111,16 @@ class ActionMasks(PngTruth):
 
     def mask(self, annotation_id: str, frame_idx: int) -> Mask:
         """The object's mask in one frame; None where it does not show or outside of the action."""
-        video, _, named = annotation_id.rpartition("/")
-        action = ACTION.fullmatch(named)
-        assert action, named
-        if not int(action[2]) <= frame_idx <= int(action[3]):
-            return None
-        path = self.file(annotation_id, self.frames[video][frame_idx])
-        if path is None:
-            return None
-        mask = object_numbers(path) == int(action[1])
-        return encode(mask) if mask.any() else None
+        _, first, last = _action(annotation_id)
+        return super().mask(annotation_id, frame_idx) if first <= frame_idx <= last else None
+
+    def pixels(self, path: Path, annotation_id: str) -> NDArray[np.bool_]:
+        """(H, W) bool: the pixels that have the object's number."""
+        return object_numbers(path) == _action(annotation_id)[0]
+
+
+def _action(annotation_id: str) -> tuple[int, int, int]:
+    """The object, and the first and last frame of its action."""
+    named = ACTION.fullmatch(annotation_id.rpartition("/")[2])
+    assert named, annotation_id
+    return int(named[1]), int(named[2]), int(named[3])

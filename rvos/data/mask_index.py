@@ -22,11 +22,11 @@ from rvos.errors import InputError
 from rvos.masks import (
     Mask,
     canonical_track,
-    open_json,
     read_json,
     stream_json,
     write_json,
 )
+from rvos.masks.files import unpacked_sha256
 
 FORMAT = 1  # of the files; another number is built anew
 
@@ -181,14 +181,12 @@ def _build(source: Path, key: dict[str, Any], folder: Path) -> None:
             tracks.append((annotation_id, len(lengths), len(counts), size))
             lengths.extend(len(text) for text in counts)
             file.write("".join(counts).encode("ascii"))
-    with open_json(source) as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
     np.save(folder / "offsets.npy", np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
     write_json(
         folder / "tracks.json",
         {
             "source": key,
-            "sha256": digest,
+            "sha256": unpacked_sha256(source),
             "tracks": tracks,
             "irregular": irregular,
             "order": order,

@@ -3,9 +3,7 @@
 A dataset gives `parse_meta` its file and how ids are written there.
 """
 
-import hashlib
 import logging
-import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import Any, NamedTuple
 
 from rvos.data.split import Expression, Problem, Split, Video
 from rvos.errors import NO_TEXT, InputError, is_text, list_problems
-from rvos.masks import file_sha256, find_json, open_json, read_json
+from rvos.masks import file_sha256, find_json, read_json
+from rvos.masks.files import unpacked_sha256
 
 log = logging.getLogger(__name__)
 
@@ -50,27 +49,20 @@ def find_meta(folder: Path, names: Sequence[str], chosen: str | None) -> Path:
         if (path := find_json(folder / chosen)) is None:
             raise InputError(f"data.meta: {folder / chosen}: no such file (nor .gz)")
         return path
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected the dataset there (data.root)")
     candidates = [folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
     existing = [path for path in candidates if path.is_file()]
     if not existing:
         others = f", or one of {', '.join(names[1:])}" if names[1:] else ""
         raise InputError(f"{folder / names[0]}: no such file (nor .json.gz{others})")
-    if len(existing) > 1 and len({_unpacked(path) for path in existing}) > 1:
+    if len(existing) > 1 and len({unpacked_sha256(path) for path in existing}) > 1:
         differing = ", ".join(path.name for path in existing)
         raise InputError(
             f"{folder}: files of expressions that differ: {differing}; "
             f"choose one by its name, e.g. data.meta={existing[0].name}"
         )
     return existing[0]
-
-
-def _unpacked(path: Path) -> str:
-    """Hex SHA-256 of a .json[.gz] file's content."""
-    try:
-        with open_json(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
 
 
 def parse_meta(
@@ -118,13 +110,24 @@ def parse_videos(
 ) -> tuple[tuple[Video, ...], list[Problem]]:
     """`{video: {"frames", "expressions"}}` -> videos, and what is wrong with the others."""
     problems: list[Problem] = []
-    parsed = []
+    videos: list[Video] = []
     for name, entry in entries.items():
+        parsed: list[Expression] = []
         try:
-            parsed.append(_video(name, entry_of(name, entry), key, ids_of, problems))
+            frames, expressions = _checked_video(name, entry_of(name, entry))
         except ValueError as error:
             problems.append(Problem(name, None, str(error)))
-    return tuple(video for video in parsed if video is not None), problems
+            continue
+        for expression_id, item in expressions.items():
+            try:
+                text = _checked_text(expression_id, item)
+                ids = ids_of(name, item)
+            except ValueError as error:
+                problems.append(Problem(name, expression_id, str(error)))
+                continue
+            parsed.append(Expression(name, expression_id, text, *ids, labelled=key in item))
+        videos.append(Video(name, tuple(frames), tuple(parsed)))
+    return tuple(videos), problems
 
 
 def check_found(
@@ -154,56 +157,33 @@ def is_name(text: str) -> bool:
     return allowed and 0 < len(text.encode()) <= LONGEST
 
 
-def _video(
-    name: str,
-    entry: Any,
-    key: str,
-    ids_of: Callable[[str, dict[str, Any]], Ids],
-    problems: list[Problem],
-) -> Video | None:
-    """The video without its malformed expressions; None if the video itself is malformed."""
-
-    def wrong(text: str, expression_id: str | None = None) -> None:
-        problems.append(Problem(name, expression_id, text))
-
+def _checked_video(name: str, entry: Any) -> tuple[list[str], dict[str, Any]]:
+    """The frames and expressions of a video's entry. Raises ValueError."""
     if not all(map(is_name, name.split("/"))):  # ReVOS has videos in folders
-        wrong(_NO_NAME)
-        return None
+        raise ValueError(_NO_NAME)
     if not isinstance(entry, dict) or not {"expressions", "frames"} <= entry.keys():
-        wrong('expected "expressions" and "frames"')
-        return None
+        raise ValueError('expected "expressions" and "frames"')
     frames, expressions = entry["frames"], entry["expressions"]
     if not isinstance(frames, list) or not frames or not all(isinstance(f, str) for f in frames):
-        wrong('"frames": expected a non-empty list of frame names')
-        return None
+        raise ValueError('"frames": expected a non-empty list of frame names')
     if bad_names := [frame for frame in frames if not is_name(frame)]:
-        wrong(f'"frames": {bad_names[0]!r}: {_NO_NAME}')
-        return None
-    if len(set(frames)) < len(frames):
-        twice = [frame for frame, count in Counter(frames).items() if count > 1]
-        wrong(f'"frames": listed twice: {", ".join(twice)}')
-        return None
+        raise ValueError(f'"frames": {bad_names[0]!r}: {_NO_NAME}')
+    if twice := [frame for frame, count in Counter(frames).items() if count > 1]:
+        raise ValueError(f'"frames": listed twice: {", ".join(twice)}')
     if not isinstance(expressions, dict):
-        wrong('"expressions": expected {expression_id: ...}')
-        return None
-    parsed = []
-    for expression_id, item in expressions.items():
-        if not is_name(expression_id):
-            wrong(_NO_NAME, expression_id)
-            continue
-        if not isinstance(item, dict) or not isinstance(item.get("exp"), str):
-            wrong('expected a text "exp"', expression_id)
-            continue
-        if not is_text(item["exp"]):
-            wrong(f'"exp": {item["exp"]!r}: {NO_TEXT}', expression_id)
-            continue
-        try:
-            ids = ids_of(name, item)
-        except ValueError as error:
-            wrong(str(error), expression_id)
-            continue
-        parsed.append(Expression(name, expression_id, item["exp"], *ids, labelled=key in item))
-    return Video(name, tuple(frames), tuple(parsed))
+        raise ValueError('"expressions": expected {expression_id: ...}')
+    return frames, expressions
+
+
+def _checked_text(expression_id: str, item: Any) -> str:
+    """The text of an expression's entry. Raises ValueError."""
+    if not is_name(expression_id):
+        raise ValueError(_NO_NAME)
+    if not isinstance(item, dict) or not isinstance(item.get("exp"), str):
+        raise ValueError('expected a text "exp"')
+    if not is_text(item["exp"]):
+        raise ValueError(f'"exp": {item["exp"]!r}: {NO_TEXT}')
+    return str(item["exp"])
 
 
 def as_ids(entry: dict[str, Any], key: str) -> tuple[str, ...]:
@@ -217,3 +197,18 @@ def as_ids(entry: dict[str, Any], key: str) -> tuple[str, ...]:
         if isinstance(i, bool) or not isinstance(i, int | str) or i == "":
             raise ValueError(f'"{key}": expected an id or a list of ids, got {value!r}')
     return tuple(str(i) for i in ids)
+
+
+def mevis_ids(video: str, entry: dict[str, Any]) -> Ids:
+    """Ids as MeViS names them. Raises ValueError."""
+    return Ids(as_ids(entry, "anno_id"), as_ids(entry, "obj_id"))
+
+
+def ids_with_type(types: Sequence[str], video: str, entry: dict[str, Any]) -> Ids:
+    """As `mevis_ids`, with the type whose position in `types` is `type_id`. Raises ValueError."""
+    type_id = entry.get("type_id")
+    if type(type_id) is not int or type_id not in range(len(types)):
+        *numbers, last = range(len(types))
+        expected = f"{', '.join(map(str, numbers))} or {last}"
+        raise ValueError(f'"type_id": expected {expected}, got {type_id!r}')
+    return mevis_ids(video, entry)._replace(type=types[type_id])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rvos.data.mask_index import open_index
-from rvos.data.meta import Ids, as_ids, find_meta, parse_meta, split_folder
+from rvos.data.meta import find_meta, mevis_ids, parse_meta, split_folder
 from rvos.data.split import NoTruth, Problem, Split, Truth, Video, check_labelled
 from rvos.masks import Mask, find_json
 
@@ -36,11 +36,7 @@ def read_split(
     """
     folder = split_folder(root, split)
     path = find_meta(folder, METAS, meta)
-    return parse_meta(folder, path, split, "anno_id", _mevis_ids, bad)
-
-
-def _mevis_ids(video: str, entry: dict[str, Any]) -> Ids:
-    return Ids(as_ids(entry, "anno_id"), as_ids(entry, "obj_id"))
+    return parse_meta(folder, path, split, "anno_id", mevis_ids, bad)
 
 
 def read_truth(split: Split) -> "Annotations":

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from rvos.data.archive import instead_of
 from rvos.data.frames import FrameError, image_size
 from rvos.data.split import NoTruth, Split, Truth, Video, check_labelled
-from rvos.masks import IMAGE_ERRORS, FileError, Mask, Track, encode, read_pixels, sound_image
+from rvos.masks import Mask, Track, encode, read_pixels
+from rvos.masks.files import read_numbers
 
 
 class PngTruth(Truth):
@@ -48,7 +49,14 @@ class PngTruth(Truth):
         return [self.mask(annotation_id, t) for t in range(len(self.frames[video]))]
 
     @abstractmethod
-    def mask(self, annotation_id: str, frame_idx: int) -> Mask: ...
+    def pixels(self, path: Path, annotation_id: str) -> NDArray[np.bool_]:
+        """(H, W) bool: where a file shows an object."""
+
+    def mask(self, annotation_id: str, frame_idx: int) -> Mask:
+        """One object's mask in one frame; None where it does not show."""
+        path = self.file(annotation_id, self.frames[annotation_id.rpartition("/")[0]][frame_idx])
+        pixels = None if path is None else self.pixels(path, annotation_id)
+        return encode(pixels) if pixels is not None and pixels.any() else None
 
     def problems(
         self, annotation_id: str, video: Video, size: Sequence[int] | None
@@ -88,20 +96,10 @@ class MaskFolders(PngTruth):
         path = self.folder(annotation_id) / f"{frame}.png"
         return path if path.is_file() else None
 
-    def mask(self, annotation_id: str, frame_idx: int) -> Mask:
-        """One object's mask in one frame; None where it does not show."""
-        path = self.file(annotation_id, self.frames[annotation_id.rpartition("/")[0]][frame_idx])
-        pixels = None if path is None else read_pixels(path)
-        return encode(pixels) if pixels is not None and pixels.any() else None
+    def pixels(self, path: Path, annotation_id: str) -> NDArray[np.bool_]:
+        """(H, W) bool: the pixels that are not zero."""
+        return read_pixels(path)
 
 
-@lru_cache(maxsize=64)  # the expressions of a video and the frames of a clip share their files
-def object_numbers(path: Path) -> NDArray[np.uint8]:
-    """(H, W) uint8 object numbers of an annotation PNG."""
-    try:
-        with sound_image(path) as image:
-            if image.mode not in ("P", "L"):
-                raise FileError(f"{path}: expected a palette or grey PNG, got mode {image.mode}")
-            return np.array(image)
-    except IMAGE_ERRORS as error:
-        raise FileError(f"{path}: cannot be read as an image: {error}") from None
+# The expressions of a video and the frames of a clip share their files.
+object_numbers = lru_cache(maxsize=64)(read_numbers)

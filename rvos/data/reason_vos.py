@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rvos.data.meta import Ids, as_ids, find_meta, is_name, parse_meta
+from rvos.data.meta import find_meta, is_name, mevis_ids, parse_meta
 from rvos.data.mevis import Annotations
 from rvos.data.png_truth import MaskFolders
 from rvos.data.split import Problem, Split, Truth
@@ -32,12 +32,10 @@ def read_split(
     `<video>/<name of the folder>`.
     """
     folder = Path(root)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected data.root with JPEGImages")
     if split != SPLIT:
         raise InputError(f"data.split: ReasonVOS has the split {SPLIT} only; got {split!r}")
     path = find_meta(folder, _metas(folder)[:1] or (LIST, DICT), meta)
-    return parse_meta(folder, path, split, "anno_id", _ids, bad, entry_of=_as_dict)
+    return parse_meta(folder, path, split, "anno_id", mevis_ids, bad, entry_of=_as_dict)
 
 
 def has_split(root: Path, split: str, meta: str | None) -> bool:
@@ -68,10 +66,6 @@ def _as_dict(video: str, entry: Any) -> Any:
         by_id[key] = {"exp": e.get("exp_text"), "obj_id": e["obj_id"]}
         by_id[key]["anno_id"] = f"{video}/{folder}"
     return {**entry, "expressions": by_id}
-
-
-def _ids(video: str, entry: dict[str, Any]) -> Ids:
-    return Ids(as_ids(entry, "anno_id"), as_ids(entry, "obj_id"))
 
 
 def read_truth(split: Split) -> Truth:

@@ -21,6 +21,7 @@ from rvos.data.meta import Ids, check_found, find_meta, parse_videos
 from rvos.data.split import Problem, Split, Truth, Video
 from rvos.errors import InputError
 from rvos.masks import Mask, Track, file_sha256, from_coco, read_json
+from rvos.masks.files import reading
 
 PICTURES = ("train2014", "images/mscoco/images/train2014")  # beside the root; MUTR's place, REFER's
 REFS = ("refs(unc).p", "refs(umd).p")  # those that papers report; data.meta takes another
@@ -204,8 +205,6 @@ def _key(value: Any) -> Any:
 
 
 def _find_pictures(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected data.root to be one of RefCOCO")
     places = [folder.parent / place for place in PICTURES]
     pictures = next((place for place in places if place.is_dir()), None)
     if pictures is None:
@@ -222,7 +221,7 @@ def _find_sentences(folder: Path, split: str, meta: str | None) -> Path:
         path.name.removesuffix(".gz") for path in folder.glob(f"instances_*_{split}.json*")
     }
     refs = [name for name in REFS if (folder / name).is_file()]
-    if meta is None and not converted and not refs:
+    if meta is None and not converted and not refs and folder.is_dir():
         raise InputError(
             f"{folder}: expected instances_<name>_{split}.json, or {' or '.join(REFS)} with "
             "instances.json; data.meta takes a file of another name"
@@ -255,13 +254,9 @@ class _Containers(pickle.Unpickler):
 @cache
 def _refs(path: Path, changed: int) -> list[dict[str, Any]]:
     """The refs of a pickle, which Python 2 has written; `changed`: its time. Raises InputError."""
-    try:
-        with open(path, "rb") as file:
-            refs = _Containers(file, encoding="utf-8", errors="replace").load()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except _PICKLE_ERRORS as error:
-        raise InputError(f"{path}: cannot be read as a file of refs: {error}") from None
+    said = "cannot be read as a file of refs"
+    with reading(path, said, *_PICKLE_ERRORS), open(path, "rb") as file:
+        refs = _Containers(file, encoding="utf-8", errors="replace").load()
     if not _are_dicts(refs):
         raise InputError(f"{path}: expected a list of refs")
     return refs

@@ -7,13 +7,13 @@ Layout: cilinyan/VISA, README and tools/eval_revos.py.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rvos.data.meta import Ids, as_ids, find_meta, parse_meta
+from rvos.data.meta import find_meta, ids_with_type, parse_meta
 from rvos.data.mevis import Annotations
 from rvos.data.split import NoTruth, Problem, Split, Video
-from rvos.errors import InputError
 from rvos.masks import FileError, MaskError, area, canonical, find_json, stream_json
 
 TYPES = ("referring", "reasoning", "hallucination")  # by type_id
@@ -24,22 +24,13 @@ def read_split(
 ) -> Split:
     """Read a split (train, valid). Raises as `mevis.read_split`."""
     folder = Path(root)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected data.root with JPEGImages")
     path = find_meta(folder, (f"meta_expressions_{split}_.json",), meta)
-    return parse_meta(folder, path, split, "anno_id", _ids, bad)
+    return parse_meta(folder, path, split, "anno_id", partial(ids_with_type, TYPES), bad)
 
 
 def has_split(root: Path, split: str, meta: str | None) -> bool:
     """Whether the dataset has a split: there are no folders of them."""
     return find_json(root / f"meta_expressions_{split}_.json") is not None
-
-
-def _ids(video: str, entry: dict[str, Any]) -> Ids:
-    type_id = entry.get("type_id")
-    if isinstance(type_id, bool) or type_id not in (0, 1, 2):
-        raise ValueError(f'"type_id": expected 0, 1 or 2, got {type_id!r}')
-    return Ids(as_ids(entry, "anno_id"), as_ids(entry, "obj_id"), TYPES[int(type_id)])
 
 
 def read_truth(split: Split) -> "RevosAnnotations":

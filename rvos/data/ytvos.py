@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rvos.data.meta import Ids, as_ids, find_meta, listed_videos, parse_meta, split_folder
 from rvos.data.png_truth import MaskFolders, PngTruth, object_numbers
 from rvos.data.split import Expression, Problem, Split, Video
-from rvos.masks import FileError, Mask, Track, encode, find_json
+from rvos.masks import FileError, Track, encode, find_json
 
 META = "meta_expressions.json"
 METAS_OF_TRUTH = ("meta_expressions_challenge.json", META)  # in <root>/<split>/; the first has more
@@ -98,12 +98,9 @@ class PaletteAnnotations(PngTruth):
         """The annotation file of one frame, which all objects of the video share."""
         return self.path / annotation_id.rpartition("/")[0] / f"{frame}.png"
 
-    def mask(self, annotation_id: str, frame_idx: int) -> Mask:
-        """One object's mask in one frame; None where it does not show."""
-        video, _, number = annotation_id.rpartition("/")
-        numbers = object_numbers(self.file(annotation_id, self.frames[video][frame_idx]))
-        mask = numbers == int(number)
-        return encode(mask) if mask.any() else None
+    def pixels(self, path: Path, annotation_id: str) -> NDArray[np.bool_]:
+        """(H, W) bool: the pixels that have the object's number."""
+        return object_numbers(path) == int(annotation_id.rpartition("/")[2])
 
     def track(self, annotation_id: str) -> Track:
         """One object's masks per frame. Raises FileError, also as `label_problems`."""

@@ -35,6 +35,7 @@ ZIP_ERRORS = (
     *(zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error),
     RuntimeError,  # encrypted, or packed in a way that Python does not know
 )
+_NO_JSON = ("not valid JSON", ValueError, ijson.JSONError, EOFError, zlib.error)
 INNER = ("Annotations", "refined")  # official scripts' folder of results; that of a run
 _MARKED = (  # byte order marks; that of UTF-32 begins with that of UTF-16
     *((BOM_UTF32_LE, "utf-32"), (BOM_UTF32_BE, "utf-32"), (BOM_UTF8, "utf-8-sig")),
@@ -46,11 +47,30 @@ log = logging.getLogger(__name__)
 
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's content. Raises FileError."""
+    with reading(path), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unpacked_sha256(path: Path) -> str:
+    """Hex SHA-256 of the text of a .json or .json.gz file. Raises FileError."""
+    with reading(path, "cannot be read", EOFError, zlib.error), open_json(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def reading(path: object, said: str = "", *errors: type[Exception]) -> Iterator[None]:
+    """What a file of wrong content or without access raises becomes a FileError with its path.
+
+    `errors` are those of a wrong content, and `said` is what to say of it.
+    """
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        yield
+    except FileError:
+        raise
+    except errors as error:
+        raise FileError(f"{path}: {said}: {error}") from None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def file_stamp(path: Path) -> list[int]:
@@ -75,13 +95,8 @@ def damaged_part(path: Path) -> str | None:
 
 def read_json(path: Path) -> Any:
     """A .json or .json.gz file. A key that occurs twice in an object is an error."""
-    try:
-        with open_json(path) as file:
-            return json.load(file, object_pairs_hook=_dict_without_duplicates)
-    except (json.JSONDecodeError, UnicodeDecodeError, _DuplicateKey, EOFError, zlib.error) as error:
-        raise FileError(f"{path}: not valid JSON: {error}") from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
+    with reading(path, *_NO_JSON), open_json(path) as file:
+        return json.load(file, object_pairs_hook=_dict_without_duplicates)
 
 
 def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
@@ -94,22 +109,13 @@ def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
                 twice.append(key)
             super().__setitem__(key, value)
 
-    try:
-        with open_json(path) as file:
-            seen: set[str] = set()
-            for key, value in ijson.kvitems(file, "", use_float=True, map_type=StrictDict):
-                if key in seen or twice:
-                    raise _DuplicateKey([*twice, key][0])
-                seen.add(key)
-                yield key, value
-    except (ijson.JSONError, UnicodeDecodeError, _DuplicateKey, EOFError, zlib.error) as error:
-        raise FileError(f"{path}: not valid JSON: {error}") from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: OSError) -> FileError:
-    return FileError(f"{path}: cannot be read: {error.strerror or error}")
+    with reading(path, *_NO_JSON), open_json(path) as file:
+        seen: set[str] = set()
+        for key, value in ijson.kvitems(file, "", use_float=True, map_type=StrictDict):
+            if key in seen or twice:
+                raise _twice([*twice, key][0])
+            seen.add(key)
+            yield key, value
 
 
 def open_json(path: Path) -> BufferedIOBase:
@@ -125,15 +131,11 @@ def open_json(path: Path) -> BufferedIOBase:
 
 def read_text(path: Path) -> str:
     """A text file in UTF-8, or in the encoding that its byte order mark names. Raises FileError."""
-    try:
+    with reading(path, "cannot be read as text. Save it as UTF-8", ValueError):
         data = path.read_bytes()
         text = data.decode(_marked_encoding(data) or "utf-8")
         if "\0" in text:
             raise ValueError("it has NUL characters, as UTF-16 without a mark or a binary file has")
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise FileError(f"{path}: cannot be read as text: {error}. Save it as UTF-8") from None
     return text
 
 
@@ -151,10 +153,7 @@ def _marked_encoding(data: bytes) -> str | None:
 
 def find_json(path: Path) -> Path | None:
     """`path`, a name ending in .json, or the .json.gz beside it; None if neither exists."""
-    for candidate in (path, path.with_name(path.name + ".gz")):
-        if candidate.is_file():
-            return candidate
-    return None
+    return next(filter(Path.is_file, (path, path.with_name(path.name + ".gz"))), None)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -388,18 +387,26 @@ def read_pixels(path: Path) -> NDArray[np.bool_]:
     Of a palette image the colour's grey value counts, not its index, as for MeViS' script
     (tools/eval_mevis.py reads with OpenCV as grey). Transparency does not count.
     """
-    try:
-        with sound_image(path) as image:
-            pixels = np.asarray(image.convert("L") if image.mode == "P" else image)
-            has_alpha = image.mode in ("LA", "RGBA")
-    except IMAGE_ERRORS as error:
-        raise FileError(f"{path}: cannot be read as an image: {error}") from None
+    with reading(path, "cannot be read as an image", *IMAGE_ERRORS), sound_image(path) as image:
+        pixels = np.asarray(image.convert("L") if image.mode == "P" else image)
+        has_alpha = image.mode in ("LA", "RGBA")
     if has_alpha:  # (H, W, C + 1) -> (H, W, C)
         pixels, alpha, tree = pixels[..., :-1], pixels[..., -1], path.parent.parent.parent
         if np.ptp(alpha) and not np.ptp(pixels) and tree not in _told_of_alpha:
             _told_of_alpha.add(tree)
             log.warning("%s: the mask seems to be in the alpha channel, which is ignored", path)
     return np.asarray(pixels.any(-1) if pixels.ndim == 3 else pixels != 0)
+
+
+def read_numbers(path: Path) -> NDArray[np.uint8]:
+    """(H, W) uint8 object numbers of a palette or grey picture. Raises FileError."""
+    with reading(path, "cannot be read as an image", *IMAGE_ERRORS), sound_image(path) as image:
+        if image.mode not in ("P", "L", "1"):
+            raise FileError(
+                f"{path}: expected a palette or grey picture of numbers, got mode {image.mode}; "
+                "0 is background, 1 the first object"
+            )
+        return np.asarray(image).astype(np.uint8)
 
 
 def sound_image(path: Path) -> Image.Image:
@@ -429,14 +436,13 @@ def _read_png(path: Path) -> Any:
     return encode(read_pixels(path)) if path.is_file() else MISSING_FRAME
 
 
-class _DuplicateKey(ValueError):
-    def __init__(self, key: str):
-        super().__init__(f"key {key!r} occurs twice in one object")
+def _twice(key: str) -> ValueError:
+    return ValueError(f"key {key!r} occurs twice in one object")
 
 
-def _dict_without_duplicates(pairs):
+def _dict_without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise _DuplicateKey(next(key for key in keys if keys.count(key) > 1))
+        raise _twice(next(key for key in keys if keys.count(key) > 1))
     return result

@@ -27,14 +27,13 @@ from rvos.data.split import Expression, Split, Truth, Video, merge_tracks
 from rvos.data.ytvos import objects_of
 from rvos.errors import list_problems
 from rvos.masks import (
-    IMAGE_ERRORS,
     MISSING_FRAME,
     FileError,
     Track,
     TrackFiles,
     find_json,
-    sound_image,
 )
+from rvos.masks.files import read_numbers
 
 log = logging.getLogger(__name__)
 VOID = 255  # the number of pixels that DAVIS does not score
@@ -290,18 +289,3 @@ def frames_in(folder: Path) -> list[str]:
     if pictures and (others := sorted(p.name for p in files if p.suffix != ".png")):
         log.warning(list_problems(f"{folder}: files that are no .png, left out", others))
     return [p.stem for p in in_order(pictures)]
-
-
-def read_numbers(path: Path) -> NDArray[np.uint8]:
-    """(H, W) uint8 object numbers of a palette or grey picture. Raises FileError."""
-    try:
-        with sound_image(path) as image:
-            mode, numbers = image.mode, np.asarray(image)
-    except IMAGE_ERRORS as error:
-        raise FileError(f"{path}: cannot be read as an image: {error}") from None
-    if mode not in ("P", "L", "1"):
-        raise FileError(
-            f"{path}: expected a palette or grey picture of numbers, got mode {mode}; "
-            "0 is background, 1 the first object"
-        )
-    return numbers.astype(np.uint8)
