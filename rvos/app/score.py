@@ -24,6 +24,7 @@ from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.score.of_video import Missing, score_trivial, score_video
 from rvos.score.protocols import PROTOCOLS, Protocol, UnitScores, make_protocol, means_of
 from rvos.score.sources import Source, TruthSource, open_masks, open_truth
+from rvos.score.volume import LABEL, with_volume
 
 SCORES = ("J", "F", "J&F")
 STATISTICS = ("J_recall", "J_decay", "F_recall", "F_decay")
@@ -214,10 +215,11 @@ def _interval(low: float | None, high: float | None, sign: str) -> str:
 def print_trivial(console: Console, summaries: Mapping[str, Mapping[str, Any]]) -> None:
     """The masks beside answers without a look at the video, in percent."""
     table = Table(title="Beside trivial answers", title_justify="left")
-    for column in ("", *SCORES):
+    columns = [*SCORES, *({LABEL} & summaries["masks"].keys())]
+    for column in ("", *columns):
         table.add_column(column, justify="right" if column else "left")
     for name, summary in summaries.items():
-        table.add_row(name, *(f"{100 * summary[key]:.2f}" for key in SCORES))
+        table.add_row(name, *(f"{100 * summary[key]:.2f}" for key in columns))
     console.print(table)
 
 
@@ -256,6 +258,7 @@ def parser() -> argparse.ArgumentParser:
     add("--protocol", help=f"instead of the dataset's, or the dotted name of a class; {listed}")
     switch = argparse.BooleanOptionalAction
     add("--trivial", action=switch, default=True, help="show what trivial answers would score")
+    add("--volumetric", action="store_true", help="J&F of masks as one volume, by our formula")
     add("--videos", type=Path, metavar="FILE", help="score these alone: one name per line")
     choices = get_args(Missing)
     add("--missing", choices=choices, default="error", help="what to do where masks are missing")
@@ -277,8 +280,9 @@ def main(arguments: Sequence[str]) -> int:
         if (number := getattr(given, name)) < lowest:
             raise InputError(f"--{name}: expected {lowest} or more, got {number}")
     dataset = DATASETS[given.dataset]
+    protocol = make_protocol(given.protocol or dataset.protocol)
     choices = Choices(
-        make_protocol(given.protocol or dataset.protocol),
+        with_volume(protocol) if given.volumetric else protocol,
         None if given.videos is None else _names_in(given.videos),
         given.missing,
         given.extra == "ignore",
@@ -306,6 +310,8 @@ def main(arguments: Sequence[str]) -> int:
     print_summary(console, title, summaries, changes, given.confidence)
     if trivial:
         print_trivial(console, {"masks": summaries[0], **trivial})
+    if given.volumetric:
+        console.print(f"{LABEL}: our formula; that of arXiv 2610.02946 could not be read.")
     print_units(console, sets[0], given.rows)
     if given.csv is not None:
         write_bytes(given.csv, csv_of(sets[0]))

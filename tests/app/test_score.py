@@ -242,6 +242,26 @@ def test_trivial_answers_under_the_same_protocol(tmp_path, capsys):
     assert "trivial" not in result_of(*words, "--no-trivial", tmp_path)
 
 
+def test_an_empty_volume_scores_nothing(tmp_path, capsys):
+    """The object shows in frames 0 and 1 of 5: of the frames between first and last in one.
+
+    Frame 0 does not count, so the answer, which shows it in frame 1 alone, is right as a whole.
+    """
+    truth = pictures(7, numbers=(1,))
+    truth[2:] = 0
+    masks = truth.copy()
+    masks[0] = 0
+    trees = [write_tree(tmp_path / name, {"a": x}) for name, x in (("t", truth), ("m", masks))]
+    words = ["--truth", trees[0], "--masks", trees[1], "--dataset", "davis17", "--volumetric"]
+    found = result_of(*words, tmp_path)
+    assert found["JF_volume"] == found["per_name"][0]["JF_volume"] == 1
+    empty = found["trivial"]["empty"]
+    assert (empty["J&F"], empty["JF_volume"]) == (2 / 3, 0)
+    assert "arXiv 2610.02946 could not be read" in capsys.readouterr().out
+    with pytest.raises(InputError, match="--volumetric: protocol unsupervised matches objects"):
+        result_of(*words, "--protocol", "unsupervised", tmp_path)
+
+
 def test_everything_that_does_not_fit_is_listed_at_once(tmp_path, capsys):
     """Missing and extra videos, frames and objects, sizes, broken pictures."""
     videos = {name: pictures(i) for i, name in enumerate("abcdef")}
