@@ -21,7 +21,7 @@ from rich.table import Table
 from rvos.errors import InputError, list_problems
 from rvos.masks import read_text, split_lines, write_bytes, write_json
 from rvos.report.bootstrap import Bootstrap, Interval
-from rvos.score.of_video import Missing, score_trivial, score_video
+from rvos.score.of_video import Missing, Sets, score_video
 from rvos.score.protocols import PROTOCOLS, Protocol, UnitScores, make_protocol, means_of
 from rvos.score.sources import Source, TruthSource, open_masks, open_truth
 from rvos.score.volume import LABEL, with_volume
@@ -66,10 +66,7 @@ class Choices:
     trivial: bool  # score the trivial answers too
 
 
-Scored = dict[str, list[UnitScores]]  # those of the masks under "", of trivial answers by name
-
-
-def score(truth: TruthSource, masks: Source, choices: Choices) -> Scored:
+def score(truth: TruthSource, masks: Source, choices: Choices) -> Sets:
     """The scores of all objects or expressions, in the truth's order.
 
     Raises InputError with everything that is missing, too much, or does not fit.
@@ -81,7 +78,7 @@ def score(truth: TruthSource, masks: Source, choices: Choices) -> Scored:
     if not choices.ignore_extra:
         problems += [f"video {n}: masks, but no truth" for n in sorted(given - set(names))]
 
-    def of_video(name: str) -> tuple[Scored, list[str]]:
+    def of_video(name: str) -> tuple[Sets, list[str]]:
         if name not in known:
             return {}, []
         try:
@@ -95,7 +92,7 @@ def score(truth: TruthSource, masks: Source, choices: Choices) -> Scored:
     if problems:
         title = f"{masks.path}: does not fit {truth.path}"
         raise InputError(list_problems(title, problems, shown=50))
-    sets: Scored = defaultdict(list)
+    sets: Sets = defaultdict(list)
     for scores, _ in found:
         for answer, units in scores.items():
             sets[answer] += units
@@ -108,7 +105,7 @@ def score(truth: TruthSource, masks: Source, choices: Choices) -> Scored:
 
 def _score_video(
     name: str, truth: TruthSource, masks: Source | None, choices: Choices
-) -> tuple[Scored, list[str]]:
+) -> tuple[Sets, list[str]]:
     frames = truth.frames(name)
     problems = []
     if masks is not None and frames is not None and not choices.ignore_extra:
@@ -116,21 +113,17 @@ def _score_video(
         if more:
             listed = ", ".join(more[:5]) + (", ..." if len(more) > 5 else "")
             problems.append(f"video {name}: {len(more)} frames without truth: {listed}")
-    true = truth.read(name, frames)
-    scores, others = score_video(
+    sets, others = score_video(
         name,
         truth,
-        true,
+        truth.read(name, frames),
         None if masks is None else masks.read(name, frames),
         choices.protocol,
         missing=choices.missing,
         ignore_extra=choices.ignore_extra,
+        trivial=choices.trivial,
     )
-    problems += others
-    sets = {"": scores}
-    if choices.trivial and not problems:
-        sets |= score_trivial(name, truth, true, choices.protocol)
-    return sets, problems
+    return sets, problems + others
 
 
 # ------------------------------------------------------------------------------------- results

@@ -406,7 +406,7 @@ def read_numbers(path: Path) -> NDArray[np.uint8]:
                 f"{path}: expected a palette or grey picture of numbers, got mode {image.mode}; "
                 "0 is background, 1 the first object"
             )
-        return np.asarray(image).astype(np.uint8)
+        return np.asarray(image, np.uint8)
 
 
 def sound_image(path: Path) -> Image.Image:

@@ -1,6 +1,6 @@
 """The masks and the truth of one video -> the units of a protocol, for `rvos score`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from rvos.errors import InputError
@@ -10,6 +10,7 @@ from rvos.score.sources import Tracks, TruthSource, VideoMasks
 from rvos.score.trivial import EMPTY, WHOLE, trivial_answers
 
 Missing = Literal["error", "empty", "protocol"]
+Sets = dict[str, list[UnitScores]]  # units of the masks under "", of trivial answers by name
 
 
 def score_video(
@@ -21,11 +22,13 @@ def score_video(
     *,
     missing: Missing,
     ignore_extra: bool,
-) -> tuple[list[UnitScores], list[str]]:
+    trivial: bool = False,
+) -> tuple[Sets, list[str]]:
     """The units of a video, and all that is missing, too much, or does not fit.
 
     `source` is that of the truth; `masks` is None for a video without any. `missing` says what is
-    done where masks are missing: "protocol" does what the protocol's script does.
+    done where masks are missing: "protocol" does what the protocol's script does. `trivial` scores
+    the trivial answers too.
     """
     try:
         names = protocol.names(truth, masks)
@@ -35,10 +38,10 @@ def score_video(
         video = source.video(name, names)
         of_video = protocol.read(source.truth(truth), video)
     except InputError as error:
-        return [], _of(name, [str(error)])
+        return {}, _of(name, [str(error)])
     empty = missing == "empty" or (missing == "protocol" and protocol.missing != "error")
     if masks is None and not empty:
-        return [], _of(name, ["no masks"])
+        return {}, _of(name, ["no masks"])
     answers: dict[str, Answer] = {}
     for expression in video.expressions:
         key = expression.expression_id
@@ -49,26 +52,25 @@ def score_video(
         except InputError as error:
             problems.append(f"{key}: {error}")
     try:
-        return protocol.units(video, answers, of_video)[""], _of(name, problems)
+        sets = {"": protocol.units(video, answers, of_video)[""]}
+        if trivial and not problems:
+            for answer, others in _trivial(answers).items():
+                sets[answer] = protocol.units(video, others, of_video)[""]
+        return sets, _of(name, problems)
     except Misfits as error:
-        return [], _of(name, [*problems, *error.lines])
+        return {}, _of(name, [*problems, *error.lines])
     except InputError as error:
-        return [], _of(name, [*problems, str(error)])
+        return {}, _of(name, [*problems, str(error)])
 
 
-def score_trivial(
-    name: str, source: TruthSource, truth: VideoMasks, protocol: Protocol
-) -> dict[str, list[UnitScores]]:
-    """The units of a video for the trivial answers, by their names."""
-    video = source.video(name, protocol.names(truth, None))
-    of_video = protocol.read(source.truth(truth), video)
-    answers: dict[str, dict[str, Answer]] = {EMPTY: {}, WHOLE: {}}
-    for expression in video.expressions:
-        key = expression.expression_id
-        track = truth.track(key)
-        for answer, (masks, J, F) in trivial_answers(track).items():
-            answers[answer][key] = Answer(expression, (track, masks), scored=(J, F))
-    return {answer: protocol.units(video, of, of_video)[""] for answer, of in answers.items()}
+def _trivial(answers: Mapping[str, Answer]) -> dict[str, dict[str, Answer]]:
+    """The trivial answers in place of given ones, by their names."""
+    found: dict[str, dict[str, Answer]] = {EMPTY: {}, WHOLE: {}}
+    for key, given in answers.items():
+        truth = given.masks[0]
+        for name, (masks, J, F) in trivial_answers(truth).items():
+            found[name][key] = Answer(given.expression, (truth, masks), scored=(J, F))
+    return found
 
 
 def _of(video: str, problems: Sequence[str]) -> list[str]:
