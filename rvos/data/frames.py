@@ -14,9 +14,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import cache
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -136,10 +135,8 @@ def _images(folder: Path) -> list[Path]:
     if no_text := [repr(p.name) for p in images if not is_text(p.name)]:
         raise FrameError(list_problems(f"{folder}: names of frames: {NO_TEXT}", no_text))
     files = in_order(images)
-    by_name: dict[str, list[str]] = {}
-    for file in files:
-        by_name.setdefault(file.stem, []).append(file.name)
-    if twice := [" and ".join(names) for names in by_name.values() if len(names) > 1]:
+    by_name = [[p.name for p in group] for _, group in groupby(files, key=lambda p: p.stem)]
+    if twice := [" and ".join(names) for names in by_name if len(names) > 1]:
         title = f"{folder}: expected one image per frame; several have the same name"
         raise FrameError(list_problems(title, twice))
     return files
@@ -318,12 +315,7 @@ class FrameCache:
     def __enter__(self) -> "FrameCache":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -74,10 +75,8 @@ SIDEWAYS = ("left", "right", "turn", "leave")
 UNCLEAR = {
     frozenset(pair)
     for pair in [
-        *(("turn", other) for other in SIDEWAYS),
-        *(("leave", other) for other in SIDEWAYS),
-        *((one, other) for one in PAIRS[1] for other in SIDEWAYS),
-        *((one, other) for one in PAIRS[0] for other in (*ALONE, *PAIRS[1])),
+        *product(("turn", "leave", *PAIRS[1]), SIDEWAYS),
+        *product(PAIRS[0], (*ALONE, *PAIRS[1])),
     ]
 }
 
@@ -172,8 +171,7 @@ def synthesize(
     """
     amounts = {"num_videos": num_videos, "hidden_truth": hidden_truth, "workers": workers}
     made, _ = all_checked(lambda: make(Recipe, "", recipe), lambda: make(Amounts, "", amounts))
-    present = [s for s in num_videos if (Path(out) / s / "meta_expressions.json").exists()]
-    if present:
+    if present := [s for s in num_videos if (Path(out) / s / "meta_expressions.json").exists()]:
         raise InputError(f"{out}: has the splits {present} already; delete them or choose another")
     with ExitStack() as stack:
         each: Callable[..., Iterable[Drawn]] = map
@@ -370,7 +368,8 @@ def _crowding(a: Thing, b: Thing) -> float:
 def _expressions(rng: Generator, recipe: Recipe, things: Sequence[Thing]):
     """[(description, text, indices of its objects)]: one or two per object and set of objects."""
     by_targets: dict[tuple[int, ...], list[Description]] = {}
-    for description in _descriptions():
+    for said in product(sprites.CATEGORIES, (None, *sprites.COLORS), (None, *MOTIONS)):
+        description = Description(*said)
         targets = tuple(i for i, thing in enumerate(things) if description.is_true_of(thing))
         by_targets.setdefault(targets, []).append(description)
     chosen: list[tuple[Description, tuple[int, ...]]] = []
@@ -380,21 +379,9 @@ def _expressions(rng: Generator, recipe: Recipe, things: Sequence[Thing]):
             count = min(int(rng.integers(1, 3)), len(alternatives))
             picked = rng.choice(len(alternatives), count, replace=False)
             chosen += [(alternatives[i], targets) for i in sorted(picked)]
-    absent = _tempting(by_targets[()], things)
+    present = {thing.category for thing in things}
+    absent = [d for d in by_targets[()] if d.category in present]  # the rest is too easy
     share = recipe.no_target / (1 - recipe.no_target)
     for _ in range(int(len(chosen) * share + rng.random())):
         chosen.append((absent[int(rng.integers(len(absent)))], ()))
     return [(d, d.text(len(targets)), list(targets)) for d, targets in chosen]
-
-
-def _descriptions() -> Iterable[Description]:
-    for category in sprites.CATEGORIES:
-        for color in (None, *sprites.COLORS):
-            for motion in (None, *MOTIONS):
-                yield Description(category, color, motion)
-
-
-def _tempting(absent: Sequence[Description], things: Sequence[Thing]) -> list[Description]:
-    """Descriptions of nothing that name a category of the scene."""
-    present = {thing.category for thing in things}
-    return [d for d in absent if d.category in present]

@@ -71,20 +71,19 @@ MASK_DICT_SHA256 = {
 }
 
 
+COUNTED = ("videos", "expressions", "no target", "annotations", "frames")
+
+
 @dataclass(frozen=True)
 class Report:
     """What one split holds. `differences` are from the published numbers."""
 
     split: str
-    num_videos: int
-    num_expressions: int
-    num_without_target: int | None  # None: a split without ground truth
-    num_annotations: int | None
-    num_frames: int
-    mask_dict_sha256: str | None
+    counts: dict[str, int | None]  # by the names of COUNTED; None where it has no ground truth
     problems: tuple[str, ...]
-    differences: tuple[str, ...]
+    differences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what is not wrong
+    mask_dict_sha256: str | None = None
 
 
 @checked
@@ -131,29 +130,24 @@ def _report(
         split = open_split(format, root, name, malformed, meta)
         truth = _truth(format, split)
     except InputError as error:
-        return Report(name, 0, 0, None, None, 0, None, (str(error),), ())
+        return Report(name, dict.fromkeys(COUNTED), (str(error),))
     problems = malformed + find_problems(split, truth, decode=decode, workers=workers)
     expressions = [e for video in split.videos for e in video.expressions]
     digest = truth.index.sha256 if isinstance(truth, Annotations) else None
-    num_annotations = sum(1 for _ in truth) if truth is not None else None
     counts = {
         "videos": len(split.videos),
         "expressions": len(expressions),
-        "annotations": num_annotations,
+        "no target": None if truth is None else sum(not e.annotation_ids for e in expressions),
+        "annotations": None if truth is None else sum(1 for _ in truth),
+        "frames": sum(len(video.frames) for video in split.videos),
     }
     return Report(
         split=name,
-        num_videos=len(split.videos),
-        num_expressions=len(expressions),
-        num_without_target=(
-            None if truth is None else sum(not e.annotation_ids for e in expressions)
-        ),
-        num_annotations=num_annotations,
-        num_frames=sum(len(video.frames) for video in split.videos),
-        mask_dict_sha256=digest,
+        counts=counts,
         problems=tuple(str(problem) for problem in problems),
         differences=tuple(_differences(release, name, counts, digest)),
         notes=(split.said_of_left_out,) if split.left_out else (),
+        mask_dict_sha256=digest,
     )
 
 
@@ -178,18 +172,12 @@ def _differences(
 def show(reports: Sequence[Report], console: Console) -> bool:
     """Print a table, then everything that is wrong; False if anything is."""
     table = Table("split")
-    for name in ("videos", "expressions", "no target", "annotations", "frames", "problems"):
+    for name in (*COUNTED, "problems"):
         table.add_column(name, justify="right", no_wrap=True)
     for report in reports:
-        numbers = (
-            report.num_videos,
-            report.num_expressions,
-            report.num_without_target,
-            report.num_annotations,
-            report.num_frames,
-        )
         wrong = len(report.problems) + len(report.differences)
-        shown = ("-" if number is None else f"{number:,}" for number in (*numbers, wrong))
+        numbers = [*report.counts.values(), wrong]
+        shown = ["-" if number is None else f"{number:,}" for number in numbers]
         table.add_row(report.split, *shown)
     console.print(table)
     for report in reports:

@@ -117,20 +117,10 @@ def parts(noun: str) -> list[str]:
 
 def _head_finder(method: Parser, model: str | None) -> Callable[[Sequence[str]], list[str | None]]:
     if method == "rules":
-        return _by_rules
+        return lambda expressions: [noun_rules.head_noun(text) for text in expressions]
     if method == "benepar":
         return noun_parsers.Benepar(model or "benepar_en3")
     return noun_parsers.Spacy(model or "en_core_web_sm")
-
-
-def _by_rules(expressions: Sequence[str]) -> list[str | None]:
-    try:
-        noun_rules.dictionary()
-    except ImportError:
-        raise InputError(
-            "masklets.noun.method=rules needs lemminflect: pip install lemminflect"
-        ) from None
-    return [noun_rules.head_noun(expression) for expression in expressions]
 
 
 # ------------------------------------------------------------------------------- command

@@ -35,7 +35,7 @@ class Benepar:
                 f"masklets.noun.model={model}: no such benepar model; get it with "
                 f"python -c \"import benepar; benepar.download('{model}')\" (behind a proxy it "
                 f"only prints an error: `python -m rvos weights get benepar_en3` checks what came) "
-                f"or give the folder of one. {_searched(error)}"
+                f"or give the folder of one (searched: {_in_a_line(error)})"
             ) from None
 
         class Loader(ChartParser):
@@ -73,7 +73,7 @@ class Spacy:
         except OSError as error:
             raise InputError(
                 f"masklets.noun.model={model}: no such spaCy model; get it with "
-                f"python -m spacy download {model}. {_searched(error)}"
+                f"python -m spacy download {model} (searched: {_in_a_line(error)})"
             ) from None
 
     def __call__(self, expressions: Sequence[str]) -> list[str | None]:
@@ -152,6 +152,5 @@ def _special_tokens_method() -> Iterator[None]:
         delattr(PreTrainedTokenizerFast, name)
 
 
-def _searched(error: BaseException) -> str:
-    lines = " ".join(str(error).split())
-    return f"(searched: {lines})"
+def _in_a_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -3,8 +3,8 @@
 The rules read an expression from the left. They pass over what may stand before a head noun
 (determiners, numbers, adjectives, participles, nouns of a compound); the noun phrase ends at the
 first word that cannot belong to it (preposition, verb, relative pronoun, second determiner), and
-its last noun is the head. Word classes come from the lists in noun_words.py, then from
-lemminflect's dictionary (`ModuleNotFoundError` without it), then from suffixes. The neighbours of a
+its last noun is the head. Word classes come from the lists in words.py, then from
+lemminflect's dictionary (InputError without it), then from suffixes. The neighbours of a
 word decide whether it is a noun or a verb ("bear walks", "fire trucks").
 """
 
@@ -14,38 +14,8 @@ import sys
 from functools import cache
 from typing import Any
 
-from rvos.nouns.words import (
-    ACTIONS,
-    ADVERBS,
-    AFTER_OPENING_VERB,
-    AFTER_PARTICIPLE,
-    ANIMATE,
-    ARTICLES,
-    BARE_ADJECTIVES,
-    BREAK,
-    CLOSED,
-    COLLECTIVES,
-    DETERMINERS,
-    DIRECTED,
-    DIRECTIONS,
-    LEMMAS,
-    MASS_OBJECTS,
-    MODIFIERS,
-    NEVER_NOUNS,
-    NOT_OWNED,
-    NOUNS_IN_ING,
-    NUMBERS,
-    OBJECT_MARKS,
-    ONLY_ACTIONS,
-    PASSED_OVER,
-    PAST_FORMS,
-    PEOPLE,
-    PLURAL_MODIFIERS,
-    PREPOSITIONS,
-    REQUESTS,
-    SINGULAR,
-    SPATIAL,
-)
+from rvos.errors import InputError
+from rvos.nouns import words
 
 
 def head_noun(expression: str) -> str | None:
@@ -53,7 +23,7 @@ def head_noun(expression: str) -> str | None:
     tokens = _tokens(expression)
     head = _scan(tokens, _first(tokens))
     for i, token in enumerate(tokens):  # "walking in the park, the brown dog"
-        if head is None and token in BREAK and _at(tokens, i + 1) in ARTICLES | NUMBERS:
+        if head is None and token in words.BREAK and _at(tokens, i + 1) in words.OPENING:
             head = _scan(tokens, i + 1)
     return head
 
@@ -62,8 +32,8 @@ def head_noun(expression: str) -> str | None:
 def lemma_of(noun: str) -> str:
     """The singular of a noun; of a hyphenated one, of its last part."""
     prefix, dash, last = noun.rpartition("-")
-    if last in LEMMAS:
-        return prefix + dash + LEMMAS[last]
+    if last in words.LEMMAS:
+        return prefix + dash + words.LEMMAS[last]
     known = dictionary().getAllLemmas(last, upos="NOUN") or (
         {} if _classes(last) else dictionary().getAllLemmasOOV(last, upos="NOUN")
     )
@@ -71,7 +41,7 @@ def lemma_of(noun: str) -> str:
 
 
 def _is_plural(noun: str) -> bool:
-    return lemma_of(noun) != noun and noun not in PEOPLE
+    return lemma_of(noun) != noun and noun not in words.PEOPLE
 
 
 # ------------------------------------------------------------------------------- reading
@@ -90,22 +60,23 @@ def _at(tokens: list[str], i: int) -> str:
 def _first(tokens: list[str]) -> int:
     """Index at which the noun phrase may begin: behind "there is", "find", "on the left,"."""
     i = 0
-    while _at(tokens, i) in {"please", "the"} and _at(tokens, i + 1) in REQUESTS:
+    while _at(tokens, i) in {"please", "the"} and _at(tokens, i + 1) in words.REQUESTS:
         i += 1
-    if _at(tokens, i) in REQUESTS and _at(tokens, i + 1) in DETERMINERS | {"me", "out"}:
+    if _at(tokens, i) in words.REQUESTS and _at(tokens, i + 1) in words.DETERMINERS | {"me", "out"}:
         i += 1 + (_at(tokens, i + 1) in {"me", "out"})
     be = {"is", "are", "was", "were", "'s"}
     if _at(tokens, i) in {"there", "this", "these", "it", "that"} and _at(tokens, i + 1) in be:
         i += 2
-    if _at(tokens, i) not in PREPOSITIONS:
+    if _at(tokens, i) not in words.PREPOSITIONS:
         return i
     if "," in tokens[i:]:
         return tokens.index(",", i) + 1
     content = False  # without comma the phrase ends where the next determiner begins
     for j in range(i + 1, len(tokens)):
-        if content and tokens[j] in DETERMINERS and tokens[j - 1] not in PREPOSITIONS | {"of"}:
+        opens = tokens[j] in words.DETERMINERS
+        if content and opens and tokens[j - 1] not in words.PREPOSITIONS | {"of"}:
             return j
-        content = content or tokens[j] not in DETERMINERS
+        content = content or not opens
     return i
 
 
@@ -114,7 +85,7 @@ def _scan(tokens: list[str], start: int) -> str | None:
     i, several, owner = start, False, None
     while i < len(tokens):
         word, following = tokens[i], _at(tokens, i + 1)
-        if word in COLLECTIVES and following == "of":
+        if word in words.COLLECTIVES and following == "of":
             several = several or word not in {"part", "piece", "half", "type", "kind", "sort"}
             i += 2
         elif word == "one" and following == "of":
@@ -126,7 +97,7 @@ def _scan(tokens: list[str], start: int) -> str | None:
             if behind is None:
                 return owner
             i = behind
-        elif word in NUMBERS or (word.isdigit() and int(word) > 1):
+        elif word in words.NUMBERS or (word.isdigit() and int(word) > 1):
             several, i = True, i + 1
         elif _stands_before_noun(tokens, i, start):
             i += 1
@@ -143,9 +114,9 @@ def _scan(tokens: list[str], start: int) -> str | None:
 def _behind_place(tokens: list[str], i: int) -> int | None:
     """Index behind "from the far left" when only places follow `from`, else None."""
     j = i + 1
-    while _at(tokens, j) in ARTICLES | SPATIAL | {"side", "hand"}:
+    while _at(tokens, j) in words.ARTICLES | words.SPATIAL | {"side", "hand"}:
         j += 1
-    return j if any(token in SPATIAL for token in tokens[i:j]) else None
+    return j if any(token in words.SPATIAL for token in tokens[i:j]) else None
 
 
 def _owns(tokens: list[str], i: int) -> bool:
@@ -154,7 +125,7 @@ def _owns(tokens: list[str], i: int) -> bool:
         return False
     following = _at(tokens, i + 1)
     return not (
-        following in NOT_OWNED
+        following in words.NOT_OWNED
         or (_is_participle(following) and not _may_be_noun(_at(tokens, i + 2)))
     )
 
@@ -162,43 +133,45 @@ def _owns(tokens: list[str], i: int) -> bool:
 def _stands_before_noun(tokens: list[str], i: int, start: int) -> bool:
     """Whether word `i` is a determiner, adjective, adverb, participle, or "and" between these."""
     word, following = tokens[i], _at(tokens, i + 1)
-    if word == "can" and _at(tokens, i - 1) in ARTICLES:
+    if word == "can" and _at(tokens, i - 1) in words.ARTICLES:
         return False
-    if word in DETERMINERS:
+    if word in words.DETERMINERS:
         return True
     if word == "down" and _at(tokens, i - 1) == "upside":
         return True
-    if word in {"about", "around", "over"} and following in NUMBERS:
+    if word in {"about", "around", "over"} and following in words.NUMBERS:
         return True
-    if word in CLOSED | PREPOSITIONS:
+    if word in words.CLOSED | words.PREPOSITIONS:
         return False
-    if word in PASSED_OVER or word.isdigit():
+    if word in words.PASSED_OVER or word.isdigit():
         return True
     if _is_participle(word):
-        bare = _at(tokens, i - 1) not in DETERMINERS
-        if bare and (following in MASS_OBJECTS or following.endswith("ball")):
+        bare = _at(tokens, i - 1) not in words.DETERMINERS
+        if bare and (following in words.MASS_OBJECTS or following.endswith("ball")):
             return False  # "playing basketball" names no player
-        return following not in AFTER_PARTICIPLE or (
-            following in DETERMINERS and _at(tokens, i - 1) in {"and", "or"}
+        return following not in words.AFTER_PARTICIPLE or (
+            following in words.DETERMINERS and _at(tokens, i - 1) in {"and", "or"}
         )
     classes = _classes(word)
     if classes and "NOUN" not in classes:
         return "ADJ" in classes or "ADV" in classes
     joins = following in {"and", ",", "or"} and "ADJ" in classes  # "orange and white cat"
     behind = _at(tokens, i + 2)
-    return joins and (behind in MODIFIERS or "NOUN" not in (_classes(behind) or {"NOUN"}))
+    return joins and (behind in words.MODIFIERS or "NOUN" not in (_classes(behind) or {"NOUN"}))
 
 
 def _is_noun_here(tokens: list[str], i: int, start: int) -> bool:
     """Whether word `i` begins a noun phrase and is no verb that opens the text ("jumps over")."""
     word, following = tokens[i], _at(tokens, i + 1)
-    if word == "can" and _at(tokens, i - 1) in ARTICLES:
+    if word == "can" and _at(tokens, i - 1) in words.ARTICLES:
         return True
-    if not _may_be_noun(word) or (_is_participle(word) and word not in NOUNS_IN_ING):
+    if not _may_be_noun(word) or (_is_participle(word) and word not in words.NOUNS_IN_ING):
         return False
-    opens = i == start or _at(tokens, i - 1) in ADVERBS
-    acts = _verb(word) in ACTIONS
-    return not (opens and acts and (following in AFTER_OPENING_VERB or following.endswith("ly")))
+    opens = i == start or _at(tokens, i - 1) in words.ADVERBS
+    acts = _verb(word) in words.ACTIONS
+    return not (
+        opens and acts and (following in words.AFTER_OPENING_VERB or following.endswith("ly"))
+    )
 
 
 def _compound_end(tokens: list[str], head: int, several: bool) -> int:
@@ -210,9 +183,9 @@ def _compound_end(tokens: list[str], head: int, several: bool) -> int:
             return head
         if _continues(tokens, head, i, several):
             head = i
-        elif not (
-            word in BARE_ADJECTIVES and _may_be_noun(following) and not _is_participle(following)
-        ):
+        elif word not in words.BARE_ADJECTIVES:
+            return head
+        elif not _may_be_noun(following) or _is_participle(following):
             return head
         i += 1
     return head
@@ -225,27 +198,27 @@ def _continues(tokens: list[str], head: int, i: int, several: bool) -> bool:
         return True
     if not _may_be_noun(word) or word == "number" and following.isdigit():
         return False
-    plural = _is_plural(noun) and noun not in PLURAL_MODIFIERS
+    plural = _is_plural(noun) and noun not in words.PLURAL_MODIFIERS
     verb = _verb(word)
     if verb is None:
         return not plural
-    if word in NOUNS_IN_ING:
-        return not plural and following not in OBJECT_MARKS
-    finite = word != verb or verb in ACTIONS  # "eats the", "eat the", not "car window the"
-    if plural or _is_participle(word) or finite and following in OBJECT_MARKS:
+    if word in words.NOUNS_IN_ING:
+        return not plural and following not in words.OBJECT_MARKS
+    finite = word != verb or verb in words.ACTIONS  # "eats the", "eat the", not "car window the"
+    if plural or _is_participle(word) or finite and following in words.OBJECT_MARKS:
         return False
-    direction = following in DIRECTED or following.endswith("ly")
-    if word in PAST_FORMS and direction:
+    direction = following in words.DIRECTED or following.endswith("ly")
+    if word in words.PAST_FORMS and direction:
         return False
     if word.endswith("s") and word != verb:
-        if several and verb not in ONLY_ACTIONS:
+        if several and verb not in words.ONLY_ACTIONS:
             return True
-        if _at(tokens, head - 1) in SINGULAR or verb in ONLY_ACTIONS:
+        if _at(tokens, head - 1) in words.SINGULAR or verb in words.ONLY_ACTIONS:
             return False
-        if lemma_of(noun) in ANIMATE:  # "elephant drinks water", but "dog toys lying about"
-            return following in CLOSED or _is_participle(following)
-        return not following.endswith("ly") and following not in DIRECTIONS
-    return not (verb in ONLY_ACTIONS and direction)
+        if lemma_of(noun) in words.ANIMATE:  # "elephant drinks water", but "dog toys lying about"
+            return following in words.CLOSED or _is_participle(following)
+        return not following.endswith("ly") and following not in words.DIRECTIONS
+    return not (verb in words.ONLY_ACTIONS and direction)
 
 
 # -------------------------------------------------------------------------- word classes
@@ -256,15 +229,19 @@ def dictionary() -> Any:
     """The module lemminflect, imported without spaCy.
 
     lemminflect imports an installed spaCy, and torch with it, only to register extensions. That
-    takes seconds, so this function hides spaCy from it. Raises ImportError without lemminflect.
+    takes seconds, so this function hides spaCy from it. Raises InputError without lemminflect.
     """
-    if "spacy" in sys.modules:
-        return importlib.import_module("lemminflect")
-    sys.meta_path.insert(0, _NoSpacy)
+    if "spacy" not in sys.modules:
+        sys.meta_path.insert(0, _NoSpacy)
     try:
         return importlib.import_module("lemminflect")
+    except ImportError:
+        raise InputError(
+            "masklets.noun.method=rules needs lemminflect: pip install lemminflect"
+        ) from None
     finally:
-        sys.meta_path.remove(_NoSpacy)
+        if _NoSpacy in sys.meta_path:
+            sys.meta_path.remove(_NoSpacy)
 
 
 class _NoSpacy:
@@ -297,7 +274,7 @@ def _is_base_verb(word: str) -> bool:
 @cache
 def _is_participle(word: str) -> bool:
     """Whether a word is a participle (-ing, -ed or irregular) and not first of all a noun."""
-    if word in NOUNS_IN_ING | {"moped", "bed", "sled", "shed", "seed", "king", "ring", "string"}:
+    if word in words.NOUNS_IN_ING | words.LIKE_PARTICIPLES:
         return False
     classes, verb = _classes(word), _verb(word)
     if "-" in word:
@@ -312,7 +289,7 @@ def _is_participle(word: str) -> bool:
 @cache
 def _may_be_noun(word: str) -> bool:
     """Whether a word is a noun of the dictionary, or unknown and without another class's suffix."""
-    if word in NEVER_NOUNS or not word[:1].isalpha():
+    if word in words.NEVER_NOUNS or not word[:1].isalpha():
         return False
     classes = _classes(word)
     if "-" in word and word.endswith(("ed", "ing", "old", "like", "colored", "most", "sized")):

@@ -1,6 +1,6 @@
 """Word lists of the noun rules: closed classes, and open ones that a dictionary cannot decide.
 
-All words are in lower case. The last lists combine others for the conditions in noun_rules.py.
+All words are in lower case. The last lists combine others for the conditions in rules.py.
 """
 
 
@@ -62,6 +62,7 @@ COLLECTIVES = _words("""
 NOUNS_IN_ING = _words("""
     building painting drawing clothing railing ceiling wedding pudding bedding earring carving
     crossing sibling duckling gosling""")
+LIKE_PARTICIPLES = _words("moped bed sled shed seed king ring string")  # nouns
 # Verbs of action and motion whose plain and -s forms are rarely nouns in expressions.
 ACTIONS = _words("""
     walk jump run move turn stand sit fly fall roll swim climb eat look play ride stop start spin
@@ -112,6 +113,7 @@ BREAK = _words(', ; : ( ) / " ! ?')
 NEVER_NOUNS = (
     CLOSED | DETERMINERS | PREPOSITIONS | ADVERBS | MODIFIERS | BREAK | _words("and or but of n't")
 )
+OPENING = ARTICLES | NUMBERS  # begins a noun phrase behind a comma
 DIRECTED = PREPOSITIONS | ADVERBS | BREAK | {"", "and"}  # what follows a verb of motion
 AFTER_OPENING_VERB = DIRECTED | SPATIAL | OBJECT_MARKS
 NOT_OWNED = DETERMINERS | CLOSED | {"not", ""}

@@ -143,10 +143,10 @@ def test_verify_counts(tmp_path):
     write_split(tmp_path, "valid", masks=None, expressions={"0": {"exp": "the cat"}})
     fine, (train, valid) = run_verify(tmp_path)
     assert fine
-    assert (train.num_videos, train.num_expressions, train.num_without_target) == (2, 8, 2)
-    assert (train.num_annotations, train.num_frames) == (3, 14)
-    assert (valid.num_expressions, valid.num_annotations) == (1, None)
-    assert valid.num_without_target is None
+    names = ("videos", "expressions", "no target", "annotations", "frames")
+    assert train.counts == dict(zip(names, (2, 8, 2, 3, 14), strict=True))
+    assert (valid.counts["expressions"], valid.counts["annotations"]) == (1, None)
+    assert valid.counts["no target"] is None
     content = (tmp_path / "train" / "mask_dict.json").read_bytes()
     assert train.mask_dict_sha256 == hashlib.sha256(content).hexdigest()
 

@@ -79,7 +79,7 @@ def test_long_rvos_is_verified(long_rvos):
         long_rvos, format="long_rvos", release="any", splits=["valid"], decode=True, workers=1
     )
     assert not report.problems
-    assert (report.num_videos, report.num_expressions, report.num_annotations) == (1, 3, 2)
+    assert [report.counts[name] for name in ("videos", "expressions", "annotations")] == [1, 3, 2]
     Image.new("L", (8, 8)).save(long_rvos / "valid/Annotations/v/2/00006.png")
     (report,) = verify(
         long_rvos, format="long_rvos", release="any", splits=["valid"], decode=True, workers=1
@@ -156,7 +156,7 @@ def test_revos_is_verified_and_can_be_packed(revos, run_eval):
     (report,) = verify(
         revos, format="revos", release="any", splits=["valid"], decode=True, workers=1
     )
-    assert not report.problems and report.num_without_target == 1
+    assert not report.problems and report.counts["no target"] == 1
     run(run_eval, revos, "data=revos", "submission=true")
     assert (revos / "out" / "submission.zip").is_file()
 

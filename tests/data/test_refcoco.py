@@ -261,7 +261,7 @@ def test_verify_counts_and_compares(tmp_path, layout, monkeypatch, capsys):
         decode=True,
         workers=1,
     )
-    counts = (report.num_videos, report.num_expressions, report.num_annotations)
+    counts = tuple(report.counts[name] for name in ("videos", "expressions", "annotations"))
     assert counts == (2, 4, 3) and not report.problems
     assert report.differences == (
         "expected 16994 videos in refcoco_unc, found 2",
