@@ -45,5 +45,5 @@ class GroundMoreScript(GroundMore):
     missing = "left out"
     quirk = (
         "a question without prediction is left out of the mean (eval_groundmore.py, 184-186), and "
-        "so is one whose masks do not fit (255-256)"
+        "so is one whose masks do not fit (251-252)"
     )

@@ -68,7 +68,7 @@ class Mosev2Script(Mosev2):
     missing = "zero"
     quirk = (
         "of large objects the radius is not rounded: the disk has no pixel in its middle, so that "
-        "a mirrored video has another F, and so has F_davis (metricsv2.py, 147 and 153)"
+        "a mirrored video has another F, and so has F_davis (metricsv2.py, 202 and 208)"
     )
 
     def disk(self, radius: float) -> "Disk":
