@@ -142,7 +142,9 @@ def over_others(run_folder: Path, tau: float) -> dict:
     results = read_results(run_folder, [video.name for video in split.videos])
 
     def at(tau: float) -> dict[str, Any]:
-        rows = make_windows(results, todo.rules, todo.cells, tau, **todo.page.bootstrap)
+        rows = make_windows(
+            results, todo.rules, todo.tables["ablation"][1:], tau, **todo.page.bootstrap
+        )
         return next(row for row in rows if row["window"] == PAPER.window)
 
     vote = at(tau)

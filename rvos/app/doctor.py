@@ -88,22 +88,15 @@ def _devices() -> Iterator[Finding]:
     import torch
 
     if not torch.cuda.is_available():
-        built = torch.version.cuda or "none"
-        yield Finding(
-            "absent",
-            "GPU",
-            f"none that torch {torch.__version__} (CUDA {built}) can "
-            "use; networks run on the CPU, the full models slowly",
-        )
+        built = f"torch {torch.__version__} (CUDA {torch.version.cuda or 'none'})"
+        todo = f"none that {built} can use; networks run on the CPU, the full models slowly"
+        yield Finding("absent", "GPU", todo)
     for i in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(i)
         bf16 = "" if torch.cuda.is_bf16_supported() else ", no bf16: trainer.precision=32-true"
-        yield Finding(
-            "ok",
-            f"GPU {i}",
-            f"{device.name}, {device.total_memory / 2**30:.0f} GiB, "
-            f"compute capability {device.major}.{device.minor}{bf16}",
-        )
+        memory = f"{device.total_memory / 2**30:.0f} GiB"
+        capability = f"compute capability {device.major}.{device.minor}"
+        yield Finding("ok", f"GPU {i}", f"{device.name}, {memory}, {capability}{bf16}")
 
 
 def _shared_memory(folder: Path) -> Iterator[Finding]:
@@ -111,38 +104,31 @@ def _shared_memory(folder: Path) -> Iterator[Finding]:
     if folder.is_dir():
         usage = shutil.disk_usage(folder)
         free = f"{usage.free / 2**20:.0f} MiB free"
-        if not usage.total or usage.free >= 2**30:
-            yield Finding("ok", str(folder), free)
-        else:
-            todo = "docker run --shm-size=1g, or --ipc=host; or few data.num_workers"
-            yield Finding("absent", str(folder), f"{free}, little for train.py: {todo}")
+        todo = "docker run --shm-size=1g, or --ipc=host; or few data.num_workers"
+        enough = not usage.total or usage.free >= 2**30
+        yield _either(enough, str(folder), free, f"{free}, little for train.py: {todo}")
 
 
 def _programs() -> Iterator[Finding]:
     if importlib.util.find_spec("av") is not None:
         import av
 
-        if "libx264" in av.codecs_available:
-            yield Finding("ok", "H.264", "PyAV writes videos that browsers play")
-        else:
-            yield Finding(
-                "absent",
-                "H.264",
-                "this PyAV has no libx264; predict.py needs it: pip install --force-reinstall av",
-            )
-    for module, what, todo in (
-        ("mmcv", "mmcv", "only for model.deform_attn=mmcv, its CUDA kernel"),
-        (
-            "hydra_plugins.hydra_submitit_launcher",
-            "SLURM launcher",
-            "only for hydra/launcher=slurm: pip install hydra-submitit-launcher",
-        ),
-    ):
-        try:
-            found = importlib.util.find_spec(module) is not None
-        except ModuleNotFoundError:  # of the parent package
-            found = False
-        yield Finding("ok", what, "installed") if found else Finding("absent", what, todo)
+        todo = "this PyAV has no libx264; predict.py needs it: pip install --force-reinstall av"
+        writes = "libx264" in av.codecs_available
+        yield _either(writes, "H.264", "PyAV writes videos that browsers play", todo)
+    todo = "only for model.deform_attn=mmcv, its CUDA kernel"
+    yield _either(_is_there("mmcv"), "mmcv", "installed", todo)
+    launcher = _is_there("hydra_plugins") and _is_there("hydra_plugins.hydra_submitit_launcher")
+    todo = "only for hydra/launcher=slurm: pip install hydra-submitit-launcher"
+    yield _either(launcher, "SLURM launcher", "installed", todo)
+
+
+def _is_there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _either(is_there: bool, what: str, detail: str, todo: str) -> Finding:
+    return Finding("ok", what, detail) if is_there else Finding("absent", what, todo)
 
 
 def _data(folder: Path) -> Iterator[Finding]:
@@ -162,12 +148,8 @@ def _data(folder: Path) -> Iterator[Finding]:
             missing = "" if "images" in parts else "; no JPEGImages: only given masks can be used"
             yield Finding("ok", f"data {root.name}/{split}", ", ".join(parts) + missing)
     if not found:
-        yield Finding(
-            "absent",
-            "data",
-            f"no data set in {where}; docs/data.md says how to get "
-            f"MeViS there as mevis/{{{','.join(_SPLITS)}}}",
-        )
+        todo = f"docs/data.md says how to get MeViS there as mevis/{{{','.join(_SPLITS)}}}"
+        yield Finding("absent", "data", f"no data set in {where}; {todo}")
 
 
 def _weights(folder: Path) -> Iterator[Finding]:
@@ -184,18 +166,13 @@ def _weights(folder: Path) -> Iterator[Finding]:
         else:
             yield Finding("ok", f"weights {path.name}/", f"{sum(1 for _ in path.iterdir())} files")
     if not files:
-        yield Finding(
-            "absent",
-            "weights",
-            f"nothing in {folder.resolve()} (RVOS_WEIGHTS); "
-            "`python -m rvos weights` says where each official file comes from. `make demo` "
-            "trains a small model of its own",
-        )
+        todo = "`python -m rvos weights` says where each official file comes from. `make demo` "
+        todo += "trains a small model of its own"
+        where = f"nothing in {folder.resolve()} (RVOS_WEIGHTS)"
+        yield Finding("absent", "weights", f"{where}; {todo}")
     demo = CONFIG_DIR.parent / "checkpoints" / "mutr_tiny_demo.pth"
-    if demo.is_file():
-        yield Finding("ok", "demo's weights", "predict.py and make demo; synthetic shapes only")
-    else:
-        yield Finding("absent", "demo's weights", f"{demo} is part of the repository")
+    used = "predict.py and make demo; synthetic shapes only"
+    yield _either(demo.is_file(), "demo's weights", used, f"{demo} is part of the repository")
     yield Finding("ok", "weights of the hub", "`python -m rvos weights` lists which are here")
     if importlib.util.find_spec("nltk") is not None:
         import nltk.data

@@ -24,7 +24,7 @@ from rvos.refine import (
     given_of,
     make_rule,
 )
-from rvos.score.ablation import agrees, grid, labelled, thresholds
+from rvos.score.ablation import COARSE, agrees, grid, labelled, thresholds
 from rvos.score.confidence import WRITERS
 from rvos.score.explorer import Explorer
 from rvos.score.extra import make_metrics
@@ -60,10 +60,7 @@ class Evaluation:
     """Everything that a run of eval.py or predict.py is made of, built from its settings."""
 
     rules: dict[str, Rule]  # by label: coarse, refined, the cells of the grid, named rules
-    cells: Sequence[str]  # labels of the grid
-    named: Sequence[str]  # labels of `ablation.rules` and `ablation.presence`
-    thresholds: Sequence[str]  # labels of `ablation.thresholds`
-    agrees: Sequence[str]  # labels of `ablation.agrees`
+    tables: Mapping[str, Sequence[str]]  # labels by table: ablation, rules, thresholds, agrees
     presence: PresenceRule | NoPresence
     explorer: Explorer | None  # what the page shows of other windows and thresholds
     optional: dict[str, ConfidenceRule]  # by label of `ablation.presence`; may be left out
@@ -133,10 +130,12 @@ class Evaluation:
         )
         return cls(
             rules=rules,
-            cells=list(cells),
-            named=[*named, *on_top],
-            thresholds=list(swept),
-            agrees=list(guards),
+            tables={
+                "ablation": [COARSE, *cells] if cells else [],
+                "rules": [*named, *on_top],
+                "thresholds": list(swept),
+                "agrees": list(guards),
+            },
             presence=presence,
             explorer=explorer,
             optional={label: p for label, p in on_top.items() if isinstance(p, ConfidenceRule)},
@@ -196,8 +195,11 @@ class Evaluation:
         for label in left_out:
             log.info("rules.csv: left out: %s: %s", label, lacking[self.optional[label].name])
         rules = {label: rule for label, rule in self.rules.items() if label not in left_out}
-        named = [label for label in self.named if label not in left_out]
-        return replace(self, rules=rules, named=named)
+        tables = {
+            name: [label for label in labels if label in rules]
+            for name, labels in self.tables.items()
+        }
+        return replace(self, rules=rules, tables=tables)
 
 
 def check_scores(

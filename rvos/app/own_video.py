@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 from rich.progress import track as progress
 
@@ -119,18 +119,10 @@ def read_sentences(expression: str | None, path: str | None) -> list[str]:
 def inputs_of(cfg: DictConfig, split: Split) -> dict[str, Any]:
     """What the results depend on beside the settings: contents, not paths."""
     (video,) = split.videos
-    given = {
-        key: cfg[group].get(name)
-        for key, group, name in (
-            ("coarse.checkpoint", "coarse", "checkpoint"),
-            ("coarse.path", "coarse", "path"),
-            ("masklets.path", "masklets", "path"),
-            ("masklets.nouns", "masklets", "nouns"),
-            ("refine.path", "refine", "path"),
-        )
-    }
+    keys = ("coarse.checkpoint", "coarse.path", "masklets.path", "masklets.nouns", "refine.path")
+    paths = {key: OmegaConf.select(cfg, key) for key in keys}
     files = {
-        key: fingerprint(Path(path)) for key, path in given.items() if path and Path(path).exists()
+        key: fingerprint(Path(path)) for key, path in paths.items() if path and Path(path).exists()
     }
     sentences = [expression.text for expression in video.expressions]
     return {"video": fingerprint(Path(cfg.video)), "sentences": sentences} | files

@@ -24,7 +24,6 @@ from rvos.report.plots import write_heat_map
 from rvos.report.rows import make_rows
 from rvos.report.submission import check, pack
 from rvos.report.windows import make_windows
-from rvos.score.ablation import COARSE
 from rvos.score.evaluate import Scorer, ScoreStage, num_workers
 from rvos.score.inputs import Inputs
 from rvos.score.results import Results, read_results
@@ -90,7 +89,7 @@ def _report(
 ) -> float:
     """Tables as files and on the console, the page, the dashboard; returns J&F."""
     rows = make_rows(results, todo.rules)
-    bootstrap = todo.page.bootstrap
+    bootstrap, cells = todo.page.bootstrap, todo.tables["ablation"][1:]
     chosen = {key: value for key, value in cfg["presence"].items() if key != "_target_"}
     metrics = Metrics.of_results(
         results,
@@ -98,11 +97,8 @@ def _report(
         refine=cfg["refine"],
         presence=None if isinstance(todo.presence, NoPresence) else chosen,
         protocol=todo.protocol,
-        ablation=[rows[label] for label in (COARSE, *todo.cells)] if todo.cells else [],
-        rules=[rows[label] for label in todo.named],
-        thresholds=[rows[label] for label in todo.thresholds],
-        agrees=[rows[label] for label in todo.agrees],
-        windows=make_windows(results, todo.rules, todo.cells, cfg["refine"]["tau"], **bootstrap),
+        windows=make_windows(results, todo.rules, cells, cfg["refine"]["tau"], **bootstrap),
+        **{name: [rows[label] for label in labels] for name, labels in todo.tables.items()},
     )
     title = f"{cfg['data']['name']} {split.name}: J&F of {cfg['refine']['name']}"
     write_heat_map(folder / "ablation.png", metrics, title)

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rvos.ask.form import environment
 from rvos.ask.oracle import Decisions, Scored, oracle_decisions, score_decisions
 from rvos.ask.questions import Asked
 from rvos.data.split import NoTruth
 from rvos.masks import write_bytes
+from rvos.report.pages import environment
 
 
 def write_page(
@@ -41,7 +41,7 @@ def write_page(
             )
     rows.sort(key=lambda row: not row["changed"])
     html = (
-        environment()
+        environment("rvos.ask")
         .get_template("conversations.html.j2")
         .render(
             rows=rows,

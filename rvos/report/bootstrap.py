@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rvos.score.protocols import Unit
 from rvos.settings import Count, Inside, checked
 
 
@@ -56,6 +57,11 @@ class Bootstrap:
             self._groups.append(self._group(np.flatnonzero(group_idx == group)))
         tail = (1 - confidence) / 2
         self._quantiles = (tail, 1 - tail)
+
+    @classmethod
+    def of_units(cls, units: Sequence[Unit], **settings: Any) -> "Bootstrap":
+        """For a value of each of these units of a protocol."""
+        return cls([unit.video for unit in units], [unit.group for unit in units], **settings)
 
     def _group(self, members: NDArray[np.intp]) -> tuple[Any, Any, Any]:
         video_idx = self._video_idx[members]

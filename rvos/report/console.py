@@ -89,7 +89,7 @@ def _print_scores(console: Console, metrics: Metrics, results: Results, **bootst
     rows = [row("coarse", metrics.coarse.summary.as_dict())]
     rows.append(row(", ".join(setting), metrics.refined.summary.as_dict()))
     units = results.units[""]
-    over = Bootstrap([unit.video for unit in units], [unit.group for unit in units], **bootstrap)
+    over = Bootstrap.of_units(units, **bootstrap)
     pairs = [(unit.scores[REFINED], unit.scores[COARSE]) for unit in units]
     changes = np.array([(a["J"] - b["J"], a["F"] - b["F"]) for a, b in pairs])  # (U, 2) J, F
     intervals = [over.interval(change) for change in (*changes.T, changes.mean(1))]

@@ -5,6 +5,7 @@ compares them (panels: `refined/JF` over `refine.window`, lines by `refine.tau`)
 one refinement rule has its name in its key: `ablation/vote`, `heat_map/vote`.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rvos.report.csv_tables import SCORES, tables_of
 from rvos.report.details import strip_of
 from rvos.report.html import NoPage, Page
 from rvos.report.metrics import Metrics
+from rvos.report.rows import Row
 from rvos.report.run import Run, changes
 from rvos.report.scores import CURVES, answers_of, in_order
 from rvos.score.ablation import COARSE, REFINED
@@ -61,9 +63,19 @@ def log_evaluation(
             key = _TABLES.get(name, f"{name}/{rule}")
             logged[key] = wandb.Table(columns=table.columns, data=table.rows)
         if metrics.thresholds:
-            logged[f"presence_curve/{rule}"] = _curve(wandb, metrics)
+            rows = in_order(metrics.thresholds)
+            title = f"Thresholds of {rows[0].settings['presence']} on {rule}"
+            answers = {score: [row.answers[score] for row in rows] for score in CURVES}
+            known: dict[str, Any] = {k: v for k, v in answers.items() if v[0] is not None}
+            logged[f"presence_curve/{rule}"] = _curve(
+                wandb, title, "presence.threshold", rows, known
+            )
         if metrics.agrees:
-            logged[f"agree_curve/{rule}"] = _agree_curve(wandb, metrics)
+            # off stands at 0, which keeps no window either
+            rows = sorted(metrics.agrees, key=lambda row: row.settings["agree"] or 0.0)
+            JF = {"J&F": [row.summary.JF for row in rows]}
+            title = f"Guard refine.agree of {rule}"
+            logged[f"agree_curve/{rule}"] = _curve(wandb, title, "refine.agree", rows, JF)
         if (folder / "ablation.png").is_file():
             logged[f"heat_map/{rule}"] = wandb.Image(str(folder / "ablation.png"))
         if isinstance(page, Page):
@@ -95,28 +107,16 @@ def scores(metrics: Metrics) -> dict[str, float]:
     }
 
 
-def _curve(wandb: Any, metrics: Metrics) -> Any:
-    """The scores of the presence rule by threshold, in percent."""
-    rows = in_order(metrics.thresholds)
-    scores = [score for score in CURVES if rows[0].answers[score] is not None]
+def _curve(
+    wandb: Any, title: str, key: str, rows: Sequence[Row], scores: Mapping[str, Sequence[float]]
+) -> Any:
+    """Scores by name over the setting `key` of the rows, in percent."""
     return wandb.plot.line_series(
-        xs=[row.settings["threshold"] for row in rows],
-        ys=[[100 * (row.answers[score] or 0.0) for row in rows] for score in scores],
-        keys=scores,
-        title=f"Thresholds of {rows[0].settings['presence']} on {metrics.refine['name']}",
-        xname="presence.threshold",
-    )
-
-
-def _agree_curve(wandb: Any, metrics: Metrics) -> Any:
-    """J&F by value of the guard, in percent; off stands at 0, which keeps no window either."""
-    rows = sorted(metrics.agrees, key=lambda row: row.settings["agree"] or 0.0)
-    return wandb.plot.line_series(
-        xs=[row.settings["agree"] or 0.0 for row in rows],
-        ys=[[100 * row.summary.JF for row in rows]],
-        keys=["J&F"],
-        title=f"Guard refine.agree of {metrics.refine['name']}",
-        xname="refine.agree",
+        xs=[row.settings[key.partition(".")[2]] or 0.0 for row in rows],
+        ys=[[100 * value for value in values] for values in scores.values()],
+        keys=list(scores),
+        title=title,
+        xname=key,
     )
 
 

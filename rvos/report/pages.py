@@ -6,12 +6,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def environment() -> "Environment":
-    """The templates, with the filters that they use."""
+def environment(package: str = "rvos.report") -> "Environment":
+    """The templates of a package, with the filters that they use."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("rvos.report"),
+        loader=PackageLoader(package),
         autoescape=lambda name: name is not None and ".html" in name,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -76,8 +76,7 @@ class Run:
 
     def bootstrap(self, **settings: Any) -> Bootstrap:
         """Intervals for what `unit_scores` gives, of the settings of `Bootstrap`."""
-        units = self.results.units[""]
-        return Bootstrap([u.video for u in units], [u.group for u in units], **settings)
+        return Bootstrap.of_units(self.results.units[""], **settings)
 
     def unit_scores(self, label: str, score: str) -> NDArray[np.float64]:
         """J, F or J&F of what the protocol averages under one rule, (U,) in 0..1."""

@@ -84,56 +84,37 @@ def _scores(row: Row) -> dict[str, Any]:
     return {**row.settings, **row.summary.as_dict(), **row.answers}
 
 
-def window_curve(metrics: Metrics) -> dict[str, Any] | None:
-    """What each window changes over the shortest one as an SVG curve, in points; None without.
+def curve(rows: Sequence[Any], values: Sequence[Interval], base: float) -> dict[str, Any] | None:
+    """A value per row as an SVG curve with its interval, 0..100 wide and 60 high; None without.
 
-    x is 0..100, one step per window; y goes down from 60.
+    `base` is the height of the dashed line.
     """
-    rows = metrics.windows
     if not rows:
         return None
-    changes = [row.over_shortest for row in rows]
-    low = min(0.0, *(100 * change.low for change in changes))
-    high = max(0.0, *(100 * change.high for change in changes))
-    scale = 60 / max(high - low, 1e-9)
-
-    def y(change: float) -> float:
-        return round((high - 100 * change) * scale, 2)
-
-    marks = [
-        {"row": row, "x": round(100 * i / (len(rows) - 1), 2), "y": y(change.mean)}
-        | {"top": y(change.high), "bottom": y(change.low)}
-        for i, (row, change) in enumerate(zip(rows, changes, strict=True))
-    ]
-    points = " ".join(f"{mark['x']},{mark['y']}" for mark in marks)
-    return {"marks": marks, "points": points, "zero": y(0), "low": low, "high": high}
-
-
-def agree_curve(metrics: Metrics) -> dict[str, Any] | None:
-    """J&F by value of the guard as an SVG curve, 0..100 wide and 60 high; None without."""
-    rows, coarse = metrics.agrees, metrics.coarse.summary.JF
-    if not rows:
-        return None
-    values = [coarse, *(row.summary.JF for row in rows)]
-    low, scale = min(values), 60 / max(max(values) - min(values), 1e-9)
+    low, high = min(base, *(v.low for v in values)), max(base, *(v.high for v in values))
 
     def y(value: float) -> float:
-        return round(60 - (value - low) * scale, 2)
+        return round((high - value) * 60 / max(high - low, 1e-9), 2)
 
     step = 100 / max(len(rows) - 1, 1)
     marks = [
-        {
-            "agree": "off" if row.settings["agree"] is None else row.settings["agree"],
-            "JF": row.summary.JF,
-            "kept": row.frames_kept_coarse,
-            "x": round(i * step, 2),
-            "y": y(row.summary.JF),
-        }
-        for i, row in enumerate(rows)
+        {"row": row, "x": round(i * step, 2), "y": y(value.mean)}
+        | {"top": y(value.high), "bottom": y(value.low)}
+        for i, (row, value) in enumerate(zip(rows, values, strict=True))
     ]
     points = " ".join(f"{mark['x']},{mark['y']}" for mark in marks)
-    ends = {"coarse": coarse, "coarse_y": y(coarse), "low": low, "high": max(values)}
-    return {"marks": marks, "points": points, **ends}
+    return {"marks": marks, "points": points, "base": y(base), "low": low, "high": high}
+
+
+def window_curve(metrics: Metrics) -> dict[str, Any] | None:
+    """What each window changes over the shortest one."""
+    return curve(metrics.windows, [row.over_shortest for row in metrics.windows], 0.0)
+
+
+def agree_curve(metrics: Metrics) -> dict[str, Any] | None:
+    """J&F by value of the guard, above and below that of the coarse masks."""
+    values = [Interval(*[row.summary.JF] * 3) for row in metrics.agrees]
+    return curve(metrics.agrees, values, metrics.coarse.summary.JF)
 
 
 CURVES = ("N-acc", "T-acc", "J&F_target", "Final_target")  # of the answers of a row

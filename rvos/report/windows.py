@@ -45,7 +45,7 @@ def make_windows(
     if tau is None or len(at) < 2:
         return []
     units = results.units[""]
-    over = Bootstrap([u.video for u in units], [u.group for u in units], **bootstrap)
+    over = Bootstrap.of_units(units, **bootstrap)
 
     def scores(label: str) -> NDArray[np.float64]:  # (U,)
         return np.array([(u.scores[label]["J"] + u.scores[label]["F"]) / 2 for u in units])
