@@ -5,12 +5,14 @@ import io
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import command
 from PIL import Image
 
+import rvos
 from rvos import InputError, SettingsError, preset
 from rvos.masks import encode
 from rvos.report import NoPage, Run
@@ -263,3 +265,13 @@ def test_strip_paints_the_mask_and_outlines_the_truth():
 def test_spread_takes_the_middles_of_equal_parts():
     assert spread(12, 6) == [1, 3, 5, 7, 9, 11]
     assert spread(3, 6) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("room", ["report", "ask"])
+def test_scripts_keep_the_line_length_of_the_house(room):
+    """They are written as `prettier --print-width 100` writes them."""
+    for path in sorted((Path(rvos.__file__).parent / room / "templates").iterdir()):
+        text = path.read_text()
+        scripts = [text] if path.suffix == ".js" else re.findall(r"(?s)<script>.*?</script>", text)
+        for line in (line for script in scripts for line in script.splitlines()):
+            assert len(line) <= 100, f"{path.name}: {line}"

@@ -20,12 +20,15 @@ function shape(parent, name, attributes, text) {
 
 // The JSON that a script element holds, gzipped and in base64.
 async function unpack(id) {
-  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), (c) => c.charCodeAt(0));
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), (c) =>
+    c.charCodeAt(0),
+  );
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).json();
 }
 
-const percent = (value, digits = 2) => value === null || value === undefined ? "–" : (100 * value).toFixed(digits);
+const percent = (value, digits = 2) =>
+  value === null || value === undefined ? "–" : (100 * value).toFixed(digits);
 const signed = (value) => `${value < 0 ? "−" : "+"}${percent(Math.abs(value))}`;
 
 function showAt(node, block) {

@@ -10,9 +10,11 @@
 //
 // Panes stand side by side and show the same frame. The element has `seek(t)`; `onframe` is called.
 function makePlayer(clip, onframe = () => {}) {
-  const count = clip.names.length, [width, height] = clip.size;
+  const count = clip.names.length,
+    [width, height] = clip.size;
   const pictures = new Map(); // frame -> image, the few that were shown last
-  let now = -1, timer = 0;
+  let now = -1,
+    timer = 0;
 
   // ---- pictures are decoded when they are needed: the frame shown and the next few
 
@@ -37,9 +39,11 @@ function makePlayer(clip, onframe = () => {}) {
     if (!paths.has(position)) {
       const path = new Path2D();
       for (const contour of clip.masks[position]) {
-        let x = contour[0] + 0.5, y = contour[1] + 0.5;
+        let x = contour[0] + 0.5,
+          y = contour[1] + 0.5;
         path.moveTo(x, y);
-        for (let i = 2; i < contour.length; i += 2) path.lineTo((x += contour[i]), (y += contour[i + 1]));
+        for (let i = 2; i < contour.length; i += 2)
+          path.lineTo((x += contour[i]), (y += contour[i + 1]));
         path.closePath();
       }
       paths.set(position, path);
@@ -48,16 +52,19 @@ function makePlayer(clip, onframe = () => {}) {
   }
 
   function drawPane({ canvas, layers }) {
-    const context = canvas.getContext("2d"), image = picture(now);
+    const context = canvas.getContext("2d"),
+      image = picture(now);
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.fillStyle = "#484848";
     context.fillRect(0, 0, width, height);
-    if (image && image.complete && image.naturalWidth) context.drawImage(image, 0, 0, width, height);
+    if (image && image.complete && image.naturalWidth)
+      context.drawImage(image, 0, 0, width, height);
     context.lineJoin = "round";
     for (const layer of layers.filter((layer) => shown.get(layer.key)))
       layer.tracks.forEach((track, number) => {
         if (track[now] < 0) return;
-        const path = pathOf(track[now]), color = layer.numbered ? numberColor(number) : layer.color;
+        const path = pathOf(track[now]),
+          color = layer.numbered ? numberColor(number) : layer.color;
         context.fillStyle = color;
         context.globalAlpha = layer.numbered ? 0.12 : 0.25;
         context.fill(path, "evenodd");
@@ -78,16 +85,19 @@ function makePlayer(clip, onframe = () => {}) {
   function writeNumber(context, contours, number, color) {
     const box = [Infinity, Infinity, -Infinity];
     for (const contour of contours) {
-      let x = contour[0], y = contour[1];
+      let x = contour[0],
+        y = contour[1];
       for (let i = 0; i < contour.length; i += 2) {
         if (i) [x, y] = [x + contour[i], y + contour[i + 1]];
         [box[0], box[1], box[2]] = [Math.min(box[0], x), Math.min(box[1], y), Math.max(box[2], x)];
       }
     }
-    const size = 22 / scale, text = String(number);
+    const size = 22 / scale,
+      text = String(number);
     context.font = `bold ${size}px system-ui, sans-serif`;
     const wide = context.measureText(text).width + size * 0.5;
-    const left = Math.min(Math.max((box[0] + box[2] - wide) / 2, 0), width - wide), top = Math.max(0, box[1] - size);
+    const left = Math.min(Math.max((box[0] + box[2] - wide) / 2, 0), width - wide),
+      top = Math.max(0, box[1] - size);
     context.fillStyle = color;
     context.fillRect(left, top, wide, size * 1.2);
     context.fillStyle = "#000";
@@ -114,7 +124,12 @@ function makePlayer(clip, onframe = () => {}) {
 
   function play(on) {
     clearInterval(timer);
-    timer = on ? setInterval(() => (box.isConnected ? seek((now + 1) % count) : play(false)), 1000 / (clip.fps || 6)) : 0;
+    timer = on
+      ? setInterval(
+          () => (box.isConnected ? seek((now + 1) % count) : play(false)),
+          1000 / (clip.fps || 6),
+        )
+      : 0;
     button.play.textContent = on ? "❚❚" : "▶";
     button.play.setAttribute("aria-label", on ? "Pause" : "Play");
   }
@@ -134,23 +149,44 @@ function makePlayer(clip, onframe = () => {}) {
 
   // ---- elements
 
-  const box = element("div", { class: "player", tabindex: "0", role: "group", "aria-label": "Frames; arrow keys step, space plays, n and p jump to changes" });
-  const layers = new Map(clip.panes.flatMap((pane) => pane.layers).map((layer) => [layer.key, layer]));
+  const box = element("div", {
+    class: "player",
+    tabindex: "0",
+    role: "group",
+    "aria-label": "Frames; arrow keys step, space plays, n and p jump to changes",
+  });
+  const layers = new Map(
+    clip.panes.flatMap((pane) => pane.layers).map((layer) => [layer.key, layer]),
+  );
   const shown = new Map([...layers].map(([key, layer]) => [key, layer.on]));
   const row = element("div", { class: "panes" });
   const panes = clip.panes.map((pane) => {
-    const canvas = element("canvas", { width: width * scale, height: height * scale, role: "img", "aria-label": pane.title || "frame with masks" });
-    row.append(element("figure", {}, ...(pane.title ? [element("figcaption", {}, pane.title)] : []), canvas));
+    const canvas = element("canvas", {
+      width: width * scale,
+      height: height * scale,
+      role: "img",
+      "aria-label": pane.title || "frame with masks",
+    });
+    row.append(
+      element("figure", {}, ...(pane.title ? [element("figcaption", {}, pane.title)] : []), canvas),
+    );
     return { canvas, layers: pane.layers };
   });
-  const bar = element("div", { class: "bar" }), button = {};
+  const bar = element("div", { class: "bar" }),
+    button = {};
   for (const [name, [text, label, , act]] of Object.entries(actions)) {
     if (!(clip.changes || []).length && (name === "before" || name === "change")) continue;
     button[name] = element("button", { type: "button", "aria-label": label, title: label }, text);
     button[name].addEventListener("click", act);
     bar.append(button[name]);
   }
-  const slider = element("input", { type: "range", min: 0, max: count - 1, value: 0, "aria-label": "Frame" });
+  const slider = element("input", {
+    type: "range",
+    min: 0,
+    max: count - 1,
+    value: 0,
+    "aria-label": "Frame",
+  });
   slider.addEventListener("input", () => seek(Number(slider.value)));
   const where = element("output");
   bar.append(slider, where);
@@ -158,8 +194,16 @@ function makePlayer(clip, onframe = () => {}) {
   for (const [key, layer] of layers) {
     const input = element("input", { type: "checkbox", name: key });
     input.checked = layer.on;
-    input.addEventListener("change", () => { shown.set(key, input.checked); draw(); });
-    const swatch = element("i", { class: "line", style: `border-color: ${layer.color || numberColor(0)}; border-style: ${layer.dash ? "dashed" : "solid"}` });
+    input.addEventListener("change", () => {
+      shown.set(key, input.checked);
+      draw();
+    });
+    const swatch = element("i", {
+      class: "line",
+      style:
+        `border-color: ${layer.color || numberColor(0)}; ` +
+        `border-style: ${layer.dash ? "dashed" : "solid"}`,
+    });
     switches.append(element("label", {}, input, swatch, layer.label));
   }
   box.append(row, bar, switches);
@@ -169,7 +213,12 @@ function makePlayer(clip, onframe = () => {}) {
     const extra = { Home: () => seek(0), End: () => seek(count - 1) };
     const action = Object.values(actions).find(([, , key]) => key === event.key);
     const act = action ? action[3] : extra[event.key];
-    if (!act || (own && event.key === " ") || (event.target === slider && !["n", "p"].includes(event.key))) return;
+    if (
+      !act ||
+      (own && event.key === " ") ||
+      (event.target === slider && !["n", "p"].includes(event.key))
+    )
+      return;
     event.preventDefault();
     act();
   });

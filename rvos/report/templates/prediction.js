@@ -8,8 +8,21 @@
     title: text,
     layers: [
       { key: "mask", label: "mask", color: "#e69f00", on: true, tracks: clip.layers[id].mask },
-      { key: "coarse", label: "before refinement", color: "#4aa8e0", dash: [8, 5], on: false, tracks: clip.layers[id].coarse },
-      { key: "masklets", label: "masklets", numbered: true, on: false, tracks: clip.layers[id].masklets || [] },
+      {
+        key: "coarse",
+        label: "before refinement",
+        color: "#4aa8e0",
+        dash: [8, 5],
+        on: false,
+        tracks: clip.layers[id].coarse,
+      },
+      {
+        key: "masklets",
+        label: "masklets",
+        numbered: true,
+        on: false,
+        tracks: clip.layers[id].masklets || [],
+      },
     ],
   }));
   const fps = Number(document.getElementById("frames-0").dataset.fps);

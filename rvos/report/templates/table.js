@@ -10,7 +10,8 @@ function toggle(row) {
   let under = opened.get(row);
   if (!under) {
     under = element("tr", { class: "opened" });
-    const visible = [...table.querySelectorAll("th")].filter((th) => th.offsetWidth); // fewer on phones
+    // fewer on phones
+    const visible = [...table.querySelectorAll("th")].filter((th) => th.offsetWidth);
     const cell = element("td", { colspan: visible.length });
     const box = element("div", { class: "detail" });
     cell.append(box);
@@ -40,8 +41,14 @@ function sortBy(button) {
   const header = button.closest("th");
   const isText = ["video", "expression", "noun"].includes(key);
   const before = header.getAttribute("aria-sort");
-  const direction = before === "none" ? (isText ? "ascending" : "descending")
-    : before === "ascending" ? "descending" : "ascending";
+  const direction =
+    before === "none"
+      ? isText
+        ? "ascending"
+        : "descending"
+      : before === "ascending"
+        ? "descending"
+        : "ascending";
   for (const other of table.querySelectorAll("th")) other.setAttribute("aria-sort", "none");
   header.setAttribute("aria-sort", direction);
   const sign = direction === "ascending" ? 1 : -1;
@@ -71,8 +78,18 @@ function applyFilter() {
   for (const row of rows) {
     const { video, id, expression, noun, kind, pictured } = row.dataset;
     const text = `${video} ${id} ${expression} ${noun}`.toLowerCase();
-    const wanted = show === "all" || (show === "pictured" ? pictured === "1" : show === "changed" ? kind !== "same" : kind === show);
-    row.hidden = !(wanted && (!only || only.rows.has(Number(row.dataset.row))) && words.every((word) => text.includes(word)));
+    const wanted =
+      show === "all" ||
+      (show === "pictured"
+        ? pictured === "1"
+        : show === "changed"
+          ? kind !== "same"
+          : kind === show);
+    row.hidden = !(
+      wanted &&
+      (!only || only.rows.has(Number(row.dataset.row))) &&
+      words.every((word) => text.includes(word))
+    );
     if (row.hidden && opened.has(row)) {
       opened.get(row).hidden = true;
       row.querySelector("button").setAttribute("aria-expanded", "false");
@@ -91,7 +108,12 @@ for (const row of rows) row.addEventListener("click", () => toggle(row));
 for (const point of document.querySelectorAll("[data-reveal]"))
   point.addEventListener("click", () => reveal(rowOf(point.dataset.reveal)));
 for (const slice of document.querySelectorAll("[data-rows]"))
-  slice.addEventListener("click", () => filterBy(slice.dataset.name, JSON.parse(slice.dataset.rows)));
-document.getElementById("slice").addEventListener("click", () => { only = null; applyFilter(); });
+  slice.addEventListener("click", () =>
+    filterBy(slice.dataset.name, JSON.parse(slice.dataset.rows)),
+  );
+document.getElementById("slice").addEventListener("click", () => {
+  only = null;
+  applyFilter();
+});
 document.getElementById("filter").addEventListener("input", applyFilter);
 document.getElementById("show").addEventListener("change", applyFilter);

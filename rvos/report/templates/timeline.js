@@ -17,7 +17,11 @@ function drawTimeline(detail, width, seek) {
   const count = detail.combinations.length;
   const members = new Set([...detail.combinations.flat(), ...detail.windows.flatMap((w) => w[2])]);
   const instances = [...members].sort((a, b) => a - b);
-  const left = 62, right = 8, chart = 70, lane = 16, top = 8;
+  const left = 62,
+    right = 8,
+    chart = 70,
+    lane = 16,
+    top = 8;
   const lanes = top + chart + 14;
   const bottom = lanes + lane * Math.max(1, instances.length);
   const x = (t) => left + ((width - left - right) * t) / count;
@@ -30,14 +34,33 @@ function drawTimeline(detail, width, seek) {
 
   for (const [start, stop, selected, kept, agreement] of detail.windows) {
     if (kept) {
-      const area = shape(svg, "rect", { class: "kept", x: x(start), y: lanes, width: x(stop) - x(start), height: bottom - lanes });
-      const why = selected.length ? ` by the guard (agreement ${agreement === null ? "unknown" : agreement.toFixed(2)})` : "";
+      const area = shape(svg, "rect", {
+        class: "kept",
+        x: x(start),
+        y: lanes,
+        width: x(stop) - x(start),
+        height: bottom - lanes,
+      });
+      const why = selected.length
+        ? ` by the guard (agreement ${agreement === null ? "unknown" : agreement.toFixed(2)})`
+        : "";
       shape(area, "title", {}, `frames ${start}–${stop - 1}: kept coarse${why}`);
     }
     for (const instance of selected) {
       const row = lanes + lane * instances.indexOf(instance);
-      const area = shape(svg, "rect", { class: "selected", x: x(start), y: row + 1, width: x(stop) - x(start), height: lane - 2 });
-      shape(area, "title", {}, `frames ${start}–${stop - 1}: chosen for the window (C_sel): {${selected.join(", ")}}`);
+      const area = shape(svg, "rect", {
+        class: "selected",
+        x: x(start),
+        y: row + 1,
+        width: x(stop) - x(start),
+        height: lane - 2,
+      });
+      shape(
+        area,
+        "title",
+        {},
+        `frames ${start}–${stop - 1}: chosen for the window (C_sel): {${selected.join(", ")}}`,
+      );
     }
     if (start) shape(svg, "path", { class: "window", d: `M${x(start)} ${top}V${bottom}` });
   }
@@ -49,7 +72,9 @@ function drawTimeline(detail, width, seek) {
   for (const kind of ["coarse", "refined"]) {
     const values = detail.J[kind];
     for (const [start, stop] of runs(count, (t) => values[t] !== null)) {
-      const points = values.slice(start, stop).map((value, i) => `${x(start + i + 0.5).toFixed(1)},${y(value).toFixed(1)}`);
+      const points = values
+        .slice(start, stop)
+        .map((value, i) => `${x(start + i + 0.5).toFixed(1)},${y(value).toFixed(1)}`);
       shape(svg, "polyline", { class: kind, points: points.join(" ") });
     }
   }
@@ -57,21 +82,33 @@ function drawTimeline(detail, width, seek) {
     const row = lanes + lane * i;
     shape(svg, "text", { x: left - 6, y: row + 12, "text-anchor": "end" }, `masklet ${instance}`);
     for (const [start, stop] of runs(count, (t) => detail.combinations[t].includes(instance)))
-      shape(svg, "rect", { class: "member", x: x(start), y: row + 5.5, width: x(stop) - x(start), height: 5, rx: 1 });
+      shape(svg, "rect", {
+        class: "member",
+        x: x(start),
+        y: row + 5.5,
+        width: x(stop) - x(start),
+        height: 5,
+        rx: 1,
+      });
   });
   if (!instances.length)
     shape(svg, "text", { x: left + 6, y: lanes + 12 }, "no masklet lies inside the coarse masks");
   for (const t of detail.strip ? detail.strip.frame_idx : [])
     shape(svg, "path", { class: "shown", d: `M${x(t + 0.5)} ${bottom + 2}l-3.5 6h7z` });
-  const step = [5, 10, 20, 50, 100, 200, 500, 1000].find((s) => (s * (width - left)) / count > 44) || 5000;
+  const step =
+    [5, 10, 20, 50, 100, 200, 500, 1000].find((s) => (s * (width - left)) / count > 44) || 5000;
   for (let t = 0; t < count; t += step)
     shape(svg, "text", { x: x(t + 0.5), y: bottom + 19, "text-anchor": "middle" }, t);
   const cursor = shape(svg, "path", { class: "cursor" });
   svg.cursor = (t) => cursor.setAttribute("d", `M${x(t + 0.5)} ${top}V${bottom}`);
-  if (seek) svg.addEventListener("click", (event) => {
-    const box = svg.getBoundingClientRect();
-    const t = Math.floor((((event.clientX - box.left) / box.width) * width - left) / (width - left - right) * count);
-    if (t >= 0 && t < count) seek(t);
-  });
+  if (seek)
+    svg.addEventListener("click", (event) => {
+      const box = svg.getBoundingClientRect();
+      const t = Math.floor(
+        ((((event.clientX - box.left) / box.width) * width - left) / (width - left - right)) *
+          count,
+      );
+      if (t >= 0 && t < count) seek(t);
+    });
   return svg;
 }

@@ -35,7 +35,9 @@ const Vote = (() => {
       const found = new Array(expression.frames);
       for (let t = 0; t < found.length; t++) {
         const members = [];
-        expression.ranks.forEach((ranks, i) => { if (ranks[t] > k) members.push(i); });
+        expression.ranks.forEach((ranks, i) => {
+          if (ranks[t] > k) members.push(i);
+        });
         found[t] = numberOf(expression, members);
       }
       expression.at[k] = found;
@@ -66,14 +68,19 @@ const Vote = (() => {
 
   // {at: C_t per frame, windows: [start, stop, C_sel]}, combinations as numbers.
   function decide(expression, rule, size, k) {
-    const at = combinations(expression, k), count = expression.frames, windows = [];
+    const at = combinations(expression, k),
+      count = expression.frames,
+      windows = [];
     if (rule === "sliding_vote") {
-      let first = 0, stop = 0; // of the window, in which `counts` counts
+      let first = 0,
+        stop = 0; // of the window, in which `counts` counts
       for (let t = 0; t < count; t++) {
-        for (; stop < Math.min(count, t + Math.floor(size / 2) + 1); stop++) counts[at[stop]] = (counts[at[stop]] || 0) + 1;
+        for (; stop < Math.min(count, t + Math.floor(size / 2) + 1); stop++)
+          counts[at[stop]] = (counts[at[stop]] || 0) + 1;
         for (; first < t - Math.floor((size - 1) / 2); first++) counts[at[first]]--;
         let selected = at[first];
-        for (let u = first + 1; u < stop; u++) if (counts[at[u]] > counts[selected]) selected = at[u];
+        for (let u = first + 1; u < stop; u++)
+          if (counts[at[u]] > counts[selected]) selected = at[u];
         const last = windows.at(-1);
         if (last && last[2] === selected) last[1] = t + 1;
         else windows.push([t, t + 1, selected]);
@@ -84,7 +91,10 @@ const Vote = (() => {
     const step = rule === "whole_video" ? Math.max(1, count) : size;
     for (let start = 0; start < count; start += step) {
       const stop = Math.min(count, start + step);
-      const selected = rule === "instance_vote" ? eachByItself(expression, at, start, stop) : mostFrequent(at, start, stop);
+      const selected =
+        rule === "instance_vote"
+          ? eachByItself(expression, at, start, stop)
+          : mostFrequent(at, start, stop);
       windows.push([start, stop, selected]);
     }
     return { at, windows };
@@ -92,8 +102,14 @@ const Vote = (() => {
 
   // What the decision scores. `known` is false where some frame's score is not among the data.
   function score(expression, decision, presence) {
-    const { frames } = expression, J = new Array(frames), F = new Array(frames);
-    let sumJ = 0, sumF = 0, missing = 0, full = 0, kept = 0;
+    const { frames } = expression,
+      J = new Array(frames),
+      F = new Array(frames);
+    let sumJ = 0,
+      sumF = 0,
+      missing = 0,
+      full = 0,
+      kept = 0;
     for (const [start, stop, selected] of decision.windows) {
       const scores = expression.scores[selected];
       if (!selected) kept += stop - start;
@@ -109,18 +125,40 @@ const Vote = (() => {
     const value = presence && (expression.presence ?? (missing ? null : full / frames));
     const present = !presence || value >= presence.threshold;
     if (!present && value !== null) {
-      const { J, F } = expression.nothing, sum = (values) => values.reduce((a, b) => a + b, 0);
-      return { J, F, meanJ: sum(J) / frames, meanF: sum(F) / frames, missing: 0, kept: 0, silent: true, present };
+      const { J, F } = expression.nothing,
+        sum = (values) => values.reduce((a, b) => a + b, 0);
+      return {
+        J,
+        F,
+        meanJ: sum(J) / frames,
+        meanF: sum(F) / frames,
+        missing: 0,
+        kept: 0,
+        silent: true,
+        present,
+      };
     }
-    return { J, F, meanJ: sumJ / frames, meanF: sumF / frames, missing, kept, silent: !full, present };
+    return {
+      J,
+      F,
+      meanJ: sumJ / frames,
+      meanF: sumF / frames,
+      missing,
+      kept,
+      silent: !full,
+      present,
+    };
   }
 
   // Means over expressions in 0..1, as metrics.json has them; null where a score is not known.
   function totals(expressions, results, unit) {
-    const mean = (values) => values.length ? values.reduce((a, b) => a + b, 0) / values.length : null;
-    const JF = (chosen) => mean(chosen.map((i) => (results[i].meanJ + results[i].meanF) / 2 / unit));
+    const mean = (values) =>
+      values.length ? values.reduce((a, b) => a + b, 0) / values.length : null;
+    const JF = (chosen) =>
+      mean(chosen.map((i) => (results[i].meanJ + results[i].meanF) / 2 / unit));
     const all = expressions.map((_, i) => i);
-    const target = all.filter((i) => expressions[i].targets), none = all.filter((i) => !expressions[i].targets);
+    const target = all.filter((i) => expressions[i].targets),
+      none = all.filter((i) => !expressions[i].targets);
     const missing = results.reduce((sum, result) => sum + result.missing, 0);
     const found = { missing, kept: results.reduce((sum, result) => sum + result.kept, 0) };
     if (missing) return found;
@@ -130,7 +168,10 @@ const Vote = (() => {
     if (none.length && target.length) {
       found.nAcc = mean(none.map((i) => Number(results[i].silent)));
       found.tAcc = mean(target.map((i) => Number(!results[i].silent)));
-      found.final = { all: (JF(all) + found.nAcc + found.tAcc) / 3, target: (JF(target) + found.nAcc + found.tAcc) / 3 };
+      found.final = {
+        all: (JF(all) + found.nAcc + found.tAcc) / 3,
+        target: (JF(target) + found.nAcc + found.tAcc) / 3,
+      };
     }
     return found;
   }
@@ -139,7 +180,12 @@ const Vote = (() => {
   function spelled(expression, decision, present) {
     return {
       combinations: decision.at.map((number) => expression.sets[number]),
-      windows: decision.windows.map(([start, stop, number]) => [start, stop, expression.sets[number], present && !number]),
+      windows: decision.windows.map(([start, stop, number]) => [
+        start,
+        stop,
+        expression.sets[number],
+        present && !number,
+      ]),
     };
   }
 
