@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rvos.errors import InputError
 from rvos.report.best import best_overrides
+from rvos.report.console import range_of, signed
 from rvos.report.metrics import Metrics
 
 MODEL = (
@@ -90,9 +91,15 @@ def in_words(metrics: Metrics) -> str:
     window = metrics.refine["window"]
     chosen = next((row for row in metrics.windows if row.window == window), None)
     if chosen is not None:
-        mean, low, high = (100 * getattr(chosen.over_shortest, k) for k in ("mean", "low", "high"))
-        text += f"; windows of {window} frames add {mean:+.2f} ({low:+.2f} to {high:+.2f})"
-        text += " over each frame alone" if metrics.windows[0].window == 1 else ""
+        shortest = metrics.windows[0].window
+        alone = "each frame alone" if shortest == 1 else f"windows of {shortest}"
+        text += f"; windows of {window} frames"
+        for change, other in (
+            (chosen.over_coarse, "the coarse masks"),
+            (chosen.over_shortest, alone),
+        ):
+            text += f" {signed(change.mean)} ({range_of(change)}) over {other},"
+        text = text.removesuffix(",")
     return text + "; jumps to another object {:.2f} -> {:.2f} per 100 pairs of frames".format(
         *jumps
     )
