@@ -50,9 +50,10 @@ class ScoreSettings:
     max_videos: Count | None
 
 
-def score_counts(cfg: DictConfig) -> dict[str, Any]:
-    """The keys of `ScoreSettings`."""
-    return {key: cfg.score[key] for key in ("workers", "missing", "max_videos")}
+def score_settings(cfg: DictConfig) -> ScoreSettings:
+    """Those of conf/score. Raises SettingsError."""
+    keys = ("workers", "missing", "max_videos")
+    return make(ScoreSettings, "score", {key: cfg.score[key] for key in keys})
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Evaluation:
             values = check(thresholds, ablation["thresholds"], settings["presence"]["name"])
             extra = check(make_metrics, score["extra"])
             protocol = check(make_protocol, score["protocol"])
-            counted = check(make, ScoreSettings, "score", score_counts(cfg))
+            counted = check(score_settings, cfg)
             coarse: Any = check(build, cfg.coarse, "coarse") if stages else None
             page = check(build, cfg.report, "report") if "report" in cfg else None
             sharing = check(Sharing, settings.get("shard"), settings.get("shards"))

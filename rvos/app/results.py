@@ -115,15 +115,6 @@ def _report(
     return metrics.refined.summary.JF
 
 
-def merge(folder: Path, console: Console) -> float | None:
-    """The results of a run, from the videos that are done and the settings in its folder.
-
-    Raises InputError where a video is not done.
-    """
-    todo, split, settings = of_folder(folder)
-    return write_results(console, folder, settings, todo, split)
-
-
 def of_folder(folder: Path) -> tuple[Evaluation, Split, dict[str, Any]]:
     """What the run in a folder is made of, from its settings. Raises InputError."""
     settings = read_settings(folder).get("config")
@@ -142,5 +133,6 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("run", type=Path, help="the run folder of eval.py")
     given = parser.parse_args(arguments)
-    merge(given.run, Console())
+    todo, split, settings = of_folder(given.run)
+    write_results(Console(), given.run, settings, todo, split)
     return 0

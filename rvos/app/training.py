@@ -5,7 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from rvos.app.evaluation import ScoreSettings, score_counts
+from rvos.app.evaluation import score_settings
 from rvos.coarse.settings import coarse_settings
 from rvos.mutr import MUTR
 from rvos.settings import all_checked, build, make
@@ -31,7 +31,7 @@ def make_parts(cfg: DictConfig) -> training.Parts:
         lambda: coarse_settings(cfg.coarse),
         lambda: make(Validation, "validation", cfg.validation),
         lambda: make(training.Options, "", {key: cfg[key] for key in ("seed", "compile", "hints")}),
-        lambda: make(ScoreSettings, "score", score_counts(cfg)),
+        lambda: score_settings(cfg),
     )
     return training.Parts(trainer, data, model, loss, optim, coarse, validation, options)
 

@@ -179,25 +179,30 @@ def _print_rules(console: Console, rules: Sequence[Row]) -> None:
     console.print(table_of("Rules (percent)", ["rule", *settings, *SCORES], shown))
 
 
-def _print_agrees(console: Console, rows: Sequence[Row], rule: str) -> None:
+def _print_agrees(console: Console, agrees: Sequence[Row], rule: str) -> None:
     """What every value of the guard scores; the best one is marked."""
-    best, shown = best_agree(rows), []
-    for row in rows:
-        value = row.settings["agree"]
-        text = "off" if value is None else f"{value:g}"
-        marked = f"[bold]{text}*" if row is best else text
-        shown.append([marked, *map(percent, row.values(SCORES)), str(row.frames_kept_coarse)])
+    best = best_agree(agrees)
+    rows = [
+        [_marked(row.settings["agree"], row is best), *map(percent, row.values(SCORES))]
+        + [str(row.frames_kept_coarse)]
+        for row in agrees
+    ]
     columns = ["agree", *SCORES, "frames kept coarse"]
-    console.print(table_of(f"Guard refine.agree of {rule} (percent)", columns, shown))
+    console.print(table_of(f"Guard refine.agree of {rule} (percent)", columns, rows))
 
 
 def _print_thresholds(console: Console, thresholds: Sequence[Row], rule: str) -> None:
     """What every threshold scores; the best one is marked."""
-    best, shown = best_threshold(thresholds), []
-    for row in thresholds:
-        threshold, *scores = row.values(PRESENCE)
-        marked = f"[bold]{threshold:g}*" if row is best else f"{threshold:g}"
-        shown.append([marked, *map(percent, scores)])
+    best = best_threshold(thresholds)
+    rows = [
+        [_marked(row.settings["threshold"], row is best), *map(percent, row.values(PRESENCE[1:]))]
+        for row in thresholds
+    ]
     title = f"Thresholds of {thresholds[0].settings['presence']} on {rule} (percent)"
     columns = [column.replace("_", ", ") for column in PRESENCE]
-    console.print(table_of(title, columns, shown))
+    console.print(table_of(title, columns, rows))
+
+
+def _marked(value: float | None, is_best: bool) -> str:
+    text = "off" if value is None else f"{value:g}"
+    return f"[bold]{text}*" if is_best else text

@@ -28,12 +28,10 @@ from rvos.report.pages import environment
 from rvos.report.run import Run, changes
 from rvos.report.scores import (
     agree_curve,
-    answered,
     extras_of,
     headline,
     heat_map,
     highlights,
-    kinds,
     presence_curve,
     rows_of,
     settings_of,
@@ -154,8 +152,6 @@ class Page(Intervals):
                 losses=highlights(run, order, -1),
                 headline=headline(run, oracle, others, bootstrap),
                 extras=extras_of(run.metrics.extra),
-                kinds=kinds(run.metrics),
-                answered=answered(run.metrics),
                 presence=presence_curve(run.metrics),
                 rules=[(row, settings_of(row)) for row in run.metrics.rules],
                 oracle=oracle,

@@ -111,7 +111,9 @@ class Run:
             return VideoResults(name, tuple(inputs["frames"]), tracks, decisions, scores)
 
     def _of_video(self, folder: str, name: str, kind: str = "json.gz") -> Any:
-        return _read(self.folder / folder / f"{name}.{kind}")
+        path = self.folder / folder / f"{name}.{kind}"
+        with reading(path):
+            return read_json(path)
 
     def masklets(self, name: str) -> dict[str, list[Track]]:
         """The masklets that one video's expressions chose from, by expression_id.
@@ -134,8 +136,8 @@ class Run:
 
     def explorer(self, name: str) -> dict[str, Any] | None:
         """What the run kept of one video for the page's explorer, as docs/formats.md describes."""
-        path = self.folder / "explorer" / f"{name}.json.gz"
-        return _read(path) if path.is_file() else None
+        is_there = (self.folder / "explorer" / f"{name}.json.gz").is_file()
+        return self._of_video("explorer", name) if is_there else None
 
     @cached_property
     def frame_path(self) -> FramePath | None:
@@ -188,11 +190,6 @@ class Run:
 
 def _unit(unit: Unit) -> tuple[str, str, str]:
     return unit.video, unit.group, unit.name
-
-
-def _read(path: Path) -> Any:
-    with reading(path):
-        return read_json(path)
 
 
 def changes(before: ArrayLike, after: ArrayLike) -> list[int]:

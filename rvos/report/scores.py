@@ -159,21 +159,6 @@ def answers_of(scores: MaskScores) -> dict[str, float]:
     return values
 
 
-def kinds(metrics: Metrics) -> list[dict[str, Any]]:
-    """Coarse and refined scores of the kinds of expressions, and of a protocol's other means."""
-    coarse = metrics.coarse.kinds()
-    return [
-        {"name": name.replace("_", " "), "refined": means, "coarse": coarse[name]}
-        for name, means in metrics.refined.kinds().items()
-    ]
-
-
-def answered(metrics: Metrics) -> list[tuple[str, float, float]]:
-    """(name, coarse, refined) of N-acc, T-acc and Final, where there are no-target expressions."""
-    coarse = metrics.coarse.answered()
-    return [(name, coarse[name], value) for name, value in metrics.refined.answered().items()]
-
-
 _SHARES = {  # shown in percent, with what the page says beside the label
     **dict.fromkeys(("J_recall", "F_recall", "J_decay", "F_decay", "tIoU", "vIoU"), ""),
     "JF_volume": " (our formula; that of arXiv 2610.02946 could not be read)",

@@ -48,8 +48,12 @@ def slices_of(
     listed = {word for of_kind in words.values() for word in of_kind}
     nouns = Counter(result.noun for result in results if result.noun)
 
-    def of_range(values: Sequence[float | None], low: float, high: float) -> list[int]:
-        return [i for i, value in enumerate(values) if value is not None and low <= value < high]
+    def ranges(values: Sequence[float | None], below: Mapping[str, float]) -> dict[str, list[int]]:
+        members: dict[str, list[int]] = {name: [] for name in below}
+        for i, value in enumerate(values):
+            if value is not None:
+                members[next(name for name, end in below.items() if value < end)].append(i)
+        return members
 
     def equal(key: str, value: str) -> list[int]:
         return [i for i, result in enumerate(results) if getattr(result, key) == value]
@@ -60,29 +64,19 @@ def slices_of(
     areas = [sizes[identity] for identity in identities]
     targets = [result.num_targets for result in results]
     kinds: dict[str, dict[str, list[int]]] = {
-        "Number of targets": {
-            "no target": of_range(targets, 0, 1),
-            "1": of_range(targets, 1, 2),
-            "2": of_range(targets, 2, 3),
-            "3 or more": of_range(targets, 3, np.inf),
-        },
+        "Number of targets": ranges(targets, {"no target": 1, "1": 2, "2": 3, "3 or more": np.inf}),
         "Type": {
             kind: equal("type", kind)
             for kind in dict.fromkeys(result.type for result in results if result.type)
         },
         "Words": {f"{name} words": saying(set(of_kind)) for name, of_kind in words.items()}
         | {"none of these": [i for i, said in enumerate(spoken) if not said & listed]},
-        "Words in the expression": {
-            "up to 4": of_range(lengths, 0, 5),
-            "5 to 8": of_range(lengths, 5, 9),
-            "9 or more": of_range(lengths, 9, np.inf),
-        },
-        "Object size, share of the frame": {
-            "below 1 %": of_range(areas, 0, 0.01),
-            "1 to 5 %": of_range(areas, 0.01, 0.05),
-            "5 to 20 %": of_range(areas, 0.05, 0.2),
-            "above 20 %": of_range(areas, 0.2, np.inf),
-        },
+        "Words in the expression": ranges(
+            lengths, {"up to 4": 5, "5 to 8": 9, "9 or more": np.inf}
+        ),
+        "Object size, share of the frame": ranges(
+            areas, {"below 1 %": 0.01, "1 to 5 %": 0.05, "5 to 20 %": 0.2, "above 20 %": np.inf}
+        ),
         "Noun": {noun: equal("noun", noun) for noun, _ in nouns.most_common(_NOUNS)},
     }
 
