@@ -28,15 +28,10 @@ def verify(config: DictConfig) -> int:
 
     os.environ["RVOS_STORES"] = str(config.paths.stores)
     data, splits = config.data, config.splits
-    reports = verify(
-        data.root,
-        format=data.format,
-        release=data.release,
-        splits=[splits] if isinstance(splits, str) else list(splits),
-        decode=config.decode,
-        workers=config.workers,
-        meta=data.meta,
-    )
+    settings = {key: data[key] for key in ("format", "release", "meta")}
+    settings |= {key: config[key] for key in ("decode", "workers")}
+    settings["splits"] = [splits] if isinstance(splits, str) else list(splits)
+    reports = verify(data.root, **settings)
     return 0 if show(reports, Console()) else 1
 
 

@@ -161,7 +161,7 @@ class Evaluation:
             lambda: self.masklets.check(work),
             lambda: check_given(self.rules.values(), work.split.expression_ids),
             lambda: self.page and self.page.check(),
-            lambda: check_scores(self.presence, self.coarse, self.masklets),
+            lambda: check_confidence(self.presence, self.coarse, self.masklets),
         )
 
     def make(self, work: Work) -> Inputs:
@@ -203,18 +203,19 @@ class Evaluation:
         return replace(self, rules=rules, tables=tables)
 
 
-def check_scores(
+def check_confidence(
     presence: PresenceRule | NoPresence, coarse: CoarseSource, masklets: MaskletSource
 ) -> None:
-    """Raises InputError for a source that never writes the scores that the presence rule reads."""
+    """Raises InputError for a source that never writes the confidence that the rule reads."""
     if not isinstance(presence, ConfidenceRule):
         return
     group = presence.source
     source: CoarseSource | MaskletSource = masklets if group == "masklets" else coarse
     if not source.may_have_scores:
         raise InputError(
-            f"presence={presence.name} reads scores beside the masks of {group}, which this source "
-            f"does not write; {WRITERS[group]} does, and {group}=files reads them beside its store"
+            f"presence={presence.name} reads confidence beside the masks of {group}, which this "
+            f"source does not write; {WRITERS[group]} does, and {group}=files reads it beside its "
+            "store"
         )
 
 

@@ -146,14 +146,11 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
 
 def print_results(sweep: Sweep, folders: Sequence[Path], console: Console) -> None:
     """Print the scores of the runs that wrote metrics.json, best first by the sweep's metric."""
-    contents = {
-        folder.name: read_json(folder / "metrics.json")
-        for folder in folders
-        if (folder / "metrics.json").is_file()
-    }
+    files = [path for folder in folders if (path := folder / "metrics.json").is_file()]
+    contents = [(path.parent.name, read_json(path)) for path in files]
     rows = [  # train.py's files have `last`
         (name, content["last"] if "last" in content else scores(Metrics.of(content)))
-        for name, content in contents.items()
+        for name, content in contents
     ]
     if not rows:
         return

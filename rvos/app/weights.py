@@ -264,11 +264,11 @@ def main(arguments: Sequence[str]) -> int:
         "--markdown", action="store_true", help="print the table of docs/weights.md"
     )
     parsers = parser.add_subparsers(dest="command")
-    one = parsers.add_parser("get", help=get.__doc__, description=get.__doc__)
-    one.add_argument("names", nargs="+", metavar="NAME")
-    one.add_argument("--revision", help="commit, tag or branch of the hub instead of main")
-    one = parsers.add_parser("check", help=check.__doc__, description=check.__doc__)
-    one.add_argument("names", nargs="*", metavar="NAME")
+    getting = parsers.add_parser("get", help=get.__doc__, description=get.__doc__)
+    getting.add_argument("names", nargs="+", metavar="NAME")
+    getting.add_argument("--revision", help="commit, tag or branch of the hub instead of main")
+    checking = parsers.add_parser("check", help=check.__doc__, description=check.__doc__)
+    checking.add_argument("names", nargs="*", metavar="NAME")
     given = parser.parse_args(arguments)
     console = Console()
     if given.command == "get":

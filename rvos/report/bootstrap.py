@@ -95,18 +95,18 @@ class Bootstrap:
         array = np.asarray(values, np.float64)
         means, resampled = [], []
         for members, video_idx, sizes in self._groups:
-            of_group = array[members]
-            sums = np.bincount(video_idx, weights=of_group, minlength=self.num_videos)  # (V,)
+            group = array[members]
+            sums = np.bincount(video_idx, weights=group, minlength=self.num_videos)  # (V,)
             drawn = self._drawn(sums)  # (R,)
             resampled.append(
                 np.divide(drawn, sizes, out=np.full_like(drawn, np.nan), where=sizes > 0)
             )
-            means.append(of_group.mean())
+            means.append(group.mean())
         # A group of few videos may be missing in a resample, which is then the mean of the others.
         drawn = np.array(resampled)  # (groups, R)
-        there = ~np.isnan(drawn).all(0)
+        drawn_once = ~np.isnan(drawn).all(0)
         whole = np.full(drawn.shape[1], np.nan)
-        whole[there] = np.nanmean(drawn[:, there], 0)
+        whole[drawn_once] = np.nanmean(drawn[:, drawn_once], 0)
         return float(np.mean(means)), whole
 
 

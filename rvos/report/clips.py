@@ -53,8 +53,8 @@ class Outlines:
 def contours_of(mask: RLE, step: int) -> list[list[int]]:
     """The contours of a mask, with holes, of every `step`-th pixel: [x, y, dx, dy, ...] each."""
     inside = np.ascontiguousarray(decode(mask)[step // 2 :: step, step // 2 :: step])
-    found = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]
-    points = [cv2.approxPolyDP(contour, _TOLERANCE, True)[:, 0] for contour in found]  # (N, 2)
+    contours = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]
+    points = [cv2.approxPolyDP(contour, _TOLERANCE, True)[:, 0] for contour in contours]  # (N, 2)
     return [np.diff(p, axis=0, prepend=np.zeros((1, 2), p.dtype)).ravel().tolist() for p in points]
 
 

@@ -47,16 +47,19 @@ def tables_of(metrics: Metrics, results: Results) -> dict[str, Table]:
     rule = metrics.refine["name"]
     if metrics.ablation:
         columns = ["window", "tau", *given]
-        rows = [[*row.values(columns), _rule_of(row, rule)] for row in metrics.ablation]
+        rules = ["none" if row.label == COARSE else rule for row in metrics.ablation]
+        rows = [[*r.values(columns), of] for r, of in zip(metrics.ablation, rules, strict=True)]
         tables["ablation"] = Table([*columns, "rule"], rows)
     if metrics.rules:
         columns = [*settings_of(metrics.rules), *given]
         rows = [[row.label, *row.values(columns)] for row in metrics.rules]
         tables["rules"] = Table(["rule", *columns], rows)
     if metrics.thresholds:
-        names = [rule, metrics.thresholds[0].settings["presence"]]
-        rows = [[*row.values(PRESENCE), *names] for row in metrics.thresholds]
-        tables["presence"] = Table([*PRESENCE, "rule", "presence"], rows)
+        columns = [*PRESENCE, "rule", "presence"]
+        rows = [
+            [*row.values(PRESENCE), rule, *row.values(["presence"])] for row in metrics.thresholds
+        ]
+        tables["presence"] = Table(columns, rows)
     if metrics.agrees:
         columns = ["agree", *given]
         rows = [[*row.values(columns), rule] for row in metrics.agrees]
@@ -71,10 +74,6 @@ def settings_of(rules: Sequence[Row]) -> list[str]:
     scores = {"rule", *SCORES, "frames_kept_coarse", "sha256"}
     others = [key for row in rules for key in row.settings if key not in scores]
     return list(dict.fromkeys(["window", "tau", "box_ratio", "agree", *others]))
-
-
-def _rule_of(row: Row, rule: str) -> str:
-    return "none" if row.label == COARSE else rule
 
 
 def _expressions(results: Results) -> Table:

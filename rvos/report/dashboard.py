@@ -79,10 +79,8 @@ def log_evaluation(
         if (folder / "ablation.png").is_file():
             logged[f"heat_map/{rule}"] = wandb.Image(str(folder / "ablation.png"))
         if isinstance(page, Page):
-            logged["overlays"] = [
-                wandb.Image(pixels, caption=caption)
-                for pixels, caption in _overlays(evaluated, page)
-            ]
+            overlays = _overlays(evaluated, page)
+            logged["overlays"] = [wandb.Image(image, caption=text) for image, text in overlays]
         run.log(logged)
         return run.id
     finally:
@@ -98,9 +96,9 @@ def scores(metrics: Metrics) -> dict[str, float]:
         result[f"refined/{short}"] = after[score]
         result[f"coarse/{short}"] = before[score]
         result[f"gain/{short}"] = after[score] - before[score]
-    for kind, of_kind in (("refined", metrics.refined), ("coarse", metrics.coarse)):
-        result |= {f"{kind}/{name}": value for name, value in answers_of(of_kind).items()}
-        if (jumps := of_kind.jumps.per_100_pairs) is not None:
+    for kind, masks in (("refined", metrics.refined), ("coarse", metrics.coarse)):
+        result |= {f"{kind}/{name}": value for name, value in answers_of(masks).items()}
+        if (jumps := masks.jumps.per_100_pairs) is not None:
             result[f"{kind}/identity_jumps"] = jumps
     return result | {
         f"extra/{key}": value for key, value in metrics.extra.items() if value is not None

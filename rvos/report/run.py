@@ -122,12 +122,12 @@ class Run:
         """
         try:
             record, files = self._masklets
-            found = files.read(name, self._of_video("inputs", name)["frames"])
+            tracks = files.read(name, self._of_video("inputs", name)["frames"])
         except FileError:
             return {}
         nouns = {key: d["noun"] for key, d in self._of_video("decisions", name, "json").items()}
         keys = {key: key if record["by_expression"] else noun for key, noun in nouns.items()}
-        return {key: found[at] for key, at in keys.items() if at in found}
+        return {key: tracks[at] for key, at in keys.items() if at in tracks}
 
     @cached_property
     def _masklets(self) -> tuple[dict[str, Any], TrackFiles]:

@@ -44,11 +44,11 @@ def draw_strip(
     `images` are the frames' files; None, or a file that is not there, gives a grey frame. The
     frame size is that of the first mask or image. Raises FrameError for an unreadable image.
     """
-    found = [path if path is not None and path.is_file() else None for path in images]
-    size = frame_size(tracks.values(), found)
+    files = [path if path is not None and path.is_file() else None for path in images]
+    size = frame_size(tracks.values(), files)
     height = max(1, round(width * size[0] / size[1]))
-    frames = [background(path, (height, width)) for path in found]
-    opacities = [_OPACITY_ON_GREY if path is None else _OPACITY for path in found]
+    frames = [background(path, (height, width)) for path in files]
+    opacities = [_OPACITY_ON_GREY if path is None else _OPACITY for path in files]
     outlines = [outline(tracks["truth"][t], (height, width)) for t in frame_idx]
     rows = {}
     for kind, track in tracks.items():

@@ -27,10 +27,11 @@ class Confidence:
         """Raises InputError where there is no such folder."""
         if self.folder is None or not self.folder.is_dir():
             where = f"no folder {self.folder}" if self.folder else "these masks come from no store"
+            writer = WRITERS[self.rule.source]
             raise InputError(
-                f"presence={self.rule.name} reads scores that {WRITERS[self.rule.source]} writes "
-                f"beside its masks, found none ({where}). Delete a store without them, to have it "
-                "made again, or choose another presence rule"
+                f"presence={self.rule.name} reads confidence that {writer} writes beside its "
+                f"masks, found none ({where}). Delete a store without it, to have it made again, "
+                "or choose another presence rule"
             )
 
     def stamp(self, video: Video) -> list[int]:

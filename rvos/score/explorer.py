@@ -33,7 +33,7 @@ from rvos.score.measures import FrameScores
 from rvos.settings import preset
 
 log = logging.getLogger(__name__)
-Found = dict[str | Combination, dict[str, list[Any]]]  # J, F and empty frames by what is shown
+Shown = dict[str | Combination, dict[str, list[Any]]]  # J, F and empty frames by what is shown
 UNIT = 100_000  # scores are whole numbers of this part of 1
 
 
@@ -90,33 +90,31 @@ class VideoExplorer:
         self.grid, self.expressions = grid, expressions
         rules = grid.rules()
         self._selected = [_selected(e.candidates, rules) for e in expressions]
-        self._scores: list[dict[str | Combination, dict[str, list[Any]]]] = [
-            {} for _ in expressions
-        ]
+        self._shown: list[Shown] = [{} for _ in expressions]
 
     def look(self, t: int, scores: FrameScores) -> None:
         """Score all that a rule of the grid may show in frame t."""
-        of_all = zip(self.expressions, self._selected, self._scores, strict=True)
-        for expression, selected, found in of_all:
+        rows = zip(self.expressions, self._selected, self._shown, strict=True)
+        for expression, selected, shown in rows:
             candidates = expression.candidates
             masks: dict[str | Combination, Mask] = {COARSE: candidates.coarse[t]}
             masks |= {c: candidates.masklets.union(t, c) for c in selected[t]}
             if self.grid.presence is not None:
                 masks["nothing"] = None
             for name, mask in masks.items():
-                if name not in found:
+                if name not in shown:
                     nowhere: list[Any] = [None] * len(expression.truth)
-                    found[name] = {"J": nowhere, "F": list(nowhere), "empty": []}
+                    shown[name] = {"J": nowhere, "F": list(nowhere), "empty": []}
                 J, F = scores(expression.truth[t], mask)
-                found[name]["J"][t], found[name]["F"][t] = round(UNIT * J), round(UNIT * F)
+                shown[name]["J"][t], shown[name]["F"][t] = round(UNIT * J), round(UNIT * F)
                 if mask is None:
-                    found[name]["empty"].append(t)
+                    shown[name]["empty"].append(t)
 
     def content(self, num_targets: Mapping[str, int]) -> dict[str, Any]:
         """The content of `explorer/<video>.json.gz`; `num_targets` is by expression_id."""
         presence, taus = self.grid.presence, np.array(self.grid.taus)
         expressions = {}
-        for expression, found in zip(self.expressions, self._scores, strict=True):
+        for expression, shown in zip(self.expressions, self._shown, strict=True):
             candidates = expression.candidates
             above = candidates.fractions[..., None] > taus  # (T, O, taus)
             expressions[expression.expression_id] = {
@@ -125,10 +123,10 @@ class VideoExplorer:
                 "presence": candidates.confidence.get(presence.name) if presence else None,
                 "combinations": [
                     {"members": name, **scores}
-                    for name, scores in found.items()
+                    for name, scores in shown.items()
                     if not isinstance(name, str)
                 ],
-                **{name: scores for name, scores in found.items() if isinstance(name, str)},
+                **{name: scores for name, scores in shown.items() if isinstance(name, str)},
             }
         return {
             "unit": UNIT,
@@ -147,6 +145,6 @@ def _selected(
     for rule in rules:
         for start, stop, selected in rule.spans(candidates):
             if selected:
-                for found in frames[start:stop]:
-                    found[selected] = None
-    return [list(found) for found in frames]
+                for combinations in frames[start:stop]:
+                    combinations[selected] = None
+    return [list(combinations) for combinations in frames]

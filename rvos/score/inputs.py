@@ -92,7 +92,7 @@ class Inputs:
             try:
                 self.confidence[rule.name].check()
             except InputError as error:
-                problems.append({"Scores": [str(error)]})
+                problems.append({"Confidence": [str(error)]})
         for video in self.split.videos if videos is None else videos:
             if video.name not in self.failed:
                 problems.append(_OneVideo(self, video).check())
@@ -189,7 +189,7 @@ class _OneVideo:
                     values[key][name] = value
             except InputError as error:
                 if confidence.rule in self.source.needs:
-                    self.problems["Scores"].append(str(error))
+                    self.problems["Confidence"].append(str(error))
                 else:
                     lacking[name] = str(error)
         return values, lacking

@@ -335,7 +335,7 @@ def test_presence_without_its_scores_is_one_error(made_data, run_eval, stored):
     arguments = made_data.write()
     status, error = run_eval([*arguments, "presence=coarse_score"])
     assert status == 1
-    assert error.count("presence=coarse_score reads scores that coarse=mutr writes") == 1
+    assert error.count("presence=coarse_score reads confidence that coarse=mutr writes") == 1
     scores = made_data.root / "stores" / "coarse_scores" / "x" / "short.json.gz"
     content = read_json(scores)
     content["expressions"]["1"]["clips"][0]["scores"][1] = 1.5
