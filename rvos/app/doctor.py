@@ -24,7 +24,6 @@ from rvos.data.mevis import METAS
 from rvos.masks import find_json
 from rvos.settings import configured_folder
 
-_SPLITS = ("train", "valid_u", "valid", "test")
 _EXTRAS = {
     "models": "training and networks: pip install 'rvos[models]'",
     "sam2": "masklets.tracker=sam2_package: make setup",
@@ -148,7 +147,7 @@ def _data(folder: Path) -> Iterator[Finding]:
             missing = "" if "images" in parts else "; no JPEGImages: only given masks can be used"
             yield Finding("ok", f"data {root.name}/{split}", ", ".join(parts) + missing)
     if not found:
-        todo = f"docs/data.md says how to get MeViS there as mevis/{{{','.join(_SPLITS)}}}"
+        todo = "docs/data.md says how to get MeViS there as mevis/{train,valid_u,valid,test}"
         yield Finding("absent", "data", f"no data set in {where}; {todo}")
 
 

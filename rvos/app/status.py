@@ -97,11 +97,8 @@ class Status:
 def _hidden(folder: Path, kind: str) -> list[str]:
     """The videos that have a hidden file of a kind."""
     paths = sorted(folder.rglob(f".*.{kind}"))
-    names = [path.name.removeprefix(".").removesuffix(f".{kind}") for path in paths]
-    return [
-        str(path.with_name(name).relative_to(folder))
-        for path, name in zip(paths, names, strict=True)
-    ]
+    names = (path.name.removeprefix(".").removesuffix(f".{kind}") for path in paths)
+    return [str((p.parent / n).relative_to(folder)) for p, n in zip(paths, names, strict=True)]
 
 
 def _who(folder: Path, video: str) -> str:

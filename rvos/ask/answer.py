@@ -70,13 +70,10 @@ class Answering:
                 total += len(expressions)
                 choosing += len(expressions) * bool(tracks)
         each = jury.frames * pixels / max(total, 1) / texts.pixels_per_token
-        most: dict[str, list[int]] = {}
-        for model in jury.presence:
-            most.setdefault(model, [0, 0])[0] += total
-        for model in jury.choice:
-            most.setdefault(model, [0, 0])[1] += choosing
         lines = [f"{self.caller.address} will be sent questions about {total} expressions:"]
-        for model, (presence, choice) in most.items():
+        for model in dict.fromkeys((*jury.presence, *jury.choice)):
+            presence = total * jury.presence.count(model)
+            choice = choosing * jury.choice.count(model)
             first, last = presence + choice, presence + choice * jury.rounds
             lines.append(
                 f"  {model}: {presence} about presence, {choice} to {choice * jury.rounds} about "
@@ -155,15 +152,10 @@ class Answering:
     def _write_pictures(self, outcome: Outcome) -> None:
         """What the models saw, for the page; the conversation lets go of it."""
         for sha256, data in outcome.files.items():
-            path = picture_path(self.folder, sha256)
+            path = self.folder / "sent" / f"{sha256}.jpg"
             if not path.is_file():
                 write_bytes(path, data)
         outcome.files.clear()
-
-
-def picture_path(folder: Path, sha256: str) -> Path:
-    """Where a picture lies that was sent."""
-    return folder / "sent" / f"{sha256}.jpg"
 
 
 def _failed(future: Future[None]) -> bool:
@@ -194,14 +186,9 @@ def write_answers(answering: Answering, path: Path) -> dict[str, Any]:
         "calls": str(answering.caller.folder),
         "expressions": exchanges,
     }
-    write_json(conversations_path(path), record)
+    write_json(path.with_suffix(".conversations.json"), record)
     write_json(path, decisions)
     return record
-
-
-def conversations_path(answers: Path) -> Path:
-    """Where the conversations lie that led to a file of answers."""
-    return answers.with_suffix(".conversations.json")
 
 
 def unread(record: dict[str, Any]) -> list[str]:

@@ -148,18 +148,16 @@ class Caller:
         if self._stopped:
             raise Stopped("another conversation failed")
         limits, minutes = self.limits, (time.monotonic() - self._started) / 60
-        reached = {
-            f"--max-calls {limits.calls}": limits.calls is not None and self.sent >= limits.calls,
-            f"--max-tokens {limits.tokens}": limits.tokens is not None
-            and self.tokens >= limits.tokens,
-            f"--max-minutes {limits.minutes}": limits.minutes is not None
-            and minutes >= limits.minutes,
+        spent = {
+            "--max-calls": (limits.calls, self.sent),
+            "--max-tokens": (limits.tokens, self.tokens),
+            "--max-minutes": (limits.minutes, minutes),
         }
-        for name, is_reached in reached.items():
-            if is_reached:
+        for name, (limit, used) in spent.items():
+            if limit is not None and used >= limit:
                 raise LimitReached(
-                    f"{name}: reached after {self.sent} calls with {self.tokens} tokens; what was "
-                    "answered is kept: the same command goes on from there"
+                    f"{name} {limit}: reached after {self.sent} calls with {self.tokens} tokens; "
+                    "what was answered is kept: the same command goes on from there"
                 )
 
 

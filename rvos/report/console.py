@@ -104,14 +104,13 @@ def _print_scores(console: Console, metrics: Metrics, results: Results, **bootst
 
 def _print_answers(console: Console, metrics: Metrics) -> None:
     """N-acc, T-acc and Final, where there are expressions without target."""
-    if metrics.refined.n_acc is None:
-        return
+    coarse = metrics.coarse.answered()
     rows = [
-        [name, *map(percent, (scores.n_acc, scores.t_acc, *scores.final.values()))]
-        for name, scores in (("coarse", metrics.coarse), ("refined", metrics.refined))
+        [name, percent(coarse[name]), percent(refined)]
+        for name, refined in metrics.refined.answered().items()
     ]
-    columns = ["masks", "N-acc", "T-acc", *(f"Final, {name}" for name in metrics.refined.final)]
-    console.print(table_of("Is there a target? (percent)", columns, rows))
+    if rows:
+        console.print(table_of("Is there a target? (percent)", ["", "coarse", "refined"], rows))
 
 
 def _print_kinds(console: Console, metrics: Metrics) -> None:

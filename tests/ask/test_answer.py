@@ -61,7 +61,7 @@ def test_perfect_answers_score_what_the_oracle_scores(run, run_eval, capfd, monk
         assert not path.is_file() or b"sk-secret" not in path.read_bytes()
     page = (folder / "ask/answers.html").read_text()
     assert "absent: " in page and "the oracle&#39;s choice" in page
-    mean = f"<td>{100 * metrics['oracle']['J&F']:.1f}</td>"
+    mean = f"<td>{100 * metrics['oracle']['J&F']:.2f}</td>"
     assert page.count(mean) == 2  # of the models, of the oracle
     first = page.partition('src="')[2].partition('"')[0]
     assert (folder / "ask" / first).is_file()
