@@ -4,6 +4,7 @@
 
 CHECKOUT is davisvideochallenge/davis2017-evaluation, which holds the masks of two methods: those of
 OSVOS serve as ground truth here, so the scores say nothing about a method. One process, one thread:
+- the first score of a process, with a warm cache;
 - random pairs of masks, with and without void pixels: the largest difference of J and of F;
 - its unchanged evaluation, task semi-supervised and unsupervised, once with its own functions and
   once with `rvos.score.davis`; and `python -m rvos score` on the same files;
@@ -39,6 +40,14 @@ from rvos.masks import encode  # noqa: E402
 from rvos.score import davis, j_and_f, jaccard  # noqa: E402
 from rvos.score.sources import read_numbers  # noqa: E402
 
+FIRST = """
+import time
+import numpy as np
+mask, start = np.eye(90), time.process_time()
+from rvos.score import j_and_f
+j_and_f(mask, mask)
+print(time.process_time() - start, time.process_time())
+"""
 TRUTH, MASKS = "results/semi-supervised/osvos", "results/unsupervised/rvos"
 TASKS = {"semi-supervised": ("dogs-jump", "india", "judo", "shooting"), "unsupervised": ("judo",)}
 
@@ -62,12 +71,21 @@ def main() -> None:
 
     packages = ["numpy", "numba", "opencv-python-headless", "pycocotools", "scikit-image"]
     result = describe(packages)
+    result["first_score"] = time_first_score()
     result["random"] = compare_random(official, options.random)
     for task, videos in TASKS.items():
         result[task] = compare_evaluation(options.davis, task, videos)
     result["pairs_480p"] = compare_pairs(official, options.davis, options.runs)
     result["load_average_at_end"] = os.getloadavg()[0]
     write("scorer", result)
+
+
+def time_first_score():
+    """CPU seconds from the import to the first score, and of the whole process: medians of 9."""
+    command, space = [sys.executable, "-c", FIRST], os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    lines = [subprocess.check_output(command, env=space, text=True) for _ in range(10)]
+    seconds = np.array([line.split() for line in lines[1:]], float)  # the first one compiles
+    return dict(zip(("after_numpy_cpu_s", "process_cpu_s"), np.median(seconds, 0), strict=True))
 
 
 def compare_random(official, count):
