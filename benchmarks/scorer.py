@@ -119,6 +119,7 @@ def compare_evaluation(checkout, task, videos):
     """Its evaluation with its functions and with ours, and our command on the same files."""
     with tempfile.TemporaryDirectory() as name:
         root, masks = write_davis(checkout, Path(name), task, videos)
+        evaluate(root, masks, task, davis)  # loads and compiles
         theirs, theirs_s, theirs_whole_s = evaluate(root, masks, task, None)
         ours, ours_s, ours_whole_s = evaluate(root, masks, task, davis)
         start = time.perf_counter()

@@ -22,12 +22,7 @@ def frames_of(**given: Any) -> tuple[list[tuple[Frame, ...]], bool]:
     None, or a list of these. Raises InputError for all frames whose masks do not fit together.
     """
     single = all(_is_one(masks) for masks in given.values())
-    frames = {
-        name: [_frame(masks, name)]
-        if _is_one(masks)
-        else [_frame(mask, f"{name}, frame {t}") for t, mask in enumerate(masks)]
-        for name, masks in given.items()
-    }
+    frames = {name: _frames(masks, name) for name, masks in given.items()}
     if len({len(masks) for masks in frames.values()}) > 1:
         counts = ", ".join(f"{name} {len(masks)}" for name, masks in frames.items())
         raise InputError(f"expected one mask per frame of each, got {counts}")
@@ -101,6 +96,16 @@ def _misfit(names: Iterable[str], t: int, masks: tuple[Frame, ...]) -> str:
     return f"frame {t}: " + ", ".join(f"{name} {h} x {w}" for name, (h, w) in sizes.items())
 
 
+def _frames(masks: Any, name: str) -> list[Frame]:
+    if _is_one(masks):
+        return [_frame(masks, name)]
+    # (T, H, W) in the order of `Pixels` is looked at once, not frame by frame
+    if isinstance(masks, np.ndarray) and masks.size and masks.flags.c_contiguous:
+        if masks.dtype.kind in "biuf":
+            return list(_as_numbers(masks))
+    return [_frame(mask, f"{name}, frame {t}") for t, mask in enumerate(masks)]
+
+
 def _frame(mask: Any, name: str) -> Frame:
     if mask is None or isinstance(mask, dict | str):
         return _rle(mask, name)
@@ -110,9 +115,13 @@ def _frame(mask: Any, name: str) -> Frame:
             f"{name}: expected numbers of shape (H, W) for one mask or (T, H, W) for several, or "
             f"COCO RLE, got {_kind(array)}"
         )
+    return _in_order(_as_numbers(array))
+
+
+def _as_numbers(array: NDArray[Any]) -> NDArray[Any]:
+    """The array as floats or unsigned numbers that the kernel knows."""
     if not array.dtype.isnative or array.dtype in (np.float16, np.longdouble):
         array = array != 0
-    array = _in_order(array)
     return array if array.dtype.kind == "f" else array.view(f"u{array.itemsize}")
 
 
