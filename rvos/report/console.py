@@ -88,11 +88,11 @@ def _print_scores(console: Console, metrics: Metrics, results: Results, **bootst
 
     rows = [row("coarse", metrics.coarse.summary.as_dict())]
     rows.append(row(", ".join(setting), metrics.refined.summary.as_dict()))
-    units = results.units[""]
-    over = Bootstrap.of_units(units, **bootstrap)
-    pairs = [(unit.scores[REFINED], unit.scores[COARSE]) for unit in units]
-    changes = np.array([(a["J"] - b["J"], a["F"] - b["F"]) for a, b in pairs])  # (U, 2) J, F
-    intervals = [over.interval(change) for change in (*changes.T, changes.mean(1))]
+    over = Bootstrap.of_units(results.units[""], **bootstrap)
+    intervals = [
+        over.interval(results.unit_scores(REFINED, score) - results.unit_scores(COARSE, score))
+        for score in SCORES
+    ]
     none = [""] * len(more)
     rows.append(["change", *(signed(i.mean) for i in intervals), *none])
     label = f"  {100 * bootstrap['confidence']:g} % over {over.num_videos} videos"

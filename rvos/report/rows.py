@@ -23,14 +23,7 @@ class Row:
 
     def values(self, columns: Sequence[str]) -> list[Any]:
         """The values of some columns of a table; None for a setting that the rule lacks."""
-        known = {
-            **self.settings,
-            **self.summary.as_dict(),
-            **self.answers,
-            "label": self.label,
-            "frames_kept_coarse": self.frames_kept_coarse,
-            "sha256": self.sha256,
-        }
+        known = {**self.settings, **self.summary.as_dict(), **self.answers, **vars(self)}
         return [known.get(column) for column in columns]
 
 

@@ -16,7 +16,6 @@ from rvos.masks import FileError, Track, TrackFiles, read_json
 from rvos.report.bootstrap import Bootstrap
 from rvos.report.metrics import AGAIN, FILE, Metrics
 from rvos.report.strips import FramePath
-from rvos.score.measures import Summary
 from rvos.score.protocols import Unit
 from rvos.score.results import ExpressionResult, Results, read_results, reading
 from rvos.stages.run_folder import MASKLETS_FILE, read_settings
@@ -80,9 +79,7 @@ class Run:
 
     def unit_scores(self, label: str, score: str) -> NDArray[np.float64]:
         """J, F or J&F of what the protocol averages under one rule, (U,) in 0..1."""
-        units = self.results.units[""]
-        means = [Summary(u.scores[label]["J"], u.scores[label]["F"]) for u in units]
-        return np.array([mean.as_dict()[score] for mean in means])
+        return self.results.unit_scores(label, score)
 
     @property
     def videos(self) -> Sequence[str]:

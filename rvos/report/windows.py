@@ -8,9 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rvos.refine import Rule
 from rvos.report.bootstrap import Bootstrap, Interval
 from rvos.report.rows import fields_of
@@ -44,16 +41,11 @@ def make_windows(
     at = sorted((cell["window"], label) for cell, label in settings if cell["tau"] == tau)
     if tau is None or len(at) < 2:
         return []
-    units = results.units[""]
-    over = Bootstrap.of_units(units, **bootstrap)
-
-    def scores(label: str) -> NDArray[np.float64]:  # (U,)
-        return np.array([(u.scores[label]["J"] + u.scores[label]["F"]) / 2 for u in units])
-
-    coarse, shortest = scores(COARSE), scores(at[0][1])
+    over = Bootstrap.of_units(results.units[""], **bootstrap)
+    coarse, shortest = (results.unit_scores(label, "J&F") for label in (COARSE, at[0][1]))
     rows = []
     for window, label in at:
-        values = scores(label)
+        values = results.unit_scores(label, "J&F")
         changes = over.interval(values - coarse), over.interval(values - shortest)
         rows.append(WindowRow(window, tau, over.interval(values).mean, *changes))
     return rows

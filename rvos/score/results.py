@@ -137,6 +137,11 @@ class Results:
         units = [(unit.video, unit.name, unit.group) for unit in self.units[""]]
         return units == [(r.video, r.expression_id, "") for r in self.expressions]
 
+    def unit_scores(self, label: str, score: str) -> NDArray[np.float64]:
+        """J, F or J&F of what the protocol averages under one rule, (U,) in 0..1."""
+        scores = [unit.scores[label] for unit in self.units[""]]
+        return np.array([Summary(s["J"], s["F"]).as_dict()[score] for s in scores])
+
     def summary(self, label: str) -> Summary:
         """The score of one rule."""
         return mean_of(self.units[""], label)
