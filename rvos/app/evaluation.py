@@ -50,6 +50,14 @@ class ScoreSettings:
     max_videos: Count | None
 
 
+@checked
+class Names:
+    """The lists of conf/ablation that name files of conf/refine and conf/presence."""
+
+    rules: Sequence[Text] = ()
+    presence: Sequence[Text] = ()
+
+
 def score_settings(cfg: DictConfig) -> ScoreSettings:
     """Those of conf/score. Raises SettingsError."""
     keys = ("workers", "missing", "max_videos")
@@ -98,10 +106,11 @@ class Evaluation:
             presence = check(build, cfg.presence, "presence")
             cells = check(grid, ablation["windows"], ablation["taus"], rule, name=refine["name"])
             guards = check(agrees, ablation["agrees"], rule, name=refine["name"])
-            of_rules = {"rules": ablation["rules"], "refine": refine}
-            named = check(make, named_rules, "ablation", of_rules)
-            of_presence = {"presence": ablation["presence"], "own": settings["presence"]}
-            also = check(make, named_presence, "ablation", of_presence)
+            lists = {key: ablation[key] for key in ("rules", "presence")}
+            names = check(make, Names, "ablation", lists) or Names()
+            named = {name: check(named_rule, name, refine) for name in names.rules}
+            own = settings["presence"]
+            also = {name: check(named_presence, name, own) for name in names.presence}
             values = check(thresholds, ablation["thresholds"], settings["presence"]["name"])
             extra = check(make_metrics, score["extra"])
             protocol = check(make_protocol, score["protocol"])
@@ -112,12 +121,10 @@ class Evaluation:
 
             asked = getattr(page, "explorer", False)
             explorer = None if check.problems else Explorer.of(asked, ablation, refine, presence)
-            refining = [rule, *(cells or {}).values(), *(named or {}).values()]
+            refining = [rule, *(cells or {}).values(), *named.values()]
             idle = all(isinstance(one, KeepCoarse) for one in refining)
             idle &= not (asked if check.problems else explorer)
-            idle &= not any(
-                one and one.needs_masklets for one in (presence, *(also or {}).values())
-            )
+            idle &= not any(one and one.needs_masklets for one in (presence, *also.values()))
             masklets: Any = NoMasklets()
             if stages and not idle:
                 masklets = check(build, cfg.masklets, "masklets")
@@ -219,33 +226,19 @@ def check_confidence(
         )
 
 
-@checked
-def named_presence(presence: Sequence[Text], own: Mapping[str, Any]) -> dict[str, PresenceRule]:
-    """The rules of `ablation.presence` as their files describe them; the run's own as it is."""
-    with Checks() as check:
-        return {name: check(_named_presence, name, own) for name in presence}
-
-
-def _named_presence(name: str, presence: Mapping[str, Any]) -> PresenceRule:
-    own = presence if presence["name"] == name else preset("presence", name)
-    rule = build(own, "presence")
+def named_presence(name: str, own: Mapping[str, Any]) -> PresenceRule:
+    """A rule of `ablation.presence` as its file describes it; the run's own as it is."""
+    rule = build(own if own["name"] == name else preset("presence", name), "presence")
     if isinstance(rule, NoPresence):
         raise InputError(f"ablation.presence: expected names of presence rules, got {name}")
     return rule
 
 
-@checked
-def named_rules(rules: Sequence[Text], refine: Mapping[str, Any]) -> dict[str, Rule]:
-    """The rules of `ablation.rules` as their files describe them.
+def named_rule(name: str, refine: Mapping[str, Any]) -> Rule:
+    """A rule of `ablation.rules` as its file describes it; the run's own as it is.
 
-    They get the run's window and tau where both rules have them, and its guard; the run's own rule
-    among them has all settings of the run.
+    It gets the run's window and tau where both rules have them, and its guard.
     """
-    with Checks() as check:
-        return {name: check(_named_rule, name, refine) for name in rules}
-
-
-def _named_rule(name: str, refine: Mapping[str, Any]) -> Rule:
     if name == refine["name"]:
         return make_rule(**refine)
     own = preset("refine", name)
