@@ -20,6 +20,16 @@ log = logging.getLogger("rvos.app.eval")  # __name__ is __main__
 @entry_point("eval")
 def main(cfg: DictConfig) -> float | None:
     """Segment, track, refine, score, report; returns J&F."""
+    folder = run_folder(cfg)
+    if cfg.answers.model is not None:
+        from rvos.app.answers import answered
+
+        cfg = answered(cfg, folder, evaluate)
+    return evaluate(cfg, folder)
+
+
+def evaluate(cfg: DictConfig, folder: Path) -> float | None:
+    """The run in `folder`; returns J&F."""
     # Imported here, so that --help is quick.
     from rich.console import Console
 
@@ -36,7 +46,6 @@ def main(cfg: DictConfig) -> float | None:
     split, truth = open_data(cfg)
     devices = devices_of(cfg, uses_gpu=todo.uses_gpu, sharing=todo.sharing)
     work = Work(split, Stores(Path(cfg.paths.stores), cfg.data.name), devices, truth)
-    folder = run_folder(cfg)
     record: dict[str, Any] = {
         "inputs": {"meta_expressions_sha256": split.meta_sha256},
         "results": todo.RESULTS,

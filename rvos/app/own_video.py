@@ -14,6 +14,7 @@ from rich.progress import track as progress
 
 from rvos import __version__
 from rvos.app.evaluation import Evaluation
+from rvos.app.results import keep_masklets
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
 from rvos.errors import InputError
@@ -52,6 +53,7 @@ def refine(todo: Evaluation, inputs: Inputs, folder: Path) -> VideoInputs:
     """
     video = inputs.read_video(inputs.split.videos[0])
     todo.check_masklets(video)
+    keep_masklets(folder, inputs)
     evaluate_video(video, {REFINED: todo.rules[REFINED]}, {}, folder)
     return video
 

@@ -41,9 +41,7 @@ def refine_and_score(
     Returns J&F, if scored. Raises VideoProblems listing what is wrong with which video; the others
     are done then.
     """
-    if inputs.masklets is not None:
-        path = os.path.relpath(inputs.masklets.path, folder)
-        write_json(folder / MASKLETS_FILE, {"path": path, "by_expression": inputs.by_expression})
+    keep_masklets(folder, inputs)
     videos = inputs.split.videos
     part = todo.sharing.part(videos)
     scorer = Scorer(
@@ -61,6 +59,13 @@ def refine_and_score(
         console.print(f"{len(part)} videos done; {len(left)} are left to other shards")
         return None
     return write_results(console, folder, cfg, todo, inputs.split)
+
+
+def keep_masklets(folder: Path, inputs: Inputs) -> None:
+    """Write which masklets a run reads, if any."""
+    if inputs.masklets is not None:
+        path = os.path.relpath(inputs.masklets.path, folder)
+        write_json(folder / MASKLETS_FILE, {"path": path, "by_expression": inputs.by_expression})
 
 
 def write_results(

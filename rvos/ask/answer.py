@@ -34,18 +34,43 @@ from rvos.ask.questions import Asked
 from rvos.ask.rounds import Conversation, Jury, Outcome
 from rvos.errors import InputError, list_problems
 from rvos.masks import read_json, write_bytes, write_json
-from rvos.settings import Count, Positive, checked
+from rvos.settings import Count, Positive, Text, checked, make, preset
 
 ANSWERS = "answers.json"
 
 
 @checked
-class Settings:
-    """How the questions are put."""
+class Options:
+    """Who is asked and how: the keys of conf/answers, and the options of the command."""
 
-    width: Count = 640  # pixels of a picture
-    parallel: Count = 4  # conversations at once
-    timeout: Positive = 120.0  # seconds until a call without an answer is sent again
+    model: Text | None  # names with commas between them; None: nobody is asked
+    server: Text | None
+    presence_models: Text | None
+    agree: Count | None
+    rounds: Count
+    frames: Count
+    width: Count  # pixels of a picture
+    prompts: Text
+    parallel: Count  # conversations at once
+    timeout: Positive  # seconds until a call without an answer is sent again
+    max_calls: Count | None
+    max_tokens: Count | None
+    max_minutes: Positive | None
+
+    def parts(self, folder: Path) -> tuple[Jury, Prompts, Caller]:
+        """Who is asked, what, and where; calls are kept in `folder`. Raises InputError."""
+        assert self.model is not None
+        presence = _names(self.presence_models or self.model)
+        jury = Jury(
+            choice=tuple(_names(self.model)),
+            presence=tuple(presence),
+            agree=len(presence) // 2 + 1 if self.agree is None else self.agree,
+            rounds=self.rounds,
+            frames=self.frames,
+        )
+        limits = Limits(self.max_calls, self.max_tokens, self.max_minutes)
+        caller = Caller(self.server, folder / "calls", limits, self.timeout)
+        return jury, Prompts.read(self.prompts), caller
 
 
 @dataclass
@@ -57,7 +82,12 @@ class Answering:
     jury: Jury
     prompts: Prompts
     caller: Caller
-    settings: Settings
+    options: Options
+
+    @classmethod
+    def of(cls, options: Options, asked: Asked, folder: Path) -> "Answering":
+        """Raises InputError for a wrong jury, without prompts, a key or the package openai."""
+        return cls(asked, folder, *options.parts(folder), options)
 
     def plan(self) -> str:
         """How many questions, pictures and tokens go where, at most."""
@@ -87,7 +117,7 @@ class Answering:
     def __call__(self) -> dict[tuple[str, str], Outcome]:
         """All conversations. Raises InputError where a call fails or a limit is reached."""
         outcomes: dict[tuple[str, str], Outcome] = {}
-        ready = BoundedSemaphore(2 * self.settings.parallel)  # so that memory holds few pictures
+        ready = BoundedSemaphore(2 * self.options.parallel)  # so that memory holds few pictures
         total = sum(len(video.expressions) for video in self.asked.split.videos)
         columns = (
             *(TextColumn("Answers"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
@@ -95,7 +125,7 @@ class Answering:
         )
         with (
             Progress(*columns, transient=True) as progress,
-            ThreadPoolExecutor(self.settings.parallel) as pool,
+            ThreadPoolExecutor(self.options.parallel) as pool,
         ):
             bar = progress.add_task("", total=total, tokens=0)
 
@@ -147,7 +177,7 @@ class Answering:
                     yield Conversation(e, gallery, windows, self.jury, self.prompts, self.caller)
 
     def _gallery(self, video: Any, tracks: Any) -> Gallery:
-        return Gallery(self.asked.split, video, tracks, width=self.settings.width, need_images=True)
+        return Gallery(self.asked.split, video, tracks, width=self.options.width, need_images=True)
 
     def _write_pictures(self, outcome: Outcome) -> None:
         """What the models saw, for the page; the conversation lets go of it."""
@@ -176,7 +206,7 @@ def write_answers(answering: Answering, path: Path) -> dict[str, Any]:
     record = {
         "rvos": __version__,
         "jury": asdict(answering.jury),  # type: ignore[call-overload]
-        "settings": asdict(answering.settings),  # type: ignore[call-overload]
+        "options": asdict(answering.options),  # type: ignore[call-overload]
         "server": answering.caller.address,
         "prompts": {
             "name": answering.prompts.name,
@@ -215,35 +245,29 @@ def main(arguments: Sequence[str]) -> int:
         write_json(path, oracle_decisions(options.run, asked))
         print(f"the oracle's choice: refine=given refine.path={path}")
         return 0
-    if not options.models:
+    if not options.model:
         raise InputError("python -m rvos answer RUN: expected --model NAME, --models or --oracle")
-    presence = _names(options.presence_models or options.models)
-    jury = Jury(
-        choice=tuple(_names(options.models)),
-        presence=tuple(presence),
-        agree=len(presence) // 2 + 1 if options.agree is None else options.agree,
-        rounds=options.rounds,
-        frames=options.frames,
-    )
-    settings = Settings(options.width, options.parallel, options.timeout)
-    limits = Limits(options.max_calls, options.max_tokens, options.max_minutes)
-    prompts = Prompts.read(options.prompts)
-    caller = Caller(options.server, folder / "calls", limits, settings.timeout)
-    answering = Answering(asked, folder, jury, prompts, caller, settings)
-    print(answering.plan(), flush=True)
+    keys = {key: getattr(options, key) for key in preset("answers", "default")}
+    answering = Answering.of(make(Options, "answer", keys), asked, folder)
     if options.plan:
-        return 0
-    path = options.out or folder / ANSWERS
-    record = write_answers(answering, path)
+        print(answering.plan())
+    else:
+        put_questions(answering, options.out or folder / ANSWERS, options.run)
+    return 0
+
+
+def put_questions(answering: Answering, path: Path, run: Path) -> None:
+    """Print the plan; write answers, conversations and their page; print what came of it."""
+    print(answering.plan(), flush=True)
+    record, caller = write_answers(answering, path), answering.caller
     if problems := unread(record):
         print(list_problems("no reply could be read; counted as uncertain", problems))
     print(
         f"{caller.sent} calls with {caller.tokens:,} tokens; kept answers had "
         f"{caller.tokens_kept:,} tokens"
     )
-    page = write_page(options.run, asked, read_json(path), record, path.with_suffix(".html"))
+    page = write_page(run, answering.asked, read_json(path), record, path.with_suffix(".html"))
     print(f"answers: refine=given refine.path={path}\npage: {page}")
-    return 0
 
 
 def _names(text: str) -> list[str]:
@@ -261,20 +285,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("run", type=Path, help="folder of a run of eval.py")
-    add("--model", "--models", dest="models", help="a model, or several with commas: a jury")
+    add("--model", "--models", help="a model, or several with commas: a jury")
     add("--presence-models", help="those that say whether the target is there (the same)")
     add("--agree", type=int, help="how many must call it absent (more than half)")
-    add("--rounds", type=int, default=3, help="rounds of the choice, at most (3)")
-    add("--frames", type=int, default=16, help="pictures per question (16)")
-    add("--width", type=int, default=640, help="pixels of a picture (640)")
+    add("--rounds", type=int, help="rounds of the choice, at most (3)")
+    add("--frames", type=int, help="pictures per question (16)")
+    add("--width", type=int, help="pixels of a picture (640)")
     add("--server", help="URL, such as http://127.0.0.1:8000/v1; OPENAI_API_KEY has the key")
-    add("--prompts", default="default", help="a file of conf/ask, or a path (default)")
-    add("--parallel", type=int, default=4, help="conversations at once (4)")
-    add("--timeout", type=float, default=120.0, help="seconds until a call is sent again (120)")
+    add("--prompts", help="a file of conf/ask, or a path (default)")
+    add("--parallel", type=int, help="conversations at once (4)")
+    add("--timeout", type=float, help="seconds until a call is sent again (120)")
     add("--max-calls", type=int, help="calls of this start, at most")
     add("--max-tokens", type=int, help="tokens of this start after which none is sent any more")
     add("--max-minutes", type=float, help="minutes after which no call is sent any more")
     add("--plan", action="store_true", help="print what would be sent, and send nothing")
     add("--oracle", action="store_true", help="write the choice of highest J, from ground truth")
     add("--out", type=Path, help="the file of answers (RUN/ask/answers.json)")
+    parser.set_defaults(**preset("answers", "default"))
     return parser

@@ -4,11 +4,12 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 
 from rvos.data.archive import FilePath
-from rvos.data.split import Split, Video
+from rvos.data.frames import FrameCache
+from rvos.data.split import OwnSplit, Split, Video
 from rvos.errors import InputError
 from rvos.masks import Track, area, bounding_box
 from rvos.masks.draw import draw_numbered
-from rvos.report.strips import Pixels, background, encoded, frame_size, spread
+from rvos.report.strips import Pixels, background, encoded, frame_size, resized, spread
 
 _JPEG_QUALITY = 90
 _MARGIN = 0.5  # of an enlarged masklet's box, on each side
@@ -31,6 +32,9 @@ class Gallery:
     ):
         self.video, self.tracks, self.width = video, tracks, width
         self._split, self._need_images = split, need_images
+        # The frames of one's own video may be no files of their own.
+        own = isinstance(split, OwnSplit)
+        self._frames = FrameCache(split.open_frames(video)).fill() if own else None
         self._done: dict[tuple[int, frozenset[int]], bytes] = {}
 
     def image(self, t: int) -> FilePath | None:
@@ -45,7 +49,7 @@ class Gallery:
     @cached_property
     def full_size(self) -> tuple[int, int]:
         """(height, width) of the video."""
-        return frame_size(self.tracks, [self.image(0)])
+        return self._frames.size if self._frames else frame_size(self.tracks, [self.image(0)])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,7 +90,9 @@ class Gallery:
 
     def _drawn(self, t: int, numbers: Collection[int], size: tuple[int, int]) -> Pixels:
         masks = [track[t] if i in numbers else None for i, track in enumerate(self.tracks)]
-        return draw_numbered(background(self.image(t), size), masks)
+        if self._frames is None:
+            return draw_numbered(background(self.image(t), size), masks)
+        return draw_numbered(resized(self._frames[t], size), masks)
 
 
 def frames_of_round(

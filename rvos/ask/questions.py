@@ -51,21 +51,17 @@ class Asked:
     decisions: Mapping[str, Mapping[str, Any]]  # {video: {expression_id: what the run decided}}
 
     @classmethod
-    def of(cls, run: Path) -> "Asked":
-        """Raises InputError naming what is not there."""
+    def of(cls, run: Path, split: Split | None = None) -> "Asked":
+        """`split`: of a run of predict.py. Raises InputError naming what is not there."""
         config = read_settings(run).get("config") or {}
-        if config.get("task") != "eval" or not (run / MASKLETS_FILE).is_file():
+        is_eval = split is not None or config.get("task") == "eval"
+        if not is_eval or not (run / MASKLETS_FILE).is_file():
             raise InputError(
                 f"{run}: expected the folder of a run of eval.py that read masklets (config.yaml, "
                 f"{MASKLETS_FILE}); run it again if it was made by an older version of rvos"
             )
-        data, record = config["data"], read_json(run / MASKLETS_FILE)
-        try:
-            split = open_split(data["format"], data["root"], data["split"], meta=data.get("meta"))
-            split = first_videos(split, config["score"]["max_videos"])
-        except InputError:  # the data has moved: pictures are grey behind the outlines
-            videos = tuple(kept.video for kept in kept_videos(run))
-            split = Split(Path(data["root"]) / data["split"], data["split"], videos, "")
+        split = split or _split_of(run, config)
+        record = read_json(run / MASKLETS_FILE)
         files = {video.name: run / "decisions" / f"{video.name}.json" for video in split.videos}
         if missing := [str(path) for path in files.values() if not path.is_file()]:
             raise InputError(list_problems("the run is not finished; no such file", missing))
@@ -94,6 +90,16 @@ class Asked:
             if key not in files:
                 raise InputError(f"{self.masklets.source(video.name)}: no masklets of {key!r}")
             yield expressions, files[key]
+
+
+def _split_of(run: Path, config: Mapping[str, Any]) -> Split:
+    data = config["data"]
+    try:
+        split = open_split(data["format"], data["root"], data["split"], meta=data.get("meta"))
+        return first_videos(split, config["score"]["max_videos"])
+    except InputError:  # the data has moved: pictures are grey behind the outlines
+        videos = tuple(kept.video for kept in kept_videos(run))
+        return Split(Path(data["root"]) / data["split"], data["split"], videos, "")
 
 
 @checked

@@ -52,6 +52,7 @@ NO_EFFECT: Mapping[str, frozenset[str]] = {
             "shard",
             "shards",
             "claims",
+            "answers",  # the file that they make is refine.path
         }
     ),
     # what given weights answer: keys of conf/model that matter in training alone
