@@ -43,17 +43,16 @@ def main(cfg: DictConfig) -> None:
     folder = run_folder(cfg)
     work = Work(split, Stores(folder / "stores", "own"), OneDevice(cfg.device))
     todo.check(work)
-    inputs = None
     if cfg.answers.model is not None:
         from rvos.app.answers import answered
 
-        inputs = todo.make(work)
-        cfg = answered(cfg, folder, lambda _, into: own.refine(todo, inputs, into), split)
+        masks = todo.make(work)
+        cfg = answered(cfg, folder, lambda _, into: own.refine(todo, masks, into), split)
         todo = Evaluation.of(cfg)
     claim_folder(folder, plain(cfg), inputs=own.inputs_of(cfg, split), results=RESULTS)
     keep_split(folder, split)
 
-    inputs = inputs or todo.make(work)
+    inputs = todo.make(work)
     video = own.refine(todo, inputs, folder)
     page = output.write(folder, split, video, note=own.note_of(cfg, inputs))
     Console().print("page:", page, soft_wrap=True)
