@@ -100,6 +100,10 @@ def test_refused_and_limited(run, capfd):
         assert len(server.sent) == 3
         assert answer(folder, server, "--model", "a", "--max-tokens", "20") == 1
         assert "--max-tokens 20: reached" in capfd.readouterr().err
+        sent = len(server.sent)
+        assert answer(folder, server, "--model", "a", "--max-minutes", "1e-6") == 1
+        assert "--max-minutes 1e-06: reached after 0 calls" in capfd.readouterr().err
+        assert len(server.sent) == sent
         assert answer(folder, server, "--model", "a") == 0
     assert len(set(server.sent)) == len(server.sent)  # nothing twice
 
