@@ -320,7 +320,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def _names_in(path: Path) -> list[str]:
     lines = (line.strip() for line in split_lines(read_text(path)))
-    return list(dict.fromkeys(filter(None, lines)))
+    names = list(dict.fromkeys(filter(None, lines)))
+    if not names:
+        raise InputError(f"--videos {path}: expected a name of a video per line, found none")
+    return names
 
 
 def _numbers(path: Path, summary: Mapping[str, Any], units: Sequence[UnitScores]) -> dict[str, Any]:

@@ -329,6 +329,7 @@ def test_a_folder_of_other_files(two, tmp_path):
         (["--masks", "nothing"], "nothing: no such file or folder"),
         (["--truth", "nothing"], "nothing: no such file or folder"),
         (["--confidence", "2"], "confidence"),
+        (["--videos", "/dev/null"], "--videos /dev/null: expected a name of a video per line"),
     ],
 )
 def test_wrong_arguments(two, words, message):
