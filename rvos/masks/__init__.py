@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rvos.masks.files import (
         IMAGE_ERRORS,
         ZIP_ERRORS,
-        TrackFiles,
         check_single,
         damaged_part,
         file_sha256,
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
         size_of,
         union,
     )
+    from rvos.masks.tracks import TrackFiles
 
 __all__ = [
     "check_single",

@@ -1,4 +1,4 @@
-"""Files of masks and settings: JSON and PNG trees read, everything written whole or not at all."""
+"""Files of masks and settings: JSON, texts and pictures read; all written whole or not at all."""
 
 import gzip
 import hashlib
@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 import zlib
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rvos.errors import FileError
-from rvos.masks import coco
-from rvos.masks.rle import MISSING_FRAME, encode
 
 # What Pillow raises for damaged images, and zipfile for damaged archives.
 IMAGE_ERRORS = (
@@ -36,7 +34,6 @@ ZIP_ERRORS = (
     RuntimeError,  # encrypted, or packed in a way that Python does not know
 )
 _NO_JSON = ("not valid JSON", ValueError, ijson.JSONError, EOFError, zlib.error)
-INNER = ("Annotations", "refined")  # official scripts' folder of results; that of a run
 _MARKED = (  # byte order marks; that of UTF-32 begins with that of UTF-16
     *((BOM_UTF32_LE, "utf-32"), (BOM_UTF32_BE, "utf-32"), (BOM_UTF8, "utf-8-sig")),
     *((BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16")),
@@ -219,168 +216,6 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
 
 
-class TrackFiles:
-    """Per-video values of one stage: `coarse`, `masklets` or `nouns` files.
-
-    `path` is one JSON file `{video: value}` (.json or .json.gz, read as a stream), a folder with
-    one `<video>.json[.gz]` each, or (coarse only) a PNG tree `<video>/<expression_id>/<frame>.png`
-    (`read_pixels` says what is foreground). The folder above one of INNER is read as that one.
-    Instead of a track there may be `{"prediction_masks": track}`, as in Sa2VA's results.json. The
-    one file may also be COCO with track ids or YouTube-VIS (`masks.coco`); `instances` says that
-    their tracks of one name are a list, as in `masklets`.
-    Folders are read video by video when asked; a store may be empty.
-    Raises FileError naming the file; the masks themselves are not checked here.
-    """
-
-    def __init__(self, path: Path | str, *, instances: bool = False):
-        self.path, self.instances = Path(path), instances
-        self._one_file: _Unpacked | None = None
-        if self.path.is_dir():
-            inner = (self.path / name for name in INNER)
-            self.path = next((folder for folder in inner if folder.is_dir()), self.path)
-            names = [p for p in self.path.iterdir() if not p.name.startswith(".")]
-            if not self._is_store and not any(p.is_dir() or _is_video(p) for p in names):
-                raise FileError(
-                    f"{self.path}: expected <video>.json[.gz] files or <video> folders "
-                    "of PNG masks, found none"
-                )
-        elif zipfile.is_zipfile(self.path):
-            raise FileError(f"{self.path}: a zip file; unpack it and give the folder")
-        elif self.path.is_file():
-            self._one_file = _Unpacked(self.path)
-        else:
-            raise FileError(f"{self.path}: no such file or folder")
-
-    def videos(self) -> list[str]:
-        """The names of all videos."""
-        if self._one_file is not None:
-            return list(self._one_file.places)
-        files = [p.relative_to(self.path) for p in self.path.rglob("*.json*") if _is_video(p)]
-        names = {str(p).removesuffix(".gz").removesuffix(".json") for p in files}
-        folders = {p.name for p in self.path.iterdir() if p.is_dir()} - {p.parts[0] for p in files}
-        return sorted(name for name in names | folders if not name.startswith("."))
-
-    def __contains__(self, video: str) -> bool:
-        if self._one_file is not None:
-            return video in self._one_file.places
-        return self._file(video) is not None
-
-    def identity(self) -> Any:
-        """What tells these files from any others: the name of a store, or a hash of the content."""
-        if self._is_store:
-            return self.path.name
-        if self.path.is_file():
-            return file_sha256(self.path)
-        digest = hashlib.sha256()
-        for path in sorted(p for p in self.path.rglob("*") if p.is_file()):
-            digest.update(f"{path.relative_to(self.path)} {file_sha256(path)}\n".encode())
-        return digest.hexdigest()
-
-    @property
-    def _is_store(self) -> bool:
-        return (self.path / "provenance.json").is_file()
-
-    def source(self, video: str) -> str:
-        """What to name in an error about this video."""
-        return str(self._file(video) or self.path)
-
-    def stamp(self, video: str) -> list[Any]:
-        """Changes with the files of a video, none of which is read."""
-        path = self.path if self._one_file is not None else self._file(video)
-        if path is None or path.is_file():
-            return [] if path is None else file_stamp(path)
-        files = sorted(
-            p for p in path.rglob("*") if p.exists()
-        )  # some editors leave links to nothing
-        return [[str(p.relative_to(path)), *file_stamp(p)] for p in files]
-
-    def folder_beside(self, stage: str) -> Path | None:
-        """Where a store keeps what another stage wrote beside it: `<stores>/<stage>/<store>`."""
-        return self.path.absolute().parent.parent / stage / self.path.name
-
-    def _file(self, video: str) -> Path | None:
-        """The file or folder of one video, whose name may have folders in it."""
-        if self._one_file is not None:
-            return None
-        path = self.path / video
-        files = [path.with_name(f"{path.name}.json{suffix}") for suffix in ("", ".gz")]
-        existing = [p for p in files if p.is_file()] + ([path] if path.is_dir() else [])
-        if len(existing) > 1:
-            names = " and ".join(p.name for p in existing)
-            raise FileError(f"{self.path}: video {video} is there more than once: {names}")
-        return existing[0] if existing else None
-
-    def frames(self, video: str) -> list[str] | None:
-        """The names of a video's frames where its one file has them: COCO and YouTube-VIS."""
-        if self._one_file is None or not self._one_file.is_coco:
-            return None
-        return self._one_file.read(video)["frames"]
-
-    def read(self, video: str, frames: Sequence[str] | None = None) -> Any:
-        """The value of one video; `frames` are the frame names, needed for a PNG tree."""
-        if self._one_file is not None:
-            value = self._one_file.read(video)
-            if self._one_file.is_coco:
-                return coco.tracks_of(value, frames, instances=self.instances)
-            return _tracks_of(value)
-        path = self._file(video)
-        if path is None:
-            raise FileError(f"{self.path}: video {video} is not there")
-        if path.is_file():
-            return _tracks_of(read_json(path))
-        if frames is None:
-            raise ValueError("a PNG tree is read with the frame names of the video")
-        folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-        return {p.name: [_read_png(p / f"{frame}.png") for frame in frames] for p in folders}
-
-
-class _Unpacked:
-    """The values of one JSON file, in a temporary file: memory holds their places alone."""
-
-    def __init__(self, path: Path):
-        self.places: dict[str, tuple[int, int]] = {}  # start and length
-        self._file = tempfile.TemporaryFile()
-        self._write(stream_json(path))
-        self.is_coco = coco.is_coco(self.places)
-        if self.is_coco:
-            content = {key: self.read(key) for key in self.places}
-            self.places.clear()
-            self._write(coco.videos_of(content, path).items())
-        elif not self.places and (kind := _top_level(path)) != "{":
-            raise FileError(
-                f"{path}: expected an object {{video: ...}}, got one that begins with {kind!r}. A "
-                "list of results (COCO, YouTube-VIS, lmms-eval) does not name videos with masks"
-            )
-
-    def _write(self, items: Iterable[tuple[str, Any]]) -> None:
-        for key, value in items:
-            start = self._file.seek(0, os.SEEK_END)
-            self.places[key] = start, self._file.write(json.dumps(value).encode())
-        self._file.flush()
-
-    def read(self, key: str) -> Any:
-        start, length = self.places[key]
-        return json.loads(os.pread(self._file.fileno(), length, start))
-
-
-def _top_level(path: Path) -> str:
-    """The first character of a JSON file."""
-    with open_json(path) as file:
-        return file.read(1000).decode(errors="replace").lstrip()[:1]
-
-
-def _is_video(path: Path) -> bool:
-    return path.name.endswith((".json", ".json.gz")) and path.name != "provenance.json"
-
-
-def _tracks_of(value: Any) -> Any:
-    """A video's value, without what the Sa2VA family wraps its tracks in ("prediction_masks")."""
-    if not isinstance(value, dict):
-        return value
-    key = "prediction_masks"
-    return {k: v[key] if isinstance(v, dict) and key in v else v for k, v in value.items()}
-
-
 def read_pixels(path: Path) -> NDArray[np.bool_]:
     """(H, W) bool of a mask image: every pixel whose value is not zero.
 
@@ -429,11 +264,6 @@ def check_single(image: Image.Image) -> None:
             f"it has {count} pictures, expected one. ImageMagick makes a file of each: "
             "magick FILE frame_%05d.png"
         )
-
-
-def _read_png(path: Path) -> Any:
-    """A mask, also where it is empty (its size is to be checked); "missing" without the file."""
-    return encode(read_pixels(path)) if path.is_file() else MISSING_FRAME
 
 
 def _twice(key: str) -> ValueError:

@@ -13,7 +13,7 @@ from fork_server import forked_python
 from made_data import DAVIS, REPOSITORY, davis_arguments, square
 
 from rvos.masks import TrackFiles, canonical_track, read_json, write_json
-from rvos.masks.files import _Unpacked
+from rvos.masks.tracks import _Unpacked
 from rvos.report.best import main as best
 
 
