@@ -101,21 +101,13 @@ def open_checked(
     kept = without(opened, problems)
     if not any(video.expressions for video in kept.videos):
         raise InputError(list_problems(f"{opened.folder}: nothing is left without bad data", lines))
+    names = {video.name for video in opened.videos} | {problem.video for problem in problems}
+    remaining = {video.name for video in kept.videos}
+    expressions = {(p.video, p.expression_id) for p in problems if p.video in remaining}
     log.warning(
         "%s: left out %d of %d videos and %d more expressions with bad data; "
         "`python -m rvos data verify` lists them",
         opened.folder,
-        *_left_out(opened, kept, bad or []),
+        *(len(names - remaining), len(names), len(expressions)),
     )
     return kept, truth
-
-
-def _left_out(before: Split, after: Split, malformed: list[Problem]) -> tuple[int, int, int]:
-    """Videos left out, videos there were, expressions left out of the videos that stayed."""
-    total = len({video.name for video in before.videos} | {p.video for p in malformed})
-    kept = {video.name: video for video in after.videos}
-    expressions = sum(p.expression_id is not None and p.video in kept for p in malformed)
-    for video in before.videos:
-        if video.name in kept:
-            expressions += len(video.expressions) - len(kept[video.name].expressions)
-    return total - len(kept), total, expressions

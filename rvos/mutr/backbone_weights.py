@@ -14,7 +14,7 @@ from torch import Tensor
 from rvos.errors import InputError, list_problems
 from rvos.mutr.backbones import RESNETS, SWINS, VIDEO_SWINS, build_backbone
 from rvos.mutr.backbones.base import Backbone
-from rvos.mutr.checkpoint import official_name
+from rvos.mutr.checkpoint import differing_tensors, official_name
 from rvos.mutr.model import MUTR
 from rvos.weights.tensors import read_state
 
@@ -67,12 +67,8 @@ def _matched(
         patches = state.get("patch_embed.proj.weight")
         if patches is not None and patches.ndim == 5:
             state["patch_embed.proj.weight"] = patches.sum(2, keepdim=True)  # (C, 3, 1, 4, 4)
-    missing = [n for n in names if n not in state and not _OWN.fullmatch(n)]
-    problems = [f"missing: {n}" for n in missing if not _BESIDE.fullmatch(n)]
-    problems += [f"unexpected: {n}" for n in state if n not in names and not _BESIDE.fullmatch(n)]
-    problems += [
-        f"shape: {name} is {tuple(state[name].shape)}, expected {tuple(own[names[name]].shape)}"
-        for name in names
-        if name in state and state[name].shape != own[names[name]].shape
-    ]
-    return {names[name]: value for name, value in state.items() if name in names}, problems
+    beside = {n for n in [*state, *names] if _BESIDE.fullmatch(n) or _OWN.fullmatch(n)}
+    state = {n: tensor for n, tensor in state.items() if n in names or not _BESIDE.fullmatch(n)}
+    shapes = {n: own[names[n]].shape for n in names if n in state or n not in beside}
+    renamed = {names[name]: value for name, value in state.items() if name in names}
+    return renamed, differing_tensors(state, shapes)

@@ -128,9 +128,8 @@ def _constants(model: MUTR) -> State:
 def to_official(model: MUTR) -> State:
     """The official state dict of a model."""
     own = model.state_dict()
-    return {official: own[name] for official, name in official_names(model).items()} | _constants(
-        model
-    )
+    renamed = {official: own[name] for official, name in official_names(model).items()}
+    return renamed | _constants(model)
 
 
 def from_official(state: Mapping[str, Tensor], model: MUTR) -> State:
@@ -138,13 +137,13 @@ def from_official(state: Mapping[str, Tensor], model: MUTR) -> State:
 
     Raises InputError listing the keys that are missing, unexpected or of another shape.
     """
-    names, constants = official_names(model), _constants(model)
-    expected = model.state_dict()
-    shapes = {official: expected[own].shape for official, own in names.items()}
-    shapes |= {name: tensor.shape for name, tensor in constants.items()}
-    if problems := differing_tensors(state, shapes):
+    if problems := differing_tensors(state, _shapes(to_official(model))):
         raise InputError(list_problems("the checkpoint does not fit the model", problems))
-    return {own: state[official] for official, own in names.items()}
+    return {own: state[official] for official, own in official_names(model).items()}
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
 
 
 def differing_tensors(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> list[str]:
@@ -179,8 +178,7 @@ def load_weights(model: MUTR, path: str | Path) -> None:
     state = read_state(path)
     try:
         own = from_official(state, model) if is_official(state) else state
-        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        if problems := differing_tensors(own, shapes):
+        if problems := differing_tensors(own, _shapes(model.state_dict())):
             raise InputError(list_problems("the checkpoint does not fit the model", problems))
     except InputError as error:
         raise InputError(f"{path}: {error}\nThe file is: {summary(state)[0]}") from error
@@ -298,8 +296,5 @@ def misfits(state: Mapping[str, Tensor]) -> list[str]:
         return [f"missing: {error.args[0]}; without it this is no MUTR"]
     with torch.device("meta"):
         model = MUTR(**settings)
-    if not is_official(state):
-        return differing_tensors(state, {n: v.shape for n, v in model.state_dict().items()})
-    shapes = {o: model.state_dict()[own].shape for o, own in official_names(model).items()}
-    shapes |= {name: tensor.shape for name, tensor in _constants(model).items()}
-    return differing_tensors(state, shapes)
+    expected = to_official(model) if is_official(state) else model.state_dict()
+    return differing_tensors(state, _shapes(expected))

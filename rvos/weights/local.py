@@ -94,7 +94,7 @@ def obtain(settings: Mapping[str, str], *, ask_only: bool = False) -> dict[str, 
 
 def find(given: str | Path) -> Weight | None:
     """The row of a name, a hub name (any other gets a row of its own), or a file of the table."""
-    text, folder = str(given), weights_folder()
+    text, folder = str(given), configured_folder("weights")
     for row in WEIGHTS.values():
         if text in (row.name, row.repo) or (row.url and Path(text) == folder / row.files[0]):
             return row
@@ -308,7 +308,7 @@ def _adopt(weight: Weight) -> Path | None:
 def path_of(weight: Weight) -> Path:
     """The repository's folder in the hub's cache, or the file in `paths.weights`."""
     if not weight.repo:
-        return weights_folder() / weight.files[0]
+        return configured_folder("weights") / weight.files[0]
     folder, *former = [
         hub.cache_folder() / f"models--{name.replace('/', '--')}"
         for name in (weight.repo, *weight.former_repos)
@@ -316,11 +316,6 @@ def path_of(weight: Weight) -> Path:
     snapshots = [] if folder.is_dir() else [s for f in former for s in f.glob("snapshots/*")]
     whole = [snapshot for snapshot in snapshots if not lacking(snapshot, weight.model_type)]
     return whole[0].parent.parent if whole else folder
-
-
-def weights_folder() -> Path:
-    """`paths.weights`, as RVOS_WEIGHTS or the default says."""
-    return configured_folder("weights")
 
 
 def revision_of(weight: Weight) -> str:

@@ -72,19 +72,14 @@ def content_digest(folder: Path, known: dict[str, dict[str, Any]], *, key: str) 
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     read = [name for name in names if any(fnmatch(name, pattern) for pattern in _READ)]
-    weights = [] if is_tokenizer(key) else _weights_of(names)
+    safetensors = [name for name in names if name.endswith(".safetensors")]  # read if there are any
+    weights = safetensors or [name for name in names if name.endswith(".bin")]
+    weights = [] if is_tokenizer(key) else weights
     if not weights and (not is_tokenizer(key) or not read):
         expected = "files of a tokenizer" if is_tokenizer(key) else "*.safetensors or *.bin"
         raise InputError(f"{key}: {folder}: no {expected} in this folder")
     rows = (f"{name} {_hash(folder / name, known)}\n" for name in sorted({*read, *weights}))
     return sha256("".join(rows).encode()).hexdigest()
-
-
-def _weights_of(names: list[str]) -> list[str]:
-    """transformers reads *.safetensors where there are any."""
-    return [n for n in names if n.endswith(".safetensors")] or [
-        n for n in names if n.endswith(".bin")
-    ]
 
 
 def _digest_formerly(given: str, key: str) -> str:

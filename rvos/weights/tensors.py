@@ -86,14 +86,10 @@ def check_numbers(state: Mapping[str, Tensor], where: str | Path) -> None:
         name
         for name, value in state.items()
         if value.is_floating_point()
-        and not (value.isfinite().all() if name.endswith(("weight", "bias")) else _no_nan(value))
+        and (~value.isfinite() if name.endswith(("weight", "bias")) else value.isnan()).any()
     ]
     if wrong:
         raise InputError(list_problems(f"{where}: tensors that are not numbers (NaN)", wrong))
-
-
-def _no_nan(value: Tensor) -> Tensor:
-    return ~value.isnan().any()
 
 
 def write_content(path: Path, content: Any) -> None:
