@@ -17,7 +17,8 @@ from rich.progress import track as progress
 from rvos.data.archive import FilePath, TarPath, instead_of
 from rvos.data.mask_index import index_folders, writable_index_folder
 from rvos.data.split import Problem, Split, Truth, Video
-from rvos.masks import IMAGE_ERRORS, read_json, write_json
+from rvos.masks import read_json, write_json
+from rvos.masks.files import IMAGE_ERRORS
 
 Frames = dict[str, Any]  # what is kept of a video: {"key", "size", "problems"}
 END_OF_IMAGE = b"\xff\xd9"
@@ -39,13 +40,11 @@ def find_problems(
         result += [Problem(video.name, None, text) for text in frames["problems"]]
         for expression in video.expressions:
             texts = [] if expression.text.strip() else ["the expression's text is empty"]
-            for annotation_id in expression.annotation_ids if truth is not None else ():
-                if annotation_id not in tracks:
-                    assert truth is not None
-                    tracks[annotation_id] = list(
-                        _check_track(truth, annotation_id, video, frames["size"], decode)
-                    )
-                texts += tracks[annotation_id]
+            for annotation_id in expression.annotation_ids:
+                if truth is not None and annotation_id not in tracks:
+                    problems = _check_track(truth, annotation_id, video, frames["size"], decode)
+                    tracks[annotation_id] = list(problems)
+                texts += tracks.get(annotation_id, [])
             result += [Problem(video.name, expression.expression_id, text) for text in texts]
     return result
 
@@ -72,13 +71,10 @@ def _check_track(
 ) -> Iterator[str]:
     """What is wrong with one annotation."""
     if annotation_id not in truth:
-        where = f"annotation {annotation_id}"
-        yield f"{where}: expected it in {truth.path}, which does not have it"
-    else:
-        problems = list(truth.problems(annotation_id, video, size))
-        yield from problems
-        if decode and not problems:
-            yield from truth.label_problems(annotation_id)
+        yield f"annotation {annotation_id}: expected it in {truth.path}, which does not have it"
+        return
+    problems = list(truth.problems(annotation_id, video, size))
+    yield from problems or (truth.label_problems(annotation_id) if decode else ())
 
 
 # -------------------------------------------------------------------------------------- frames
@@ -91,16 +87,16 @@ def _check_frames(split: Split, decode: bool, workers: int) -> dict[str, Frames]
     """
     kept = {} if decode else _kept(split)
     with ThreadPoolExecutor(workers) as pool:
-        found_keys = pool.map(lambda video: _key(split, video), split.videos)
-        keys = {v.name: key for v, key in zip(split.videos, found_keys, strict=True)}
+        made = pool.map(lambda video: _key(split, video), split.videos)
+        keys = {video.name: key for video, key in zip(split.videos, made, strict=True)}
         new = [v for v in split.videos if kept.get(v.name, {}).get("key") != keys[v.name]]
         if new:
             checks = pool.map(lambda video: _check_video(split, video, decode), new)
             shown = progress(
                 checks, f"checking frames of {split.name}", len(new), disable=len(new) < 100
             )
-            for video, found in zip(new, shown, strict=True):
-                kept[video.name] = {"key": keys[video.name], **found}
+            for video, frames in zip(new, shown, strict=True):
+                kept[video.name] = {"key": keys[video.name], **frames}
     if new:
         write_json(writable_index_folder(split.folder) / "frames.json", kept)
     return kept

@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from rvos.data.archive import FilePath
 from rvos.errors import InputError
-from rvos.masks import IMAGE_ERRORS, check_single
+from rvos.masks.files import IMAGE_ERRORS, check_single
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 Size = tuple[int, int]  # height, width in pixels

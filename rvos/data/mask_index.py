@@ -114,9 +114,6 @@ class MaskIndex:
     def __iter__(self):
         return iter(self._order)
 
-    def __len__(self) -> int:
-        return len(self._order)
-
     def track(self, annotation_id: str) -> Any:
         """One annotation's masks per frame, as in the file."""
         if annotation_id in self._irregular:

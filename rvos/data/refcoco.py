@@ -187,9 +187,7 @@ def _original(path: Path, split: str) -> Iterator[dict[str, Any]]:
         for sentence in sentences if isinstance(sentences, list) else [{}]:
             said = sentence if isinstance(sentence, dict) else {}
             yield {
-                "file_name": image.get("file_name"),
-                "height": image.get("height"),
-                "width": image.get("width"),
+                **{key: image.get(key) for key in ("file_name", "height", "width")},
                 "id": said.get("sent_id"),
                 "caption": said.get("sent"),
                 "annotations": [annotation] * fits,

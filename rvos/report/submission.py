@@ -25,8 +25,8 @@ from rvos.data.formats import open_split
 from rvos.data.frames import Size, image_size
 from rvos.data.split import Split, Video, check_track
 from rvos.errors import InputError, list_problems
-from rvos.masks import ZIP_ERRORS, FileError, Track, TrackFiles, decode, size_of
-from rvos.masks.files import whole_or_not_at_all
+from rvos.masks import FileError, Track, TrackFiles, decode, size_of
+from rvos.masks.files import ZIP_ERRORS, whole_or_not_at_all
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ENCRYPTED = 0x41  # flags of a file in a zip: encryption, strong encryption

@@ -278,14 +278,13 @@ def explained(what: str, kind: RepoType) -> Iterator[None]:
     except errors.RevisionNotFoundError:
         raise InputError(f"{what}: no such revision on {page}") from None
     except errors.GatedRepoError as error:
+        said = (
+            f"its owners ask for your consent: accept the licence on {page}, then log in with "
+            "`hf auth login`, or set HF_TOKEN"
+        )
         if "review" in str(error):
-            raise InputError(
-                f"{what}: your request awaits a review by its owners; {page} says when it is over"
-            ) from None
-        raise InputError(
-            f"{what}: its owners ask for your consent: accept the licence on {page}, then log in "
-            "with `hf auth login`, or set HF_TOKEN"
-        ) from None
+            said = f"your request awaits a review by its owners; {page} says when it is over"
+        raise InputError(f"{what}: {said}") from None
     except errors.RepositoryNotFoundError:
         raise InputError(
             f"{what}: nothing of that name on {endpoint()}, or it is private"

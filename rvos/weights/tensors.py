@@ -23,8 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rvos.errors import InputError, list_problems
-from rvos.masks import damaged_part
-from rvos.masks.files import whole_or_not_at_all
+from rvos.masks.files import damaged_part, whole_or_not_at_all
 from rvos.weights.whole import no_weights
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the legacy form; the second is 1001
