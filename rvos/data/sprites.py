@@ -87,11 +87,11 @@ def _pillar(
     wanted = rng.random() < recipe.pillars
     thick = int(rng.uniform(0.07, 0.14) * width)
     left = int(rng.uniform(0.15, 0.8) * width)
-    resting = [o for o in things if o.motion in RESTING]
-    paths = [
-        (o.path[:, 0].min() - o.diameter / 2, o.path[:, 0].max() + o.diameter / 2) for o in resting
-    ]
-    if not wanted or any(low < left + thick and left < high for low, high in paths):
+    for thing in things:
+        x, radius = thing.path[:, 0], thing.diameter / 2
+        if thing.motion in RESTING and x.min() - radius < left + thick and left < x.max() + radius:
+            return None
+    if not wanted:
         return None
     shade = 90 + 70 * np.sin(np.linspace(0.3, 2.8, thick))  # round: bright in the middle
     grain = rng.normal(0, 6, (height, thick, 1))

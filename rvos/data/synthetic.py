@@ -244,12 +244,8 @@ def _write_video(folder: Path, split_idx: int, recipe: Recipe, idx: int, name: s
             mask = owner == i
             track.append(encode(mask) if mask.any() else None)
     described = [
-        {
-            "category": thing.category,
-            "color": thing.color,
-            "motion": thing.motion,
-            "moving": thing.motion != "still",
-        }
+        {key: getattr(thing, key) for key in ("category", "color", "motion")}
+        | {"moving": thing.motion != "still"}
         for thing in things
     ]
     return described, tracks, _expressions(rng, recipe, things)
