@@ -29,11 +29,6 @@ class Window:
     kept_coarse: bool  # C_sel is empty, or the guard kept the coarse masks
     agreement: float | None = None  # median IoU with the coarse masks, if the guard asked for it
 
-    @property
-    def guard_kept(self) -> bool:
-        """Whether the guard kept the coarse masks although C_sel is not empty."""
-        return self.kept_coarse and bool(self.selected)
-
 
 @dataclass(frozen=True)
 class Presence:
