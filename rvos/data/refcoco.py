@@ -162,34 +162,34 @@ def _number(entry: Mapping[str, Any], key: str) -> int:
 def _converted(path: Path) -> Iterator[dict[str, Any]]:
     """The "images" of a converted file, each with its list of "annotations"."""
     content = _by_list(path, "images", "annotations")
-    of: dict[Any, list[dict[str, Any]]] = {}
+    by_image: dict[Any, list[dict[str, Any]]] = {}
     for annotation in content["annotations"]:
-        of.setdefault(_key(annotation.get("image_id")), []).append(annotation)
+        by_image.setdefault(_key(annotation.get("image_id")), []).append(annotation)
     for image in content["images"]:
-        yield image | {"annotations": of.get(_key(image.get("id")), [])}
+        yield image | {"annotations": by_image.get(_key(image.get("id")), [])}
 
 
 def _original(path: Path, split: str) -> Iterator[dict[str, Any]]:
     """The sentences of a split in the form of a converted file."""
     refs = _refs(path, path.stat().st_mtime_ns)
-    mine = [ref for ref in refs if ref.get("split") == split]
-    if not mine:
+    refs_of_split = [ref for ref in refs if ref.get("split") == split]
+    if not refs_of_split:
         splits = ", ".join(sorted({str(ref.get("split")) for ref in refs}))
         raise InputError(f"{path}: expected the split {split}; it has {splits}")
     content = _by_list(path.with_name("instances.json"), "images", "annotations")
     images = {_key(image.get("id")): image for image in content["images"]}
     annotations = {_key(a.get("id")): a for a in content["annotations"]}
-    for ref in mine:
+    for ref in refs_of_split:
         image = images.get(_key(ref.get("image_id")), {})
         annotation = annotations.get(_key(ref.get("ann_id")), {})
         fits = bool(annotation) and annotation.get("image_id") == ref.get("image_id")
         sentences = ref.get("sentences")
         for sentence in sentences if isinstance(sentences, list) else [{}]:
-            said = sentence if isinstance(sentence, dict) else {}
+            entry = sentence if isinstance(sentence, dict) else {}
             yield {
                 **{key: image.get(key) for key in ("file_name", "height", "width")},
-                "id": said.get("sent_id"),
-                "caption": said.get("sent"),
+                "id": entry.get("sent_id"),
+                "caption": entry.get("sent"),
                 "annotations": [annotation] * fits,
             }
 
@@ -252,8 +252,8 @@ class _Containers(pickle.Unpickler):
 @cache
 def _refs(path: Path, changed: int) -> list[dict[str, Any]]:
     """The refs of a pickle, which Python 2 has written; `changed`: its time. Raises InputError."""
-    said = "cannot be read as a file of refs"
-    with reading(path, said, *_PICKLE_ERRORS), open(path, "rb") as file:
+    what = "cannot be read as a file of refs"
+    with reading(path, what, *_PICKLE_ERRORS), open(path, "rb") as file:
         refs = _Containers(file, encoding="utf-8", errors="replace").load()
     if not _are_dicts(refs):
         raise InputError(f"{path}: expected a list of refs")

@@ -77,9 +77,7 @@ class RevosAnnotations(Annotations):
         if not isinstance(masks, list):
             raise FileError(f'{self._foreground}: video {video}: expected {{"masks_rle": [...]}}')
         try:
-            return [
-                sum(area(canonical(mask)) for mask in (of if isinstance(of, list) else [of]))
-                for of in masks
-            ]
+            frames = [entry if isinstance(entry, list) else [entry] for entry in masks]
+            return [sum(area(canonical(mask)) for mask in frame) for frame in frames]
         except MaskError as error:
             raise FileError(f"{self._foreground}: video {video}: {error}") from None

@@ -364,8 +364,8 @@ def _crowding(a: Thing, b: Thing) -> float:
 def _expressions(rng: Generator, recipe: Recipe, things: Sequence[Thing]):
     """[(description, text, indices of its objects)]: one or two per object and set of objects."""
     by_targets: dict[tuple[int, ...], list[Description]] = {}
-    for said in product(sprites.CATEGORIES, (None, *sprites.COLORS), (None, *MOTIONS)):
-        description = Description(*said)
+    for names in product(sprites.CATEGORIES, (None, *sprites.COLORS), (None, *MOTIONS)):
+        description = Description(*names)
         targets = tuple(i for i, thing in enumerate(things) if description.is_true_of(thing))
         by_targets.setdefault(targets, []).append(description)
     chosen: list[tuple[Description, tuple[int, ...]]] = []

@@ -78,11 +78,11 @@ def _lie_by_expression(split: Split) -> bool:
 def _by_expression(split: Split) -> Split:
     """The split with each expression's own folder of masks as its one annotation."""
 
-    def own(expression: Expression) -> Expression:
+    def relabelled(expression: Expression) -> Expression:
         name = f"{expression.video}/{expression.expression_id}"
         return replace(expression, annotation_ids=(name,), labelled=True)
 
-    videos = (replace(v, expressions=tuple(map(own, v.expressions))) for v in split.videos)
+    videos = (replace(v, expressions=tuple(map(relabelled, v.expressions))) for v in split.videos)
     return replace(split, videos=tuple(videos))
 
 

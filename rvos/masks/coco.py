@@ -63,8 +63,8 @@ def videos_of(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     except MaskError as error:
         raise FileError(f"{path}: {error}") from None
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        said = f"{error} is not there" if isinstance(error, KeyError) else error
-        raise FileError(f"{path}: malformed COCO or YouTube-VIS: {said}") from None
+        reason = f"{error} is not there" if isinstance(error, KeyError) else error
+        raise FileError(f"{path}: malformed COCO or YouTube-VIS: {reason}") from None
 
 
 def _of_videos(content: Mapping[str, Any], names: Mapping[Any, str]) -> dict[str, _Video]:
@@ -144,9 +144,9 @@ def tracks_of(
         return [MISSING_FRAME if t is None else track[t] for t in at]
 
     if instances:
-        return {name: [asked(track) for track in of] for name, of in value["tracks"].items()}
+        return {name: [*map(asked, tracks)] for name, tracks in value["tracks"].items()}
     length = range(len(value["frames"]))
     return {
-        name: asked([union(track[t] for track in of) for t in length])
-        for name, of in value["tracks"].items()
+        name: asked([union(track[t] for track in tracks) for t in length])
+        for name, tracks in value["tracks"].items()
     }

@@ -31,12 +31,12 @@ def load_backbone(model: MUTR, path: str | Path) -> None:
 
     Raises InputError that lists what does not fit.
     """
-    found, problems = _matched(read_state(path), model.backbone)
+    tensors, problems = _matched(read_state(path), model.backbone)
     if problems:
         raise InputError(
             list_problems(f"model.backbone_weights: {path}: does not fit model.backbone", problems)
         )
-    model.backbone.load_state_dict(model.backbone.state_dict() | found)
+    model.backbone.load_state_dict(model.backbone.state_dict() | tensors)
 
 
 def fitting(state: Mapping[str, Tensor]) -> str | None:

@@ -119,8 +119,8 @@ class PixelMajority(Vote):
         track: Track = []
         for window in voted.windows:
             for t in range(window.start, window.stop):
-                own = candidates.masklets.union(t, voted.combinations[t])
-                voters = (candidates.coarse[t], own, voted.track[t])
+                frame_masklets = candidates.masklets.union(t, voted.combinations[t])
+                voters = (candidates.coarse[t], frame_masklets, voted.track[t])
                 track.append(candidates.coarse[t] if window.kept_coarse else _majority(voters))
         return Refinement(track, voted.combinations, voted.windows)
 

@@ -91,10 +91,10 @@ def check_given(rules: Iterable[Rule], expected: NumMasklets) -> None:
 def decision_problems(decisions: Any, expected: NumMasklets) -> list[str]:
     """What is missing or wrong for the expected expressions, a line each; others do not count."""
     problems = []
-    for video, of_video in expected.items():
-        found = decisions.get(video) if isinstance(decisions, dict) else None
-        for key, num_masklets in of_video.items():
-            decision = found.get(key) if isinstance(found, dict) else None
+    for video, expressions in expected.items():
+        decided = decisions.get(video) if isinstance(decisions, dict) else None
+        for key, num_masklets in expressions.items():
+            decision = decided.get(key) if isinstance(decided, dict) else None
             if problem := _problem(decision, num_masklets):
                 problems.append(f"video {video}, expression {key}: {problem}")
     return problems

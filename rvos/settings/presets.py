@@ -69,7 +69,7 @@ def _composed(group: str, name: str, overrides: tuple[str, ...], places: str | N
             )
             return cfg[group]
     except MissingConfigException as error:
-        found = ", ".join(error.options or ())
-        raise InputError(f"{group}={name}: no such preset; there are: {found}") from None
+        choices = ", ".join(error.options or ())
+        raise InputError(f"{group}={name}: no such preset; there are: {choices}") from None
     except HydraException as error:
         raise InputError(f"{group}={name}: {error}") from None

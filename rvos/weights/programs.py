@@ -21,9 +21,9 @@ def run_command(weight: Weight) -> None:
     done = _python(weight.command)
     if is_installed(weight):
         return
-    said = " ".join((done.stdout + done.stderr).split())[-600:]
+    output = " ".join((done.stdout + done.stderr).split())[-600:] or "nothing"
     raise InputError(
-        f"{weight.name}: `{weight.command}` brought nothing; it said: {said or 'nothing'}. Behind "
+        f"{weight.name}: `{weight.command}` brought nothing; it said: {output}. Behind "
         "a proxy set HTTPS_PROXY and try again. Or fetch the archive with a browser "
         f"({weight.by_hand}), unpack it, and give its folder as masklets.noun.model"
     )

@@ -46,8 +46,8 @@ class Weight:
         return ", ".join(filter(None, (self.setting, self.beside, backbone)))
 
 
-def _hub(name: str, purpose: str, setting: str, licence: str, size: int, **more: Any) -> Weight:
-    return Weight(name.rpartition("/")[2], purpose, setting, licence, size=size, repo=name, **more)
+def _hub(name: str, purpose: str, setting: str, licence: str, size: int, **rest: Any) -> Weight:
+    return Weight(name.rpartition("/")[2], purpose, setting, licence, size=size, repo=name, **rest)
 
 
 def _sam2(name: str, size: int) -> Weight:
@@ -84,12 +84,12 @@ def _mutr(name: str, backbone: str, trained_on: str, drive: str) -> Weight:
     )
 
 
-def _small(name: str, file: str, purpose: str, licence: str, url: str, **more: Any) -> Weight:
+def _small(name: str, file: str, purpose: str, licence: str, url: str, **rest: Any) -> Weight:
     setting, other = "masklets=small", "coarse=small"
-    return Weight(name, purpose, setting, licence, (file,), url=url, beside=other, **more)
+    return Weight(name, purpose, setting, licence, (file,), url=url, beside=other, **rest)
 
 
-def _backbone(name: str, trained_on: str, licence: str, url: str, **more: Any) -> Weight:
+def _backbone(name: str, trained_on: str, licence: str, url: str, **rest: Any) -> Weight:
     return Weight(
         f"backbone_{name}",
         f"backbone {name}, trained on {trained_on}",
@@ -98,7 +98,7 @@ def _backbone(name: str, trained_on: str, licence: str, url: str, **more: Any) -
         (url.rpartition("/")[2],),
         url=url,
         backbone=name,
-        **more,
+        **rest,
     )
 
 
