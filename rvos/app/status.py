@@ -4,6 +4,7 @@ python -m rvos status RUN|STORE
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Status:
     total: int | None  # None where only the stage knows: of a store
     begun: dict[str, str]  # begun and not done, by process: on which host, in which job
     failed: Failures
+    now: float  # by the clock of the file system, in s
 
     @classmethod
     def of(cls, folder: Path) -> "Status":
@@ -52,7 +54,7 @@ class Status:
         failed = {video: records.failure(video) for video in _hidden(folder, "failed")}
         begun = {video: _who(folder, video) for video in _hidden(folder, "started")}
         begun = {video: who for video, who in begun.items() if video not in {*done, *failed}}
-        return cls(done, total, begun, failed)
+        return cls(done, total, begun, failed, _now(folder))
 
     @property
     def missing(self) -> int | None:
@@ -79,7 +81,7 @@ class Status:
         if self.missing is not None:
             table.add_row("missing", str(self.missing))
         if self.done:
-            minutes = (time.time() - max(self.done.values())) / 60
+            minutes = (self.now - max(self.done.values())) / 60
             table.add_row("last one", f"{minutes:.0f} min ago")
         if self.seconds_left is not None:
             table.add_row("left", f"{self.seconds_left / 3600:.1f} h, at the rate up to now")
@@ -108,6 +110,15 @@ def _who(folder: Path, video: str) -> str:
         return "ended just now"
     job = f", job {who['job']}" if who.get("job") else ""
     return f"{who['host']}, process {who['pid']}{job}; starts: {who['starts']}"
+
+
+def _now(folder: Path) -> float:
+    """The clock of the file system, which only writing to it shows; else that of this machine."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".now-") as file:
+            return Path(file.name).stat().st_mtime
+    except OSError:
+        return time.time()
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -283,3 +284,15 @@ def test_status_counts_from_files_alone(tmp_path):
     text = console.export_text()
     for words in ("5 of 8 videos", "bad frames (1):", f"process {os.getpid()}; starts: 1"):
         assert words in text
+
+
+def test_status_takes_the_clock_of_the_files_not_of_this_machine(tmp_path, monkeypatch):
+    """On a machine whose clock is two hours behind, the last file is not in the future."""
+    folder = tmp_path / "stores" / "masklets" / "made"
+    write_json(folder / "provenance.json", {})
+    write_json(folder / "a.json.gz", {})
+    now = time.time()
+    monkeypatch.setattr("rvos.app.status.time.time", lambda: now - 7200)
+    console = Console(record=True, width=200)
+    Status.of(folder).show(console)
+    assert re.search(r"last one\W+0 min ago", console.export_text())
