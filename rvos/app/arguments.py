@@ -20,6 +20,7 @@ from rvos import CONFIG_DIR
 from rvos.errors import InputError
 
 SENTENCES = {"expression"}  # keys whose value is a text, whatever it holds: `null` and `${` too
+LISTS = {"score.protocol"}  # keys whose value is a text, or a list of texts
 GONE = {  # keys of older versions -> what to write now
     "claims.stale_after": "there is no such key any more; use shard=i/n (docs/cluster.md)",
     "masklets.with": "there is no such key any more; write masklets.beside",
@@ -79,6 +80,7 @@ def _is_text(argument: str, multirun: bool, config: Callable[[], Any]) -> bool:
     else:
         value = override.value()
         right = value is None or (isinstance(value, str) and typed == typed.strip())
+        right |= isinstance(value, list) and key in LISTS
     return not right and _holds_text(config(), key.lstrip("+"))
 
 

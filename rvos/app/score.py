@@ -6,9 +6,10 @@ python -m rvos score --truth TRUTH --masks MASKS --dataset davis17
 import argparse
 import csv
 import io
+import logging
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from rvos.app.protocols import Scored, compared, fitting, print_protocols
 from rvos.errors import InputError, list_problems
 from rvos.masks import read_text, split_lines, write_bytes, write_json
 from rvos.report.bootstrap import Bootstrap, Interval
@@ -26,6 +28,7 @@ from rvos.score.protocols import PROTOCOLS, Protocol, UnitScores, make_protocol,
 from rvos.score.sources import Source, TruthSource, open_masks, open_truth
 from rvos.score.volume import LABEL, with_volume
 
+log = logging.getLogger(__name__)
 SCORES = ("J", "F", "J&F")
 STATISTICS = ("J_recall", "J_decay", "F_recall", "F_decay")
 OF_UNIT = ("video", "name", "frames", "group")  # entries of a unit that are no scores
@@ -238,7 +241,7 @@ def print_units(console: Console, units: Sequence[UnitScores], count: int) -> No
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    listed = "; ".join(f"{p.name}: {p.text}" for p in PROTOCOLS.values())
+    listed = "; ".join(f"{p.name}: {p.text}" for p in PROTOCOLS.values() if not p.quirk)
     result = argparse.ArgumentParser(
         prog="python -m rvos score",
         description="J and F of masks that any program wrote: PNG trees or JSON (docs/scorer.md).",
@@ -248,7 +251,8 @@ def parser() -> argparse.ArgumentParser:
     add("--masks", type=Path, required=True, help="folder or file of the masks to score")
     add("--compare", type=Path, metavar="OTHER", help="other masks; the difference is paired")
     add("--dataset", choices=sorted(DATASETS), default="mevis", help="says protocol and layout")
-    add("--protocol", help=f"instead of the dataset's, or the dotted name of a class; {listed}")
+    add("--protocol", help=f"instead of the dataset's (docs/protocols.md); {listed}")
+    add("--all-protocols", action="store_true", help="show all that fit the truth, and scripts'")
     switch = argparse.BooleanOptionalAction
     add("--trivial", action=switch, default=True, help="show what trivial answers would score")
     add("--volumetric", action="store_true", help="J&F of masks as one volume, by our formula")
@@ -294,6 +298,11 @@ def main(arguments: Sequence[str]) -> int:
     summaries = [summary_of(units, bootstrap) for units in sets]
     changes = differences(sets[0], sets[1], bootstrap) if len(sets) == 2 else {}
     trivial = {answer: summary_of(units, bootstrap) for answer, units in found.items()}
+    beside: list[Scored] = []
+    if given.all_protocols:
+        alone = replace(choices, trivial=False)
+        others = fitting(truth, protocol, dataset.protocol)
+        beside = compared([(protocol, units), *_of_others(truth, sources[0], alone, others)])
 
     console = Console()
     for i, path in enumerate(paths if changes else []):
@@ -305,12 +314,16 @@ def main(arguments: Sequence[str]) -> int:
         print_trivial(console, {"masks": summaries[0], **trivial})
     if given.volumetric:
         console.print(f"{LABEL}: our formula; that of arXiv 2610.02946 could not be read.")
-    print_units(console, sets[0], given.rows)
+    if beside:
+        print_protocols(console, beside, given.rows)
+    else:
+        print_units(console, sets[0], given.rows)
     if given.csv is not None:
         write_bytes(given.csv, csv_of(sets[0]))
     if given.json is not None:
         of_run: dict[str, Any] = {"truth": str(given.truth), "protocol": choices.protocol.name}
         of_run |= {"bootstrap": settings} | ({"trivial": trivial} if trivial else {})
+        of_run |= {"protocols": {s.protocol.name: s.as_dict() for s in beside}} if beside else {}
         both = [_numbers(*x) for x in zip(paths, summaries, sets, strict=True)]
         if changes:
             both[0]["compare"] = both[1] | {"difference": _as_dict(changes)}
@@ -324,6 +337,17 @@ def _names_in(path: Path) -> list[str]:
     if not names:
         raise InputError(f"--videos {path}: expected a name of a video per line, found none")
     return names
+
+
+def _of_others(
+    truth: TruthSource, masks: Source, choices: Choices, protocols: Sequence[Protocol]
+) -> Iterator[tuple[Protocol, list[UnitScores]]]:
+    """The units of each protocol; a message for one that cannot score the masks."""
+    for protocol in protocols:
+        try:
+            yield protocol, score(truth, masks, replace(choices, protocol=protocol))[""]
+        except InputError as error:
+            log.warning("protocol %s: %s", protocol.name, error)
 
 
 def _numbers(path: Path, summary: Mapping[str, Any], units: Sequence[UnitScores]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rvos.score.sources import Tracks, TruthSource, VideoMasks
 from rvos.score.trivial import EMPTY, WHOLE, trivial_answers
 
 Missing = Literal["error", "empty", "protocol"]
+Lacks = Literal["", "name", "video"]
 Sets = dict[str, list[UnitScores]]  # units of the masks under "", of trivial answers by name
 
 
@@ -39,18 +40,22 @@ def score_video(
         of_video = protocol.read(source.truth(truth), video)
     except InputError as error:
         return {}, _of(name, [str(error)])
-    empty = missing == "empty" or (missing == "protocol" and protocol.missing != "error")
-    if masks is None and not empty:
+    if masks is None and missing == "error":
         return {}, _of(name, ["no masks"])
     answers: dict[str, Answer] = {}
     for expression in video.expressions:
         key = expression.expression_id
-        try:
-            track, is_there = _track(masks, key, truth.num_frames, empty)
-            lacks = missing == "protocol" and not is_there
-            answers[key] = Answer(expression, (truth.track(key), track), lacks)
-        except InputError as error:
-            problems.append(f"{key}: {error}")
+        track = _track(masks, key)
+        if track is None and missing == "error":
+            problems.append(f"{key}: no masks")
+            continue
+        lacks: Lacks = ("video" if masks is None else "name") if track is None else ""
+        if missing != "error":
+            given = [MISSING_FRAME] * truth.num_frames if track is None else track
+            track = [None if mask is MISSING_FRAME else mask for mask in given]
+        answers[key] = Answer(
+            expression, (truth.track(key), track), lacks if missing == "protocol" else ""
+        )
     try:
         sets = {"": protocol.units(video, answers, of_video)[""]}
         if trivial and not problems:
@@ -69,7 +74,9 @@ def _trivial(answers: Mapping[str, Answer]) -> dict[str, dict[str, Answer]]:
     for key, given in answers.items():
         truth = given.masks[0]
         for name, (masks, J, F) in trivial_answers(truth).items():
-            found[name][key] = Answer(given.expression, (truth, masks), scored=(J, F))
+            found[name][key] = Answer(
+                given.expression, (truth, masks), given.missing, scored=(J, F)
+            )
     return found
 
 
@@ -77,16 +84,8 @@ def _of(video: str, problems: Sequence[str]) -> list[str]:
     return [f"video {video}: {problem}" for problem in problems]
 
 
-def _track(
-    masks: VideoMasks | None, name: str, num_frames: int, missing_is_empty: bool
-) -> tuple[Sequence[Any], bool]:
-    """The masks of one name, and whether they are there; an object that no picture shows is empty.
-
-    Raises InputError.
-    """
+def _track(masks: VideoMasks | None, name: str) -> Any:
+    """The masks of one name, None if they are not there; what no picture shows is empty."""
     if masks is None or (isinstance(masks, Tracks) and name not in masks.names):
-        if missing_is_empty:
-            return [None] * num_frames, False
-        raise InputError("no masks")
-    track = masks.track(name)
-    return [None if m is MISSING_FRAME else m for m in track] if missing_is_empty else track, True
+        return None
+    return masks.track(name)

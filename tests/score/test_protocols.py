@@ -163,6 +163,24 @@ def test_ref_davis_as_published(tmp_path, run_eval):
     assert interval.mean == pytest.approx(metrics["J"], abs=1e-12)
 
 
+def test_several_protocols_in_one_pass(tmp_path, run_eval):
+    """The first says the score, the means of the others stand beside it."""
+    root = DATA / "ref_davis"
+    given = davis_arguments(root, root / "coarse.json.gz", tmp_path)
+    several = "score.protocol=[davis17,expressions:strict,revos_like]"
+    status, told = run_eval([*given, several])
+    assert status == 1 and "score.protocol: expected one of expressions" in told
+    status, told = run_eval([*given, "score.protocol=[davis17,davis17]"])
+    assert status == 1 and "score.protocol: stands there twice: davis17" in told
+    assert run_eval([*given, "score.protocol=[davis17,expressions:strict,unsupervised]"])[0] == 0
+    expected, metrics = read_json(root / "expected.json"), read_json(tmp_path / "metrics.json")
+    assert metrics["protocol"] == "davis17" and close(metrics["J"], expected["J"])
+    assert close(metrics["expressions:strict"], metrics["expressions"])
+    assert round(100 * metrics["expressions:strict"]["J&F"], 2) == 52.48
+    assert 0 < metrics["unsupervised"]["J"] < 1 and len(metrics["annotators"]) == 4
+    assert "expressions:strict" in (tmp_path / "report" / "index.html").read_text()
+
+
 SIZE = (40, 60)
 
 
@@ -242,7 +260,7 @@ def test_a_protocol_of_another_dataset_is_refused(made_data, run_eval, protocol)
 
 def test_an_unknown_protocol_is_named(made_data, run_eval):
     status, told = run_eval([*made_data.write(), "score.protocol=coco"])
-    assert status == 1 and "score.protocol: expected one of expressions, davis17" in told
+    assert status == 1 and "score.protocol: expected one of expressions, expressions:strict" in told
 
 
 # ------------------------------------------------------------------------------- means of groups

@@ -3,11 +3,13 @@
 `protocol.py` says what a protocol is. `make_protocol` makes that of a name.
 """
 
+from collections.abc import Sequence
+
 from rvos.errors import InputError
+from rvos.score.protocols import long_rvos, revos
 from rvos.score.protocols.davis import Davis17, Unsupervised
-from rvos.score.protocols.expressions import Expressions
+from rvos.score.protocols.expressions import Expressions, LmmsEval, MevisScript
 from rvos.score.protocols.groundmore import GroundMore, GroundMoreScript
-from rvos.score.protocols.long_rvos import LongRvos
 from rvos.score.protocols.mosev2 import Mosev2, Mosev2Script
 from rvos.score.protocols.objects import Objects, SemiSupervised
 from rvos.score.protocols.protocol import (
@@ -23,7 +25,7 @@ from rvos.score.protocols.protocol import (
 )
 from rvos.score.protocols.reason_vos import ReasonVos, ReasonVosO3, ReasonVosScript
 from rvos.score.protocols.ref_sav import RefSav, RefSavScript
-from rvos.score.protocols.revos import Revos
+from rvos.score.protocols.several import Several
 
 __all__ = [
     "PROTOCOLS",
@@ -43,7 +45,10 @@ __all__ = [
 PROTOCOLS: dict[str, type[Protocol]] = {
     protocol.name: protocol
     for protocol in (
-        *(Expressions, Davis17, LongRvos, Revos),
+        *(Expressions, MevisScript, LmmsEval),
+        Davis17,
+        *(long_rvos.LongRvos, long_rvos.LongRvosScript, long_rvos.VideoSegO3),
+        *(revos.Revos, revos.Visa, revos.Virst, revos.VideoSegO3),
         *(RefSav, RefSavScript, ReasonVos, ReasonVosScript, ReasonVosO3),
         *(GroundMore, GroundMoreScript),
         *(SemiSupervised, Unsupervised, Objects, Mosev2, Mosev2Script),
@@ -51,12 +56,14 @@ PROTOCOLS: dict[str, type[Protocol]] = {
 }
 
 
-def make_protocol(name: str) -> Protocol:
+def make_protocol(name: str | Sequence[str]) -> Protocol:
     """The protocol of a name: one of ours, or the dotted name of a class over `Protocol`.
 
-    Raises InputError.
+    Of a list, the first says the score (`Several`). Raises InputError.
     """
-    if name in PROTOCOLS:
+    if isinstance(name, list | tuple) and name:
+        return Several([make_protocol(one) for one in name])
+    if isinstance(name, str) and name in PROTOCOLS:
         return PROTOCOLS[name]()
     expected = f"score.protocol: expected one of {', '.join(PROTOCOLS)}, or the dotted name of a"
     if not isinstance(name, str) or "." not in name:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -36,8 +36,8 @@ class Unsupervised(OfFirstFrame):
     the first frame. davis2017-evaluation, davis2017/evaluation.py, task unsupervised.
     """
 
-    name: ClassVar[str] = "unsupervised"
-    text: ClassVar[str] = "objects of the first frame, matched one to one, all frames; DAVIS 2017"
+    name = "unsupervised"
+    text = "objects of the first frame, matched one to one, all frames; DAVIS 2017"
 
     def read(self, truth: Any, video: Video) -> TrueObjects:
         return TrueObjects(*truth.objects(video))
@@ -74,9 +74,10 @@ class Davis17(Unsupervised):
     plain mean.
     """
 
-    name: ClassVar[str] = "davis17"
-    text: ClassVar[str] = "Ref-DAVIS17: objects matched one to one, then the mean of annotators"
-    groups: ClassVar[str] = "annotators"
+    name = "davis17"
+    text = "Ref-DAVIS17: objects matched one to one, then the mean of annotators"
+    groups = "annotators"
+    of_objects = False
 
     def check(self, split: Split, truth: Truth) -> None:
         super().check(split, truth)

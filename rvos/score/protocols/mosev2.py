@@ -28,6 +28,7 @@ class Mosev2(Protocol):
 
     name = "mosev2"
     text = "without the first and the last frame, F by the object's size; MOSEv2"
+    of_objects = True
 
     def frames(self, answer: Answer, of_video: Any) -> slice:
         return slice(1, -1)

@@ -1,7 +1,7 @@
 """Masks of objects whose first mask is given, as DAVIS 2017, YouTube-VOS and MOSE score them."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +17,9 @@ class Objects(Protocol):
     The servers' code of YouTube-VOS and MOSE is not public: this is what their papers say.
     """
 
-    name: ClassVar[str] = "objects"
-    text: ClassVar[str] = "all objects, after the frame that first shows them"
+    name = "objects"
+    text = "all objects, after the frame that first shows them"
+    of_objects = True
 
     def frames(self, answer: Answer, of_video: Any) -> slice:
         """Those after the first that shows the object; none where it never shows."""
@@ -28,6 +29,8 @@ class Objects(Protocol):
 
 class OfFirstFrame(Protocol):
     """A protocol over the objects 1..n, n the largest number of the truth's first frame."""
+
+    of_objects = True
 
     def check(self, split: Split, truth: Truth) -> None:
         if not hasattr(truth, "objects"):
@@ -49,10 +52,8 @@ class SemiSupervised(OfFirstFrame):
     davis2017-evaluation, davis2017/evaluation.py, task semi-supervised.
     """
 
-    name: ClassVar[str] = "semi-supervised"
-    text: ClassVar[str] = (
-        "objects of the first frame, without the first and the last frame; DAVIS 2017"
-    )
+    name = "semi-supervised"
+    text = "objects of the first frame, without the first and the last frame; DAVIS 2017"
 
     def read(self, truth: Any, video: Video) -> int:
         """How many objects count."""

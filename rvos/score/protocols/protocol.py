@@ -16,19 +16,19 @@ order in which they are asked; `of_video` is what `read` gave for the video:
 | compute J or F of a frame otherwise | `tolerance`, or `frame(truth, prediction)` |
 | measure more than J and F, or replace their means over frames | `more(answer, J, F, of_video)` |
 | leave expressions out, or group them by their type | `group(type)`; `groups` names the groups |
-| say what a missing prediction is | `missing` |
+| say what a missing prediction is | `missing`, `missing_video` |
 | change what the mean goes over, or give further means | `units(video, answers, of_video)` |
 
-A class that computes what a published script does, faults included, has the name
-`<protocol>:<script>` and says in `quirk` what differs; the class without a colon is what the paper
-says. Both inherit from each other as is shorter.
+The class of a name without a colon computes what the paper says. `<name>:strict` computes what the
+dataset's own script does, faults included, and `<name>:<repository>` what another script does; both
+say in `quirk` what they do otherwise, and `docs/protocols.md` where.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,9 @@ from rvos.score.given import Frame, frames_of
 from rvos.score.measures import Scores, Summary, decay, j_and_f_of, recall
 from rvos.score.pairs import contour_of_frame
 
-Missing = Literal["error", "empty", "zero", "left out"]
+# What a prediction that is not there counts: as an empty one, J and F 0 (and all else that is
+# measured), or nothing, since the unit is left out of the mean.
+Missing = Literal["empty", "zero", "left out"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,9 @@ class Answer:
 
     expression: Expression  # of an object: its number is the expression_id, and the one object_id
     masks: tuple[Sequence[Any], Sequence[Any]]  # truth and prediction, (T,) each, of any form
-    missing: bool = False  # no prediction is there; the masks are empty then
+    # What of the prediction is not there, if that is to count otherwise than as empty masks, which
+    # stand in its place.
+    missing: Literal["", "name", "video"] = ""
     scored: tuple[Scores, Scores] | None = None  # J and F, (T,) each, where a run knows them
     measured: dict[Any, "Measured"] = field(default_factory=dict)  # by protocol
 
@@ -142,14 +146,15 @@ class Unit:
 class Protocol:
     """The plain mean over all expressions or objects, in all frames; others change a part of it."""
 
-    name: ClassVar[str] = ""  # in tables and files; score.protocol and --protocol take it
-    text: ClassVar[str] = ""  # what counts, in a line
-    groups: ClassVar[str] = ""  # the key of metrics.json with each group's score; none if empty
-    quirk: ClassVar[str] = ""  # of a script's variant: what it does otherwise, and where
-    tolerance: ClassVar[float] = TOLERANCE  # of F: a share of the diagonal, or pixels from 1 on
-    # What the script does where there is no prediction: it stops, takes an empty one, counts J and
-    # F as 0, or leaves the unit out. `rvos score --missing protocol` does the same.
-    missing: ClassVar[Missing] = "error"
+    name: str = ""  # in tables and files; score.protocol and --protocol take it
+    text: str = ""  # what counts, in a line
+    groups: str = ""  # the key of metrics.json with each group's score; none if empty
+    of_objects: bool = False  # whether papers score the objects of pictures or JSON by it
+    quirk: str = ""  # of a script's variant: what it does otherwise, in a line
+    tolerance: float = TOLERANCE  # of F: a share of the diagonal, or pixels from 1 on
+    # What a missing prediction is, for `rvos score --missing protocol`; a run has no such answers.
+    missing: Missing = "empty"
+    missing_video: Missing | None = None  # where the whole video is; None: as `missing`
 
     def check(self, split: Split, truth: Truth) -> None:
         """Raises InputError where the split is not made for the protocol.
@@ -216,8 +221,8 @@ class Protocol:
         """A unit of each answer that counts. Raises Misfits."""
         units, misfits = [], []
         for answer in answers.values():
-            group = self.group(answer.expression.type)
-            if group is None or (answer.missing and self.missing == "left out"):
+            group, lacks = self.group(answer.expression.type), self._lacks(answer)
+            if group is None or lacks == "left out":
                 continue
             try:
                 found = self.measured(answer, of_video)
@@ -225,12 +230,20 @@ class Protocol:
                 misfits.append(f"{answer.name}: {error}")
                 continue
             if len(found.J):
-                zero = answer.missing and self.missing == "zero"
-                J, F = (0 * scores if zero else scores for scores in (found.J, found.F))
-                units.append(UnitScores(video.name, answer.name, J, F, group, found.more))
+                J, F, more = found.J, found.F, found.more
+                if lacks == "zero":
+                    J, F, more = 0 * J, 0 * F, dict.fromkeys(more, 0.0)
+                units.append(UnitScores(video.name, answer.name, J, F, group, more))
         if misfits:
             raise Misfits(misfits)
         return units
+
+    def _lacks(self, answer: Answer) -> Missing:
+        """What a missing prediction counts; "empty" if it is there."""
+        if not answer.missing:
+            return "empty"
+        of_video = self.missing_video if answer.missing == "video" else None
+        return of_video or self.missing
 
     def measured(self, answer: Answer, of_video: Any) -> Measured:
         """J, F and more of one answer. Raises InputError where its masks do not fit together."""
