@@ -82,7 +82,7 @@ def test_mevis_v2_as_the_official_functions_score_it(v2):
         assert close(float(cell["Final_all"]), expected["Final (J&F over all)"])
         assert close(float(cell["Final_target"]), expected["Final (J&F over target)"])
         assert (float(cell["N-acc"]), float(cell["T-acc"])) == (0.5, expected["T-acc"])
-    assert "Final, all" in printed and "no target" in printed
+    assert "Final (all)" in printed and "no target" in printed
 
 
 # J&F, N-acc, T-acc, Final as published (arXiv 2608.17279, 2608.09475, 2608.23234), rounded to 1e-4.
