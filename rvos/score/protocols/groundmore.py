@@ -39,11 +39,11 @@ class GroundMore(Protocol):
 
 
 class GroundMoreScript(GroundMore):
-    """`groundmore:videoseg-o3`: as VideoSEG-O3 computes it; see `quirk`."""
+    """`groundmore:videoseg-o3`: VideoSEG-O3, tools/eval/eval_groundmore.py, lines 184 to 186.
+
+    A question whose masks do not fit the truth is left out, too (lines 251 to 252).
+    """
 
     name = "groundmore:videoseg-o3"
+    quirk = "what is missing is left out"
     missing = "left out"
-    quirk = (
-        "a question without prediction is left out of the mean (eval_groundmore.py, 184-186), and "
-        "so is one whose masks do not fit (251-252)"
-    )

@@ -6,6 +6,7 @@ from typing import Any
 from rvos.data.split import Video
 from rvos.score.measures import Scores, temporal_ious
 from rvos.score.protocols.protocol import Answer, Protocol, UnitScores
+from rvos.score.protocols.reason_vos import TruthOfAnswersSize
 
 
 class LongRvos(Protocol):
@@ -28,15 +29,15 @@ class LongRvosScript(LongRvos):
     missing_video = "zero"
 
 
-class VideoSegO3(LongRvos):
+class VideoSegO3(TruthOfAnswersSize, LongRvos):
     """`long_rvos:videoseg-o3`: VideoSEG-O3, tools/eval/eval_longrvos.py.
 
     Line 22 names a video that is ignored; lines 46 to 51, 133 to 135 and 253 to 255 leave out what
-    is missing or fails.
+    is missing or fails; to lines 79 to 86 a truth of another size is an empty one.
     """
 
     name = "long_rvos:videoseg-o3"
-    quirk = "video 71fb69bbcd and what is missing are left out; no tIoU, no vIoU"
+    quirk = "video 71fb69bbcd and what is missing are left out; truth of other size is empty"
     missing = "left out"
     ignored = "71fb69bbcd"
 

@@ -63,14 +63,16 @@ class Mosev2(Protocol):
 
 
 class Mosev2Script(Mosev2):
-    """`mosev2:strict`: as the published code computes it; see `quirk`."""
+    """`mosev2:strict`: as MOSE-api computes it.
+
+    For large objects the radius is not rounded (metricsv2.py, lines 202 and 208), and the disk of
+    skimage has no pixel in its middle then: a mirrored video has another F, and so has `F_davis`. A
+    missing video counts 0 (score.py, lines 44 to 56 and 119 to 120).
+    """
 
     name = "mosev2:strict"
+    quirk = "F of large objects: the disk is half a pixel off; a missing video counts 0"
     missing = "zero"
-    quirk = (
-        "of large objects the radius is not rounded: the disk has no pixel in its middle, so that "
-        "a mirrored video has another F, and so has F_davis (metricsv2.py, 202 and 208)"
-    )
 
     def disk(self, radius: float) -> "Disk":
         return disk(radius)

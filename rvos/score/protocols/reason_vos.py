@@ -37,25 +37,23 @@ class ReasonVos(Protocol):
 
 
 class ReasonVosScript(ReasonVos):
-    """`reason_vos:strict`: as the published code computes it; see `quirk`."""
+    """`reason_vos:strict`: VideoLISA, evaluation/reason_vos/eval_reason_vos.py, lines 28 to 33.
+
+    An expression of which a frame is missing or has another size is left out, too: the worker ends
+    (line 46).
+    """
 
     name = "reason_vos:strict"
+    quirk = "what is missing is left out"
     missing = "left out"
-    quirk = (
-        "an expression without prediction is left out of the mean (eval_reason_vos.py, 31-33), and "
-        "so is one of which a frame is missing or has another size (46: the worker ends)"
-    )
 
 
-class ReasonVosO3(ReasonVos):
-    """`reason_vos:videoseg-o3`: as VideoSEG-O3 computes it; see `quirk`."""
+class TruthOfAnswersSize(Protocol):
+    """VideoSEG-O3: a truth of another size than the prediction is an empty one.
 
-    name = "reason_vos:videoseg-o3"
-    missing = "left out"
-    quirk = (
-        "an expression without prediction is left out of the mean (eval_reasonvos.py, 25: the "
-        "worker ends); a truth of another size than the prediction is an empty one (27 and 38-42)"
-    )
+    Its scripts draw both at the size of the first predicted mask, and go on where that fails
+    (eval_reasonvos.py, 27 and 38-42; eval_longrvos.py, 54 and 79-86).
+    """
 
     def measured(self, answer: Answer, of_video: Any) -> Measured:
         size = next(filter(None, map(_size, answer.masks[1])), None)
@@ -63,6 +61,17 @@ class ReasonVosO3(ReasonVos):
         if any(g is not kept for g, kept in zip(answer.masks[0], truth, strict=True)):
             answer = replace(answer, masks=(truth, answer.masks[1]), scored=None, measured={})
         return super().measured(answer, of_video)
+
+
+class ReasonVosO3(TruthOfAnswersSize, ReasonVos):
+    """`reason_vos:videoseg-o3`: VideoSEG-O3, tools/eval/eval_reasonvos.py.
+
+    The worker ends with a KeyError where the results lack an expression (line 25).
+    """
+
+    name = "reason_vos:videoseg-o3"
+    quirk = "what is missing is left out; a truth of another size is an empty one"
+    missing = "left out"
 
 
 def _size(mask: Any) -> tuple[int, int] | None:

@@ -32,15 +32,16 @@ class RefSav(Protocol):
 
 
 class RefSavScript(RefSav):
-    """`ref_sav:strict`: as the published code computes it; see `quirk`."""
+    """`ref_sav:strict`: Sa2VA, tools/eval/eval_ref_sav.py.
+
+    Each expression's J, F and A is rounded to 0.01 percent (lines 111 to 114). The worker ends with
+    a KeyError where the results lack an expression (line 34). True objects are added up (line 47),
+    and a pixel of 2 equals no answer in A (third_parts/revos/utils/metircs.py, line 20).
+    """
 
     name = "ref_sav:strict"
+    quirk = "rounded to 0.01 % each; what is missing is left out; A: overlapping targets are wrong"
     missing = "left out"
-    quirk = (
-        "every expression's scores are rounded to 0.01 percent (eval_ref_sav.py, 111-114), an "
-        "expression without prediction is left out (34: the worker ends), and in A the pixels of "
-        "several true objects are always wrong (47)"
-    )
 
     def read(self, truth: Any, video: Video) -> Mapping[str, Track]:
         """The pixels of several objects, by expression_id, of expressions about several."""
