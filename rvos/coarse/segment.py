@@ -24,8 +24,7 @@ from rvos.coarse.clips import Clips, cut, released_script_lengths
 from rvos.coarse.network_frames import NetworkFrames
 from rvos.coarse.settings import CoarseSettings
 from rvos.data.frames import Frames
-from rvos.masks import Mask, Track
-from rvos.masks.rle import from_runs
+from rvos.masks import Mask, Track, from_runs
 from rvos.mutr import MUTR, TextFeatures
 
 FRAMES_AT_ONCE = 8  # masks resized to the original frame together; only memory depends on it
