@@ -26,9 +26,15 @@ class RefSav(Protocol):
         return type if type in ("long", "short") else None
 
     def more(self, answer: Answer, J: Scores, F: Scores, of_video: Any) -> dict[str, float]:
+        num = _num_pixels(answer)
+        return {
+            "A": float(np.mean([(num - wrong) / num for wrong in self.wrong(answer, of_video)]))
+        }
+
+    def wrong(self, answer: Answer, of_video: Any) -> list[int]:
+        """(T,) pixels that are answered wrongly."""
         masks = zip(answer.truth, answer.prediction, strict=True)
-        wrong = [area(minus(p, g)) + area(minus(g, p)) for g, p in masks]
-        return {"A": 1 - float(np.mean(wrong)) / _num_pixels(answer)}
+        return [area(minus(p, g)) + area(minus(g, p)) for g, p in masks]
 
 
 class RefSavScript(RefSav):
@@ -62,12 +68,15 @@ class RefSavScript(RefSav):
         self, answer: Answer, J: Scores, F: Scores, of_video: Mapping[str, Track]
     ) -> dict[str, float]:
         A = super().more(answer, J, F, of_video)["A"]
-        if answer.name in of_video:
-            both = zip(answer.prediction, of_video[answer.name], strict=True)
-            twice = [area(mask) - area(minus(mask, several)) for mask, several in both]
-            A -= float(np.mean(twice)) / _num_pixels(answer)
         scores = {"J": J.mean(), "F": F.mean(), "A": A}
         return {key: float(np.round(100 * value, 2)) / 100 for key, value in scores.items()}
+
+    def wrong(self, answer: Answer, of_video: Mapping[str, Track]) -> list[int]:
+        wrong = super().wrong(answer, of_video)
+        if answer.name not in of_video:
+            return wrong
+        several = zip(wrong, answer.prediction, of_video[answer.name], strict=True)
+        return [number + area(p) - area(minus(p, twice)) for number, p, twice in several]
 
 
 def _num_pixels(answer: Answer) -> int:
