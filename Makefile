@@ -50,8 +50,8 @@ test: $(READY) ## run all tests (the page's need Chromium; SLURM's need root, sl
 	  --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
 	  $(if $(strip $(LEFT_OUT)),-m "not ($(shell echo $(LEFT_OUT) | sed 's/ / or /'))")
 
-fuzz: $(READY) ## 2,000 cases of damaged input and replies, 20 kills (`make test` runs a tenth)
-	RVOS_FUZZ=2000 $(BIN)/python -m pytest -q tests/app/test_fuzz.py tests/ask
+fuzz: $(READY) ## 3,000 damaged inputs, 2,000 replies, 20 kills (`make test` runs a tenth)
+	RVOS_FUZZ=3000 $(BIN)/python -m pytest -q tests/app/test_fuzz*.py tests/ask
 
 # Quick tests that the core can run, and an evaluation as a whole.
 LOWEST = tests/masks/test_masks.py tests/score/test_score.py tests/refine/test_refine.py \

@@ -120,6 +120,10 @@ def _programs() -> Iterator[Finding]:
     launcher = _is_there("hydra_plugins") and _is_there("hydra_plugins.hydra_submitit_launcher")
     todo = "only for hydra/launcher=slurm: pip install hydra-submitit-launcher"
     yield _either(launcher, "SLURM launcher", "installed", todo)
+    lacking = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    todo = "apt-get install chromium chromium-driver; only `make test` uses them, for the page"
+    todo = f"no {' and no '.join(lacking)}: {todo}"
+    yield _either(not lacking, "Chromium", "with its driver, for `make test`", todo)
 
 
 def _is_there(module: str) -> bool:

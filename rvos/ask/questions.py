@@ -10,7 +10,7 @@ The answers are one file, as `refine=given` reads it. Ground truth is neither ne
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,14 @@ from rvos.masks import (
 from rvos.masks.draw import number_color
 from rvos.refine import decision_problems
 from rvos.report.strips import spread
-from rvos.score.inputs import first_videos
 from rvos.settings import Count, checked
-from rvos.stages.run_folder import MASKLETS_FILE, kept_videos, read_settings
+from rvos.stages.run_folder import (
+    MASKLETS_FILE,
+    MaskletsRecord,
+    kept_videos,
+    read_decisions,
+    read_settings,
+)
 
 QUESTIONS = "questions.jsonl"
 FORM = "index.html"
@@ -61,13 +66,19 @@ class Asked:
                 f"{MASKLETS_FILE}); run it again if it was made by an older version of rvos"
             )
         split = split or _split_of(run, config)
-        record = read_json(run / MASKLETS_FILE)
+        record = MaskletsRecord.read(run)
         files = {video.name: run / "decisions" / f"{video.name}.json" for video in split.videos}
         if missing := [str(path) for path in files.values() if not path.is_file()]:
             raise InputError(list_problems("the run is not finished; no such file", missing))
-        decisions = {video: read_json(path) for video, path in files.items()}
-        masklets = TrackFiles(run / record["path"], instances=True)
-        return cls(split, masklets, record["by_expression"], decisions)
+        decisions = {video: read_decisions(run, video) for video in files}
+        for video in split.videos:
+            ids = {e.expression_id for e in video.expressions}
+            decided = {key for key, d in decisions[video.name].items() if d.get("windows")}
+            if absent := ids - decided:
+                title = f"{files[video.name]}: expressions without windows that a rule decided"
+                raise InputError(list_problems(title, sorted(absent)))
+        masklets = TrackFiles(run / record.path, instances=True)
+        return cls(split, masklets, record.by_expression, decisions)
 
     def noun(self, expression: Expression) -> str:
         """The noun of an expression."""
@@ -93,13 +104,17 @@ class Asked:
 
 
 def _split_of(run: Path, config: Mapping[str, Any]) -> Split:
+    """The split as the run used it, with what the dataset says of it where that is still there."""
     data = config["data"]
+    videos = [kept.video for kept in kept_videos(run)]
     try:
         split = open_split(data["format"], data["root"], data["split"], meta=data.get("meta"))
-        return first_videos(split, config["score"]["max_videos"])
     except InputError:  # the data has moved: pictures are grey behind the outlines
-        videos = tuple(kept.video for kept in kept_videos(run))
-        return Split(Path(data["root"]) / data["split"], data["split"], videos, "")
+        split = Split(Path(data["root"]) / data["split"], data["split"], (), "")
+    known = {(e.video, e.expression_id): e for v in split.videos for e in v.expressions}
+    used = ([known.get((e.video, e.expression_id), e) for e in v.expressions] for v in videos)
+    both = zip(videos, used, strict=True)
+    return replace(split, videos=tuple(replace(v, expressions=tuple(es)) for v, es in both))
 
 
 @checked

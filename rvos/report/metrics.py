@@ -17,9 +17,10 @@ from rvos.score.ablation import COARSE, REFINED
 from rvos.score.jumps import Jumps
 from rvos.score.measures import Summary
 from rvos.score.protocols import Expressions, Protocol, mean_of
-from rvos.score.results import ExpressionResult, Results, reading
+from rvos.score.results import ExpressionResult, Results
 from rvos.score.slices import answers
 from rvos.score.trivial import TRIVIAL
+from rvos.stages.run_folder import reading
 
 log = logging.getLogger(__name__)
 FILE = "metrics.json"  # in a run folder

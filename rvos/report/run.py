@@ -8,17 +8,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import NonNegativeInt, TypeAdapter
 
 from rvos.data.archive import FilePath
 from rvos.data.formats import open_split
+from rvos.data.split import check_track
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, Track, TrackFiles, read_json
 from rvos.report.bootstrap import Bootstrap
 from rvos.report.metrics import AGAIN, FILE, Metrics
 from rvos.report.strips import FramePath
 from rvos.score.protocols import Unit
-from rvos.score.results import ExpressionResult, Results, read_results, reading
-from rvos.stages.run_folder import MASKLETS_FILE, read_settings
+from rvos.score.results import ExpressionResult, Results, read_results
+from rvos.stages.run_folder import (
+    MASKLETS_FILE,
+    MaskletsRecord,
+    read_decisions,
+    read_settings,
+    reading,
+)
 
 
 @dataclass(frozen=True)
@@ -92,23 +100,31 @@ class Run:
 
     def video(self, name: str) -> VideoResults:
         """One video's masks, decisions and scores. Raises InputError naming a missing file."""
-        inputs = self._of_video("inputs", name)
-        refined = self._of_video("refined", name)
-        decisions = self._of_video("decisions", name, "json")
-        scores = self._of_video("scores", name)
+        decisions = read_decisions(self.folder, name)
+        refined, scores = self._of_video("refined", name), self._of_video("scores", name)
         with reading(self.folder / "inputs" / name):
+            inputs = _INPUTS.validate_python(self._of_video("inputs", name))
+            problems: list[str] = []
+
+            def checked(key: str, kind: str, track: Any) -> Track:
+                where = f"video {name}, expression {key}, {kind}"
+                return check_track(track, inputs.frames, None, where, problems)
+
             tracks = {
                 key: {
-                    "coarse": inputs["tracks"][inputs["coarse"][key]],
-                    "refined": refined[key],
-                    "truth": inputs["tracks"][inputs["truth"][key]],
+                    "coarse": checked(key, "coarse", inputs.tracks[coarse]),
+                    "refined": checked(key, "refined", refined[key]),
+                    "truth": checked(key, "truth", inputs.tracks[inputs.truth[key]]),
                 }
-                for key in inputs["coarse"]
+                for key, coarse in inputs.coarse.items()
             }
-            return VideoResults(name, tuple(inputs["frames"]), tracks, decisions, scores)
+            if problems:
+                raise InputError(list_problems(f"{self.folder}: malformed masks", problems))
+            scores = _SCORES.validate_python(scores)
+            return VideoResults(name, inputs.frames, tracks, decisions, scores)
 
-    def _of_video(self, folder: str, name: str, kind: str = "json.gz") -> Any:
-        path = self.folder / folder / f"{name}.{kind}"
+    def _of_video(self, folder: str, name: str) -> Any:
+        path = self.folder / folder / f"{name}.json.gz"
         with reading(path):
             return read_json(path)
 
@@ -117,19 +133,21 @@ class Run:
 
         Nothing where they are not there any more: a run folder has their address only.
         """
+        if not (self.folder / MASKLETS_FILE).is_file():
+            return {}
         try:
             record, files = self._masklets
             tracks = files.read(name, self._of_video("inputs", name)["frames"])
         except FileError:
             return {}
-        nouns = {key: d["noun"] for key, d in self._of_video("decisions", name, "json").items()}
-        keys = {key: key if record["by_expression"] else noun for key, noun in nouns.items()}
+        nouns = {key: d["noun"] for key, d in read_decisions(self.folder, name).items()}
+        keys = {key: key if record.by_expression else noun for key, noun in nouns.items()}
         return {key: tracks[at] for key, at in keys.items() if at in tracks}
 
     @cached_property
-    def _masklets(self) -> tuple[dict[str, Any], TrackFiles]:
-        record = read_json(self.folder / MASKLETS_FILE)
-        return record, TrackFiles(self.folder / record["path"], instances=True)
+    def _masklets(self) -> tuple[MaskletsRecord, TrackFiles]:
+        record = MaskletsRecord.read(self.folder)
+        return record, TrackFiles(self.folder / record.path, instances=True)
 
     def explorer(self, name: str) -> dict[str, Any] | None:
         """What the run kept of one video for the page's explorer, as docs/formats.md describes."""
@@ -183,6 +201,20 @@ class Run:
             units={"": [units[_unit(unit)] for unit in other.results.units[""]]},
         )
         return replace(self, results=in_order)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """A file of inputs/: coarse and truth are positions in tracks, by expression_id."""
+
+    frames: tuple[str, ...]
+    tracks: list[Any]
+    coarse: dict[str, NonNegativeInt]
+    truth: dict[str, NonNegativeInt]
+
+
+_INPUTS = TypeAdapter(_Inputs)
+_SCORES = TypeAdapter(dict[str, dict[str, dict[str, list[float]]]])
 
 
 def _unit(unit: Unit) -> tuple[str, str, str]:

@@ -8,8 +8,15 @@ from typing import Any
 
 from rvos.data.split import Expression, Video, check_track
 from rvos.errors import InputError, list_problems
-from rvos.masks import FileError, Track, TrackFiles, read_json
-from rvos.stages.run_folder import MASKLETS_FILE, KeptVideo, kept_videos
+from rvos.masks import Track, TrackFiles, read_json
+from rvos.stages.run_folder import (
+    MASKLETS_FILE,
+    KeptVideo,
+    MaskletsRecord,
+    kept_videos,
+    read_decisions,
+    reading,
+)
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +65,7 @@ class Choice:
             raise InputError(list_problems(f"--expressions: not in {run}", unknown))
         for kept in videos:
             path = run / "decisions" / f"{kept.video.name}.json"
-            decisions = read_json(path) if path.is_file() else {}
+            decisions = read_decisions(run, kept.video.name) if path.is_file() else {}
             chosen = tuple(
                 e
                 for e in kept.video.expressions
@@ -96,11 +103,24 @@ def refined_of(run: Path, choice: Choice = EVERYTHING) -> list[Refined]:
 
     def read(video: Video, _: Mapping[str, Any]) -> dict[str, list[Track]]:
         path = run / "refined" / f"{video.name}.json.gz"
-        try:
-            tracks = read_json(path)
-        except FileError as error:
-            raise InputError(f"{error}; the run is not finished") from None
-        return {e.expression_id: [tracks[e.expression_id]] for e in video.expressions}
+        problems: list[str] = []
+        with reading(path, "the run is not finished"):
+            content = read_json(path)
+            tracks = {
+                e.expression_id: [
+                    check_track(
+                        content[e.expression_id],
+                        video.frames,
+                        None,
+                        f"expression {e.expression_id}",
+                        problems,
+                    )
+                ]
+                for e in video.expressions
+            }
+        if problems:
+            raise InputError(list_problems(f"{path}: malformed masks", problems))
+        return tracks
 
     videos = []
     for found, decisions in _cut(run, choice, read):
@@ -114,13 +134,13 @@ def masklets_of(run: Path, choice: Choice = EVERYTHING) -> list[Masklets]:
     """The masklets that the chosen expressions of a run had; else as `refined_of`."""
     if not (run / MASKLETS_FILE).is_file():
         raise InputError(f"--masklets: {run} read no masklets: no {MASKLETS_FILE}")
-    record = read_json(run / MASKLETS_FILE)
-    files = TrackFiles(run / record["path"], instances=True)
+    record = MaskletsRecord.read(run)
+    files = TrackFiles(run / record.path, instances=True)
 
     def read(video: Video, decisions: Mapping[str, Any]) -> dict[str, list[Track]]:
         content, tracks = files.read(video.name, video.frames), {}
         ids = [e.expression_id for e in video.expressions]
-        keys = ids if record["by_expression"] else [decisions[id_]["noun"] for id_ in ids]
+        keys = ids if record.by_expression else [decisions[id_]["noun"] for id_ in ids]
         for key in keys:
             where, problems = f"{files.source(video.name)}: {key}", list[str]()
             if key not in content:
@@ -134,7 +154,7 @@ def masklets_of(run: Path, choice: Choice = EVERYTHING) -> list[Masklets]:
         return tracks
 
     found = (masklets for masklets, _ in _cut(run, choice, read))
-    return [replace(masklets, by_noun=not record["by_expression"]) for masklets in found]
+    return [replace(masklets, by_noun=not record.by_expression) for masklets in found]
 
 
 def _cut(
@@ -149,8 +169,11 @@ def _cut(
     part = slice(*choice.frames)
     for kept, decisions in choice.of(run):
         tracks = read(kept.video, decisions)
-        masks = (mask for of in tracks.values() for track in of for mask in track)
-        size = kept.size or next((tuple(mask["size"]) for mask in masks if mask), None)
+        masks = [mask for of in tracks.values() for track in of for mask in track if mask]
+        size = kept.size or next((tuple(mask["size"]) for mask in masks), None)
+        if wrong := [mask["size"] for mask in masks if tuple(mask["size"]) != size]:
+            text = f"{len(wrong)} masks of other sizes than {size}, such as {wrong[0]}"
+            raise InputError(f"{run}: video {kept.video.name}: {text}")
         frames, files = kept.video.frames[part], kept.files[part]
         if size is None or not frames:
             (without if size else unknown).append(kept.video.name)

@@ -6,7 +6,6 @@ and when does not matter. This module is their one writer and their one reader.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -14,16 +13,17 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, SkipValidation, TypeAdapter, ValidationError
+from pydantic import Field, SkipValidation, TypeAdapter
 
 from rvos.data.split import Video
 from rvos.errors import InputError
-from rvos.masks import FileError, read_json, write_bytes, write_json
+from rvos.masks import read_json, write_bytes, write_json
 from rvos.score.ablation import COARSE, REFINED, Fingerprint, Hashes, Scored
 from rvos.score.jumps import Jumps
 from rvos.score.measures import Summary
 from rvos.score.protocols import Unit, mean_of
 from rvos.stages.records import beside
+from rvos.stages.run_folder import reading
 
 FOLDER = "videos"  # of the files, in a run folder
 LAYOUT = 3  # of the files; 1 had no facts of the expressions, 2 no trivial answers
@@ -216,23 +216,6 @@ def read_results(run_folder: Path, videos: Iterable[str]) -> Results:
     for name in videos:
         results.add(files.read(name))
     return results
-
-
-@contextmanager
-def reading(path: Path, todo: str = "eval.py writes it: run it again") -> Iterator[None]:
-    """A file of a run that is read in this context and damaged: one InputError, with what to do."""
-    try:
-        yield
-    except FileError as error:
-        raise InputError(f"{error}; {todo}") from None
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        problem = f"{error!r:.100}"
-        if isinstance(error, ValidationError):
-            first = error.errors(include_url=False)[0]
-            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise InputError(f"{path}: not the scores of a run: {problem}; {todo}") from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

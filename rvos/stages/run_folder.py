@@ -2,16 +2,19 @@
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
-from rvos.data.split import Expression, Split, Video
+from rvos.data.meta import Ids, parse_videos
+from rvos.data.split import Split, Video
 from rvos.errors import InputError, list_problems
-from rvos.masks import read_json, write_bytes, write_json
+from rvos.masks import FileError, read_json, write_bytes, write_json
 from rvos.stages.store import differences
 
 SETTINGS_FILE = "config.yaml"  # {"config": settings, "inputs": hashes of the data}
@@ -72,6 +75,23 @@ NO_EFFECT: Mapping[str, frozenset[str]] = {
 }
 
 
+@contextmanager
+def reading(path: Path, todo: str = "eval.py writes it: run it again") -> Iterator[None]:
+    """A file of a run that is read in this context and damaged: one InputError, with what to do."""
+    try:
+        yield
+    except FileError as error:
+        raise InputError(f"{error}; {todo}") from None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        problem = f"{error!r:.100}"
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise InputError(f"{path}: not the scores of a run: {problem}; {todo}") from None
+
+
 def has_no_effect(key: str, on: str) -> bool:
     """Whether a dotted key has no effect on what `on` names (a key of NO_EFFECT)."""
     return key in NO_EFFECT[on] or key.partition(".")[0] in NO_EFFECT[on]
@@ -84,7 +104,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not the settings of a run: {error}") from None
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict) or not isinstance(content.get("config", {}), dict):
+        raise InputError(f"{path}: not the settings of a run: expected {{config: {{...}}}}")
+    return content
 
 
 def check_folder(
@@ -144,6 +166,16 @@ class KeptVideo:
     size: tuple[int, int] | None  # (height, width) of its frames, where they were there
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A video in split.json."""
+
+    frames: tuple[str, ...]
+    files: tuple[str, ...]
+    size: tuple[PositiveInt, PositiveInt] | None
+    expressions: dict[str, str]
+
+
 def keep_split(folder: Path, split: Split) -> None:
     """Record in a run folder which videos, frames and expressions the run uses."""
     content = {
@@ -166,14 +198,65 @@ def kept_videos(folder: Path) -> list[KeptVideo]:
             f"{folder}: expected the folder of a run of eval.py or predict.py, with {SPLIT_FILE}. "
             "If an older rvos made it, start the run again with its settings"
         )
-    kept = []
-    for name, entry in read_json(path).items():
-        texts = entry["expressions"].items()
-        expressions = (Expression(name, id_, text, ()) for id_, text in texts)
-        video = Video(name, tuple(entry["frames"]), tuple(expressions))
-        size = entry["size"] and (entry["size"][0], entry["size"][1])
-        kept.append(KeptVideo(video, tuple(entry["files"]), size))
-    return kept
+    with reading(path):
+        kept = _SPLIT.validate_python(read_json(path))
+    entries = {
+        name: {"frames": list(one.frames), "expressions": _as_meta(one.expressions)}
+        for name, one in kept.items()
+    }
+    videos, problems = parse_videos(entries, "exp", lambda *_: Ids((), ()))
+    if problems or any(len(one.files) != len(one.frames) for one in kept.values()):
+        lines = [*map(str, problems)] or ["expected the name of a file per frame"]
+        raise InputError(list_problems(f"{path}: not the videos of a run", lines))
+    return [KeptVideo(video, kept[video.name].files, kept[video.name].size) for video in videos]
+
+
+def _as_meta(texts: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    return {expression_id: {"exp": text} for expression_id, text in texts.items()}
+
+
+@dataclass(frozen=True)
+class MaskletsRecord:
+    """Where the masklets of a run lie."""
+
+    path: str  # from the run folder
+    by_expression: bool  # a list per expression, and not per noun
+
+    @classmethod
+    def read(cls, folder: Path) -> "MaskletsRecord":
+        """That of a run. Raises InputError."""
+        with reading(folder / MASKLETS_FILE):
+            return _MASKLETS.validate_python(read_json(folder / MASKLETS_FILE))
+
+
+@dataclass(frozen=True)
+class _Window:
+    start: NonNegativeInt
+    stop: NonNegativeInt
+    selected: list[NonNegativeInt]
+
+
+@dataclass(frozen=True)
+class _Presence:
+    value: float
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """What is read of what a run decided on one expression; there is more."""
+
+    noun: str
+    windows: list[_Window] | None = None
+    presence: _Presence | None = None
+
+
+def read_decisions(folder: Path, video: str) -> dict[str, Any]:
+    """{expression_id: what the run decided} of one video, as in its file. Raises InputError."""
+    path = folder / "decisions" / f"{video}.json"
+    with reading(path):
+        decisions = read_json(path)
+        _DECISIONS.validate_python(decisions)
+    return decisions
 
 
 def wandb_id(folder: Path, given: str | None) -> str | None:
@@ -190,3 +273,7 @@ def wandb_id(folder: Path, given: str | None) -> str | None:
 def keep_wandb_id(folder: Path, run_id: str) -> None:
     """Remember the id of the folder's W&B run."""
     write_bytes(folder / WANDB_ID_FILE, run_id.encode())
+
+
+_SPLIT, _MASKLETS = TypeAdapter(dict[str, _Kept]), TypeAdapter(MaskletsRecord)
+_DECISIONS = TypeAdapter(dict[str, _Decision])

@@ -1,6 +1,7 @@
 """The doctor's findings on machines made for the test."""
 
 import importlib.metadata
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -85,3 +86,13 @@ def test_data_as_mevis_v2_is_released(machine):
     write_json(split / "meta_expressions_v2.json", {"videos": {}})
     (split / "JPEGImages.tar").write_bytes(b"")
     assert found()["data v2/train"].detail == "expressions, images"
+
+
+@pytest.mark.parametrize("there", [("chromium", "chromedriver"), ("chromium",), ()])
+def test_chromium_needs_its_driver(machine, monkeypatch, there):
+    """As the Makefile asks before it starts the tests of pages."""
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name in there else None)
+    finding = found()["Chromium"]
+    lacking = [name for name in ("chromium", "chromedriver") if name not in there]
+    assert finding.state == ("absent" if lacking else "ok")
+    assert all(f"no {name}" in finding.detail for name in lacking)

@@ -298,3 +298,17 @@ def test_numbers_are_drawn_beside_each_other():
     inside = picture[55:145, 55:145].reshape(-1, 3)  # clear of the outlines
     plates = [(inside == number_color(number)).all(-1).sum() for number in (0, 1, 2)]
     assert plates[1] == 0 and plates[0] > 50 and plates[2] > 50
+
+
+def test_a_run_is_asked_about_as_it_was(made_data, run_eval):
+    """An expression that came to the dataset later, and a video that it no longer has."""
+    assert run_eval(made_data.write())[0] == 0
+    videos = made_data.meta["videos"]
+    videos["long"]["expressions"]["3"] = {"exp": "a late one", "obj_id": [], "anno_id": []}
+    del videos["short"]
+    made_data.write()
+    out = made_data.root / "out"
+    assert main(["ask", str(out), "--frames", "1", "--width", "32"]) == 0
+    lines = (out / "ask" / "questions.jsonl").read_text().splitlines()
+    asked = [(json.loads(line)["video"], json.loads(line)["expression_id"]) for line in lines]
+    assert asked == [(video, key) for video in ("long", "short") for key in "012"]

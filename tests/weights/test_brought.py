@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from onnx_file import onnx
 from safetensors.torch import load_file, save_file
 from small_models import package_model, transformers_model
 from test_weights import DINO, Machine, hub  # noqa: F401
@@ -36,38 +37,6 @@ def test_a_network_of_transformers_with_a_tensor_that_is_not_numbers(tmp_path):
     save_file(state, file, metadata={"format": "pt"})
     with pytest.raises(InputError, match=f"(?s)not numbers.*{name}"):
         load_transformers(str(tmp_path))
-
-
-def varint(number):
-    """A number in protobuf's form: seven bits a byte, the lowest first."""
-    parts = [number >> shift & 127 for shift in range(0, max(number.bit_length(), 1), 7)]
-    return bytes([*(part | 128 for part in parts[:-1]), parts[-1]])
-
-
-def field(number, value):
-    """A field of a protobuf message."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def onnx(weights, bias, *, place):
-    """An ONNX model of a convolution: 3 channels to 4. `place`: of the values in their tensor."""
-
-    def tensor(name, values):
-        sizes = b"".join(field(1, size) for size in values.shape)
-        numbers = field(place, values.astype("<f4").tobytes())
-        return field(5, sizes + field(2, 1) + field(8, name) + numbers)
-
-    def value(number, name, shape):
-        sizes = field(2, b"".join(field(1, field(1, size)) for size in shape))
-        return field(number, field(1, name) + field(2, field(1, field(1, 1) + sizes)))
-
-    node = field(1, "x") + field(1, "w") + field(1, "b") + field(2, "y") + field(4, "Conv")
-    graph = field(1, node) + field(2, "g") + tensor("w", weights) + tensor("b", bias)
-    graph += value(11, "x", (1, 3, 8, 8)) + value(12, "y", (1, 4, 6, 6))
-    return field(1, 8) + field(8, field(1, "") + field(2, 13)) + field(7, graph)
 
 
 @pytest.mark.parametrize("place", [4, 9])  # as numbers, as bytes
