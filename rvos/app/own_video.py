@@ -145,6 +145,15 @@ def check_device(device: str, *, uses_gpu: bool) -> None:
         ) from None
 
 
+def choose_device(device: str, *, uses_gpu: bool) -> str:
+    """The device as torch names it: `auto` is the GPU if a stage uses one and there is one."""
+    if device != "auto" or not uses_gpu:
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def offer_small(cfg: DictConfig, *, uses_gpu: bool) -> None:
     """Say that smaller networks answer, where the run's are heavy for this machine.
 

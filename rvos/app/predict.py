@@ -41,7 +41,8 @@ def main(cfg: DictConfig) -> None:
         check(ask_for_weights, cfg, ["coarse"] if idle else ["coarse", "masklets"])
         split = check(own_split, cfg.video, texts, **vars(thin))
     folder = run_folder(cfg)
-    work = Work(split, Stores(folder / "stores", "own"), OneDevice(cfg.device))
+    device = own.choose_device(cfg.device, uses_gpu=todo.uses_gpu)
+    work = Work(split, Stores(folder / "stores", "own"), OneDevice(device))
     todo.check(work)
     if cfg.answers.model is not None:
         from rvos.app.answers import answered

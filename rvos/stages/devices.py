@@ -1,14 +1,11 @@
-"""Where a stage runs: this process alone, or one process on each device of a Lightning trainer.
-
-Importing this module needs no torch; only a trainer needs it.
-"""
+"""Where a stage runs: this process alone, or one process on each device of a Lightning trainer."""
 
 import multiprocessing
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rvos.errors import InputError
@@ -29,17 +26,8 @@ class Place:
     rank, world_size = 0, 1
 
     def __init__(self, device: str = "cpu"):
-        self._device = device
+        self.device = device  # as torch names it
         self._counts: Counter[str] = Counter()
-
-    @cached_property
-    def device(self) -> str:
-        """A device of torch; `auto` is the GPU if there is one, else the CPU."""
-        if self._device != "auto":
-            return self._device
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
 
     def convert(self, network: Any) -> Any:
         """The network on the device, in the run's precision."""
@@ -85,7 +73,7 @@ class Devices(Protocol):
 
 
 class OneDevice:
-    """Only this process, on a device such as `cpu`, `cuda:1` or `auto`."""
+    """Only this process, on a device such as `cpu` or `cuda:1`."""
 
     precision, is_first = "32-true", True
 
@@ -116,5 +104,5 @@ def end_on_sigterm(kill_others: Callable[[int], None] | None = None) -> None:
 
 def raise_together(place: Place, problems: list[str]) -> None:
     """Raise in every process one InputError with the problems of all, if there are any."""
-    if of_all := place.gather(problems):
-        raise InputError("\n".join(dict.fromkeys(of_all)))
+    if all_problems := place.gather(problems):
+        raise InputError("\n".join(dict.fromkeys(all_problems)))

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import chain
 from typing import Any, ClassVar, TypeVar
 
 import pytorch_lightning as pl
@@ -65,10 +66,9 @@ def check_devices(accelerator: str, devices: int | str | Sequence[int]) -> None:
             f"trainer.devices={devices}: this machine has no GPU. Use trainer.devices=1, or say "
             f"trainer.accelerator=cpu to work in {devices} processes on the CPU"
         )
-    if accelerator in ("auto", "gpu", "cuda") and several:
-        there = torch.cuda.device_count()
-        if int(str(devices)) > there:
-            raise InputError(f"trainer.devices={devices}: this machine has {there} GPU(s)")
+    gpus = torch.cuda.device_count()
+    if accelerator in ("auto", "gpu", "cuda") and several and int(str(devices)) > gpus:
+        raise InputError(f"trainer.devices={devices}: this machine has {gpus} GPU(s)")
 
 
 class TrainerPlace(Place):
@@ -92,9 +92,9 @@ class TrainerPlace(Place):
     def gather(self, values: list[T]) -> list[T]:
         if not distributed.is_initialized():
             return values
-        of_all: list[list[T]] = [[] for _ in range(distributed.get_world_size())]
-        distributed.all_gather_object(of_all, values)
-        return [value for of_one in of_all for value in of_one]
+        lists: list[list[T]] = [[] for _ in range(distributed.get_world_size())]
+        distributed.all_gather_object(lists, values)
+        return list(chain(*lists))
 
     def add(self, key: str, amount: int) -> int:
         return super().add(key, amount) if self.counts is None else self.counts.add(key, amount)
@@ -145,10 +145,16 @@ class TrainerDevices:
         self.precision, self.is_first = str(trainer.precision), bool(trainer.is_global_zero)
 
     def run(self, work: Callable[[Place], T]) -> T:
-        if self.trainer.world_size > 1:
-            return run_in_predict(self.trainer, work)
-        end_on_sigterm()
-        return work(TrainerPlace(self.trainer))
+        trainer = self.trainer
+        if trainer.world_size == 1:
+            end_on_sigterm()
+            return work(TrainerPlace(trainer))
+        if trainer.progress_bar_callback is not None:
+            trainer.progress_bar_callback.disable()  # the work shows its own
+        module = _Work(work)
+        with torch.inference_mode(False):
+            trainer.predict(module, return_predictions=False)
+        return module.result
 
 
 class _Work(pl.LightningModule):
@@ -161,11 +167,8 @@ class _Work(pl.LightningModule):
     def on_predict_start(self) -> None:
         launcher = self.trainer.strategy.launcher
         end_on_sigterm(None if launcher is None else launcher.kill)
-        if distributed.is_initialized():
-            close_group_at_exit()
-        several = self.trainer.world_size > 1
-        counts = SharedCounts(self.trainer) if several else None
-        place, errors = TrainerPlace(self.trainer, counts), []
+        close_group_at_exit()
+        place, errors = TrainerPlace(self.trainer, SharedCounts(self.trainer)), []
         try:
             self.result = self.work(place)
         except InputError as error:  # the others do their share before all report it
@@ -177,16 +180,6 @@ class _Work(pl.LightningModule):
 
     def predict_step(self, batch: Any) -> bool:
         return True  # Lightning warns of None
-
-
-def run_in_predict(trainer: pl.Trainer, work: Callable[[Place], T]) -> T:
-    """Call `work` once in every process of the trainer; returns its result in this process."""
-    if trainer.progress_bar_callback is not None:
-        trainer.progress_bar_callback.disable()  # the work shows its own
-    module = _Work(work)
-    with torch.inference_mode(False):
-        trainer.predict(module, return_predictions=False)
-    return module.result
 
 
 def close_group_at_exit() -> None:

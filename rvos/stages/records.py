@@ -12,6 +12,7 @@ import socket
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, read_json, write_json
@@ -84,15 +85,26 @@ class Records:
 
     def starts(self, video: str) -> int:
         """How many processes began the video and did not end in order."""
+        return int(self._read(video, "started").get("starts", 0))
+
+    def at_work(self, video: str) -> bool:
+        """Whether another process of this machine has begun the video and is still there."""
+        start = self._read(video, "started")
+        if start.get("host") != socket.gethostname() or start["pid"] == os.getpid():
+            return False
         try:
-            return int(read_json(beside(self.folder, video, "started"))["starts"])
-        except FileError:
-            return 0
+            os.kill(start["pid"], 0)
+        except OSError as error:
+            return isinstance(error, PermissionError)  # another user's; else nobody's
+        return True
 
     def failure(self, video: str) -> Problems:
         """What went wrong with the video; empty if nothing is known."""
+        return dict(self._read(video, "failed").get("problems", {}))
+
+    def _read(self, video: str, kind: str) -> dict[str, Any]:
         try:
-            return dict(read_json(beside(self.folder, video, "failed"))["problems"])
+            return dict(read_json(beside(self.folder, video, kind)))
         except FileError:
             return {}
 

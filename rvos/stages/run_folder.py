@@ -117,12 +117,12 @@ def check_folder(
     `settings` is the resolved config, `inputs` identifies the data (hashes), `results` are names
     of what a run writes. Results of unknown settings are refused too.
     """
-    found = [name for name in results if (folder / name).exists()]
-    if not found:
+    present = [name for name in results if (folder / name).exists()]
+    if not present:
         return
     if not (folder / SETTINGS_FILE).is_file():
         raise InputError(
-            f"output_dir {folder} holds results of unknown settings ({', '.join(found)} without "
+            f"output_dir {folder} holds results of unknown settings ({', '.join(present)} without "
             f"{SETTINGS_FILE}); choose another folder"
         )
     rows = differences(read_settings(folder), {"config": settings, "inputs": inputs})

@@ -274,7 +274,7 @@ class _Share:
         """Whether another run, or runs that were killed, could not make the video."""
         problems = self.records.failure(name)
         starts = self.records.starts(name) if name in self.suspects else 0
-        if starts >= MAX_STARTS:
+        if starts >= MAX_STARTS and not self.records.at_work(name):
             text = f"video {name}: {starts} processes that made it were killed, or hung"
             problems = {f"{self.stage.name}: lost: {_AGAIN}": [text]}
             self.records.end(name, problems)

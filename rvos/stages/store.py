@@ -20,6 +20,7 @@ from rvos.errors import InputError
 from rvos.masks import FileError, TrackFiles, read_json, write_json
 
 NOW = "now"  # in the provenance of a store of an older rvos: the name that it would have today
+REMARKS = ("weights", "rvos_version", NOW)  # in a provenance: another run may have others
 log = logging.getLogger(__name__)
 
 
@@ -65,18 +66,15 @@ class Store:
         if not file.is_file():
             self._tell_what_differs()
             try:
-                more = {"weights": self.origins, "rvos_version": __version__}
-                write_json(file, self.provenance | more)
+                remarks = {"weights": self.origins, "rvos_version": __version__}
+                write_json(file, self.provenance | remarks)
             except OSError as error:
                 raise InputError(
                     f"paths.stores: cannot write to {self.path}: {error.strerror}"
                 ) from None
             return
-        found = read_json(file)
-        if found != self.provenance:
-            for key in ("weights", "rvos_version", NOW):  # others may have made the same
-                found.pop(key, None)
-        if wrong := differences(found, self.provenance):
+        before = {key: v for key, v in read_json(file).items() if key not in REMARKS}
+        if wrong := differences(before, self.provenance):
             lines = "; ".join(f"{key}: expected {now!r}, found {was!r}" for key, was, now in wrong)
             raise InputError(
                 f"{self.path}: made under other settings: {lines}. Delete the folder or choose "
@@ -102,15 +100,15 @@ class Store:
         split = self.path.name.rpartition("-")[0]
         others = []
         for file in self.path.parent.glob(f"{split}-*/provenance.json"):
-            found = {key: value for key, value in read_json(file).items() if key in self.provenance}
-            others.append((differences(found, self.provenance), file.parent.name))
+            other = {key: value for key, value in read_json(file).items() if key in self.provenance}
+            others.append((differences(other, self.provenance), file.parent.name))
         if others:
             rows, name = min(others, key=lambda other: len(other[0]))
             told = [f"{key.removeprefix('settings.')} {was!r} -> {now!r}" for key, was, now in rows]
-            more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+            rest = f" and {len(told) - 3} more" if len(told) > 3 else ""
             log.info(
                 "%s %s is new; the nearest, %s, differs in %s%s",
-                *(self.path.parent.name, self.path.name, name, "; ".join(told[:3]), more),
+                *(self.path.parent.name, self.path.name, name, "; ".join(told[:3]), rest),
             )
 
     def has(self, video: str) -> bool:

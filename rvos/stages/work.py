@@ -55,8 +55,8 @@ class MaskletFiles:
     failed: Failures = field(default_factory=dict)  # those of the coarse masks among them
 
 
-class CoarseSource(Protocol):
-    """Where coarse masks come from: a choice of conf/coarse."""
+class Source(Protocol):
+    """What both kinds of source have."""
 
     @property
     def uses_gpu(self) -> bool:
@@ -64,28 +64,21 @@ class CoarseSource(Protocol):
 
     @property
     def may_have_scores(self) -> bool:
-        """Whether `coarse_scores` may lie beside its masks."""
+        """Whether scores may lie beside its masks: `coarse_scores` or `masklet_scores`."""
 
     def check(self, work: Work) -> None:
         """Raise InputError for what is missing, before hours of work; it may fetch weights."""
+
+
+class CoarseSource(Source, Protocol):
+    """Where coarse masks come from: a choice of conf/coarse."""
 
     def tracks(self, work: Work) -> CoarseFiles:
         """The coarse masks of the split, made where they are missing."""
 
 
-class MaskletSource(Protocol):
+class MaskletSource(Source, Protocol):
     """Where masklets come from: a choice of conf/masklets."""
-
-    @property
-    def uses_gpu(self) -> bool:
-        """Whether it runs a network."""
-
-    @property
-    def may_have_scores(self) -> bool:
-        """Whether `masklet_scores` may lie beside its masks."""
-
-    def check(self, work: Work) -> None:
-        """Raise InputError for what is missing, before hours of work; it may fetch weights."""
 
     def tracks(self, work: Work, coarse: CoarseFiles) -> MaskletFiles:
         """The masklets of the split, made where they are missing; `coarse` for who needs them."""

@@ -137,6 +137,15 @@ def test_a_video_that_killed_two_processes_has_failed_until_it_is_asked_for_agai
     assert run_stage(stage, split, OneDevice()) == {} and stage.store.has("cat")
 
 
+def test_what_two_processes_are_making_has_not_failed(split, stage):
+    """The process that began last, here the parent of this one, is there."""
+    for _ in range(MAX_STARTS):
+        Records(stage.folder).begin("cat")
+    mark = beside(stage.folder, "cat", "started")
+    write_json(mark, read_json(mark) | {"pid": os.getppid()})
+    assert run_stage(stage, split, OneDevice()) == {} and stage.store.has("cat")
+
+
 def test_one_start_that_was_killed_is_no_failure(split, stage):
     Records(stage.folder).begin("cat")
     assert run_stage(stage, split, OneDevice()) == {} and hidden(stage.folder) == []
