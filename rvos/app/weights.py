@@ -184,8 +184,7 @@ def open_as_a_run_does(path: Path) -> None:
     """Load the network or tokenizer of a folder or file, and let it go. Raises InputError."""
     from rvos.mutr.text import load_tokenizer
     from rvos.tracking.detect import load_detector
-    from rvos.tracking.edgetam import load_edgetam
-    from rvos.tracking.sam2_weights import load_transformers
+    from rvos.tracking.sam2_weights import load_edgetam, load_transformers
     from rvos.tracking.sam3 import load_sam3
 
     if path.is_file():

@@ -1,7 +1,6 @@
 """The keys of `coarse=mutr`, checked. Needs no torch, so that wrong ones are named at once."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -72,14 +71,7 @@ class CoarseSettings:
 
 def coarse_settings(group: Mapping[str, Any]) -> CoarseSettings:
     """The keys of a choice of conf/coarse as settings. InputError if it is not one of MUTR's."""
-    known = {field.name for field in fields(CoarseSettings)}
-    given = {
-        k: v for k, v in group.items() if k not in ("_target_", "_recursive_", "name", "model")
-    }
-    if given.keys() != known:
-        wrong = ", ".join(sorted(map(str, given.keys() ^ known)))
-        raise InputError(
-            f"coarse={group.get('name')}: expected the keys of coarse=mutr; missing or unknown: "
-            f"{wrong}"
-        )
-    return make(CoarseSettings, "coarse", given)
+    beside = ("_target_", "_recursive_", "name", "model")
+    keys = {key: value for key, value in group.items() if key not in beside}
+    title = f"coarse={group.get('name')}, expected the keys of coarse=mutr"
+    return make(CoarseSettings, "coarse", keys, title=title)

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from rvos.masks import (
     FileError,
-    Mask,
     Track,
     TrackFiles,
     area,
@@ -79,9 +78,6 @@ class FusedTracks(TrackFiles):
     def identity(self) -> Any:
         return {"fusion": self.fusion, "sources": [files.identity() for files in self.files]}
 
-    def beside(self, stage: str) -> None:
-        """None: there are no scores of a fusion."""
-
     def stamp(self, video: str) -> list[Any]:
         return [files.stamp(video) for files in self.files]
 
@@ -124,15 +120,11 @@ class FusedTracks(TrackFiles):
 def video_iou(a: Track, b: Track) -> float:
     """Sum of the frames' intersections / sum of their unions; 1 if both tracks are empty."""
     overlap = [
-        area(_as_mask(coco.merge([x, y], intersect=True))) if x and y else 0
+        int(coco.area(coco.merge([x, y], intersect=True))) if x and y else 0
         for x, y in zip(a, b, strict=True)
     ]
     total = sum(map(area, a)) + sum(map(area, b)) - sum(overlap)
     return sum(overlap) / total if total else 1.0
-
-
-def _as_mask(merged: Any) -> Mask:
-    return {"size": list(merged["size"]), "counts": merged["counts"].decode("ascii")}
 
 
 def agreement(tracks: Sequence[Track]) -> Track:

@@ -123,7 +123,7 @@ class _Run:
         """Per frame the pixels that differ from the background and move relative to it."""
         near = np.ones((5, 5), np.uint8)
         gap = max(3, round(GAP * max(self.images[0].shape[:2])))
-        found = []
+        foregrounds = []
         differences = background_differences(self.images, self.motion, self.settings.motion)
         for t, difference in enumerate(differences):
             faster = (self.motion.speed(t) > self.settings.motion).astype(np.uint8)
@@ -131,8 +131,8 @@ class _Run:
             clear = difference > EDGE * cv2.dilate(difference, near).astype(np.float32)
             pixels = (moving & clear & (difference > self.settings.difference)).astype(np.uint8)
             closed = cv2.morphologyEx(pixels, cv2.MORPH_CLOSE, np.ones((gap, gap), np.uint8))
-            found.append(cv2.morphologyEx(closed, cv2.MORPH_OPEN, near[:3, :3]) > 0)
-        return found
+            foregrounds.append(cv2.morphologyEx(closed, cv2.MORPH_OPEN, near[:3, :3]) > 0)
+        return foregrounds
 
     def moves(self, instance: Instance) -> bool:
         """Whether an instance travels far enough, relative to the camera, to be a moving object."""
@@ -212,9 +212,9 @@ class _Run:
         instance.unseen = 0
         instance.masks[t] = pixels
         for holder in holders:
-            left = holder.masks.pop(t) & ~pixels
-            if left.sum() >= self.min_pixels:
-                holder.masks[t] = left
+            rest = holder.masks.pop(t) & ~pixels
+            if rest.sum() >= self.min_pixels:
+                holder.masks[t] = rest
 
     def merge(self) -> None:
         """Merge parts that touch and move together, and objects that leave and come back."""

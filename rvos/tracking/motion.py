@@ -43,11 +43,11 @@ class Motion:
         self.camera: list[Affine] = []  # entry t takes points of frame t to frame t + 1
         relative: list[NDArray[np.float16]] = []
         for before, after in zip(greys[:-1], greys[1:], strict=True):
-            there = dis.calc(before, after, zero.astype(np.float32))
+            ahead = dis.calc(before, after, zero.astype(np.float32))
             back = dis.calc(after, before, zero.astype(np.float32))
-            camera = self._camera(np.asarray(there, np.float32))
-            relative.append((there - self._field(camera)).astype(np.float16))
-            self.forward.append(there.astype(np.float16))
+            camera = self._camera(np.asarray(ahead, np.float32))
+            relative.append((ahead - self._field(camera)).astype(np.float16))
+            self.forward.append(ahead.astype(np.float16))
             self.backward.append(back.astype(np.float16))
             self.camera.append(camera)
         self.forward.append(zero)
@@ -68,18 +68,18 @@ class Motion:
         """
         start = self.grid[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
         moved = start + flow[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
-        found = np.eye(3)
-        found[:2, 2] = np.median(moved - start, axis=0)
-        near = np.linalg.norm(moved - start - found[:2, 2], axis=1) < CAMERA_TOLERANCE
+        camera = np.eye(3)
+        camera[:2, 2] = np.median(moved - start, axis=0)
+        near = np.linalg.norm(moved - start - camera[:2, 2], axis=1) < CAMERA_TOLERANCE
         if near.any():
-            found[:2, 2] = (moved - start)[near].mean(0)
+            camera[:2, 2] = (moved - start)[near].mean(0)
         cv2.setRNGSeed(0)
         similarity, agree = cv2.estimateAffinePartial2D(
             start, moved, ransacReprojThreshold=CAMERA_TOLERANCE
         )
         if similarity is not None and agree.sum() > CLEARLY_MORE * near.sum():
-            found[:2] = similarity
-        return found
+            camera[:2] = similarity
+        return camera
 
     def _field(self, affine: Affine) -> Field:
         moved = self.grid @ affine[:2, :2].T.astype(np.float32) + affine[:2, 2].astype(np.float32)

@@ -82,15 +82,15 @@ def names_file(weights: str) -> bool:
 
 def fill_twins(model: Any, absent: set[str]) -> set[str]:
     """Copy each buffer that a file lacks from its twin that it has; what is still missing."""
-    state = model.state_dict()
-    for name in sorted(absent):
-        for absent_end, twin_end in (TWINS, TWINS[::-1]):
+    state, filled = model.state_dict(), set()
+    for absent_end, twin_end in (TWINS, TWINS[::-1]):
+        for name in (name for name in absent if name.endswith(absent_end)):
             twin = name.removesuffix(absent_end) + twin_end
-            if name.endswith(absent_end) and twin in state and twin not in absent:
+            if twin in state and twin not in absent:
                 with torch.no_grad():
                     state[name].copy_(state[twin])
-                return fill_twins(model, absent - {name})
-    return absent
+                filled.add(name)
+    return absent - filled
 
 
 def _few(names: set[str]) -> str:

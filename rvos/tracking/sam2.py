@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rvos.tracking.edgetam import load_edgetam
 from rvos.tracking.sam2_frames import (
     ModelFrames,
     Pixels,
@@ -20,35 +19,21 @@ from rvos.tracking.sam2_frames import (
     sam2_pixels,
 )
 from rvos.tracking.sam2_package import PackageTracker, load_package
-from rvos.tracking.sam2_weights import load_transformers
-from rvos.tracking.track import Step, Tracker, autocast, drop_unread
+from rvos.tracking.sam2_weights import load_edgetam, load_transformers
+from rvos.tracking.track import Step, Tracker, VideoModel, drop_unread
 
 
-class TransformersTracker:
+class TransformersTracker(VideoModel):
     """transformers' `Sam2VideoModel`, and any model of its family: `EdgeTamVideoModel`.
 
-    pixels: how the model's frames are prepared.
-    precision: `bf16` or `fp32`, see `autocast`.
     compile: torch.compile of the image encoder.
-    keep_state: keep all of the session's state, as the library does (for tests; memory grows).
+    pixels: how the model's frames are prepared.
+    settings: of `VideoModel`.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        *,
-        device: str,
-        precision: Literal["bf16", "fp32"],
-        compile: bool,
-        keep_state: bool = False,
-        pixels: Pixels = sam2_pixels,
-    ):
-        self.model = model.to(device).eval()
+    def __init__(self, model: Any, *, compile: bool, pixels: Pixels = sam2_pixels, **settings: Any):
+        super().__init__(model, **settings)
         self.pixels = pixels
-        self.device = torch.device(device)
-        self.precision = precision
-        self.keep_state = keep_state
-        self.image_size = int(model.config.image_size)
         if compile:
             self.model.vision_encoder.compile()
         _take_masks_as_meta(self.model)
@@ -60,7 +45,7 @@ class TransformersTracker:
         backward = range(prompt_frame_idx - 1, -1, -1)
         for reverse, order in ((False, forward), (True, backward)):
             for frame_idx in order:
-                with autocast(self.device, self.precision):
+                with self.autocast():
                     output = self.model(
                         inference_session=session, frame_idx=frame_idx, reverse=reverse
                     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,19 +10,9 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from rvos.data.frames import IMAGENET_MEAN, IMAGENET_STD, Frame, normalise
+from rvos.data.frames import IMAGENET_MEAN, IMAGENET_STD, Frame, FrameCache, normalise
 
 Pixels = Callable[[Frame, int], Tensor]  # frame (H, W, 3) uint8, S -> (3, S, S) float32, normalised
-
-
-class FrameSource(Protocol):
-    """Random access to the frames of a video, such as `FrameCache` gives it."""
-
-    size: tuple[int, int]  # height, width in pixels
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, frame_idx: int) -> Frame: ...
 
 
 class ModelFrames:
@@ -32,7 +22,7 @@ class ModelFrames:
     works on one frame, a thread prepares the next in the same direction.
     """
 
-    def __init__(self, frames: FrameSource, image_size: int, pixels: Pixels | None = None):
+    def __init__(self, frames: FrameCache, image_size: int, pixels: Pixels | None = None):
         self.frames = frames
         self.image_size = image_size
         self.pixels = pixels or sam2_pixels

@@ -6,7 +6,7 @@ arguments as transformers' model in rvos/tracking/sam2.py.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,29 +21,15 @@ from rvos.tracking.sam2_weights import (
     size_of,
     version_of,
 )
-from rvos.tracking.track import Step, autocast, drop_unread
+from rvos.tracking.track import Step, VideoModel, drop_unread
 
 
-class PackageTracker:
-    """Meta's package `sam2`, same arguments as `TransformersTracker` (without torch.compile)."""
-
-    def __init__(
-        self,
-        model: Any,
-        *,
-        device: str,
-        precision: Literal["bf16", "fp32"],
-        keep_state: bool = False,
-    ):
-        self.model = model.to(device).eval()
-        self.device = torch.device(device)
-        self.precision = precision
-        self.keep_state = keep_state
-        self.image_size = int(model.image_size)
+class PackageTracker(VideoModel):
+    """Meta's package `sam2`."""
 
     @torch.inference_mode()
     def logits(self, frames: ModelFrames, prompt_frame_idx: int, prompts: Tensor) -> Iterator[Step]:
-        with autocast(self.device, self.precision):
+        with self.autocast():
             state = self._state(frames)
             for i, prompt in enumerate(prompts):
                 if prompts.ndim == 3:
@@ -57,7 +43,7 @@ class PackageTracker:
                 state, start_frame_idx=prompt_frame_idx, reverse=reverse
             )
             while True:
-                with autocast(self.device, self.precision):  # not while the caller works
+                with self.autocast():  # not while the caller works
                     step = next(passes, None)
                 if step is None:
                     break

@@ -1,4 +1,4 @@
-"""SAM 2 weights -> a loaded model: Hugging Face folder or name, or one of Meta's files.
+"""Weights of SAM 2 or EdgeTAM -> a loaded model: Hugging Face folder or name, or Meta's file.
 
 Renaming turns Meta's state dicts into those of transformers' `Sam2VideoModel`, which load strictly;
 only the four point embeddings become one tensor, and the shared positional matrix is stored twice.
@@ -22,6 +22,7 @@ DOWNLOAD = (
     "https://github.com/facebookresearch/sam2#download-checkpoints (.pt) or "
     "https://huggingface.co/facebook/sam2.1-hiera-large"
 )
+EDGETAM = "https://huggingface.co/yonigozlan/EdgeTAM-hf"
 
 
 @dataclass(frozen=True)
@@ -222,3 +223,15 @@ def load_transformers(weights: str) -> Any:
         load_state(model, convert(state), path)
         return model.eval()
     return load_strictly(Sam2VideoModel, weights, kind="SAM 2 video", download=DOWNLOAD)
+
+
+def load_edgetam(weights: str) -> Any:
+    """An `EdgeTamVideoModel` in eval mode, on the CPU, float32, from a Hugging Face folder or name.
+
+    Zhou et al., EdgeTAM: On-Device Track Anything Model, 2025: SAM 2 with RepViT-M1 for Hiera and a
+    perceiver that compresses the memories. Raises InputError for weights that are missing, or of
+    another model.
+    """
+    from transformers import EdgeTamVideoModel
+
+    return load_strictly(EdgeTamVideoModel, weights, kind="EdgeTAM video", download=EDGETAM)

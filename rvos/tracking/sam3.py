@@ -10,18 +10,19 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from rvos.data.frames import FrameCache
 from rvos.errors import InputError
 from rvos.masks import MaskletScores, MaskletTracks, Track, encode
 from rvos.tracking.pretrained import load_processor, load_strictly
-from rvos.tracking.sam2_frames import FrameSource, ModelFrames, open_session, processor_pixels
-from rvos.tracking.track import autocast
+from rvos.tracking.sam2_frames import ModelFrames, open_session, processor_pixels
+from rvos.tracking.track import VideoModel
 
 DOWNLOAD = "https://huggingface.co/facebook/sam3"
 PROMPT_TOKENS = 32  # the text encoder has no more positions
@@ -74,26 +75,12 @@ class MaskKernels:
         return torch.from_numpy(labels).to(masks.device), torch.from_numpy(areas).to(masks.device)
 
 
-class ConceptSegmenter:
-    """SAM 3 on whole videos.
+class ConceptSegmenter(VideoModel):
+    """SAM 3 on whole videos; `settings` of `VideoModel`."""
 
-    keep_state: keep all of the session's state, as the library does (for tests; memory grows).
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        processor: Any,
-        *,
-        device: str,
-        precision: Literal["bf16", "fp32"],
-        keep_state: bool = False,
-    ):
-        self.model = model.to(device).eval()
+    def __init__(self, model: Any, processor: Any, **settings: Any):
+        super().__init__(model, **settings)
         self.processor = processor
-        self.device = torch.device(device)
-        self.precision = precision
-        self.keep_state = keep_state
         self._before: dict[int, float] = {}  # the tracker's scores of the frame, by object
         self._propagate, self._build = model.run_tracker_propagation, model.build_outputs
         model.run_tracker_propagation = self._run_tracker_propagation
@@ -114,7 +101,7 @@ class ConceptSegmenter:
 
     def _output(self, session: Any, frame_idx: int) -> Any:
         """The model's output of a frame; a new object's tracker score is the detector's."""
-        with autocast(self.device, self.precision):
+        with self.autocast():
             output = self.model(inference_session=session, frame_idx=frame_idx)
         output.obj_id_to_tracker_score = {
             key: self._before.get(key, output.obj_id_to_score[key]) for key in output.obj_id_to_mask
@@ -122,7 +109,7 @@ class ConceptSegmenter:
         return output
 
     def segment(
-        self, frames: FrameSource, nouns: Sequence[str]
+        self, frames: FrameCache, nouns: Sequence[str]
     ) -> tuple[MaskletTracks, MaskletScores]:
         """Tracks and scores of every instance, by noun, in the order in which they were found.
 
@@ -154,15 +141,14 @@ class ConceptSegmenter:
 
     @torch.inference_mode()
     def _frames(
-        self, frames: FrameSource, nouns: Sequence[str]
+        self, frames: FrameCache, nouns: Sequence[str]
     ) -> Iterator[tuple[dict[str, Any], int, dict[int, float]]]:
         """The processor's result, the frame, and the tracker's scores by object, frame by frame.
 
         They come `hotstart_delay` frames late: by then the model may have taken back an object.
         """
-        prepared = ModelFrames(
-            frames, self.model.config.image_size, partial(processor_pixels, mean=HALF, std=HALF)
-        )
+        pixels = partial(processor_pixels, mean=HALF, std=HALF)
+        prepared = ModelFrames(frames, self.image_size, pixels)
         session = self._session(prepared, nouns)
         waiting: deque[Any] = deque()
         delay = max(self.model.config.hotstart_delay, 1)

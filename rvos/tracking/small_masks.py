@@ -6,16 +6,17 @@ of both answers. Answers move between frames by the boxes and the optical flow w
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rvos.data.frames import Frame, FrameCache
 from rvos.masks import Mask, Track, encode
 from rvos.settings import Count, Share, checked
-from rvos.tracking.small_networks import BoxXyxy, Frame, FrameSource
+from rvos.tracking.small_networks import BoxXyxy
 
 Probability = NDArray[np.float32]  # (h, w) in 0..1
 
@@ -45,10 +46,11 @@ class _Crop:
     frame: Frame
     box: BoxXyxy
     margin: float
-    corners: tuple[int, int, int, int] = field(init=False)  # x0, y0, x1, y1 in the frame
 
-    def __post_init__(self) -> None:
-        self.corners = around(self.box, self.margin, self.frame.shape[:2])
+    @cached_property
+    def corners(self) -> tuple[int, int, int, int]:
+        """x0, y0, x1, y1 in the frame."""
+        return around(self.box, self.margin, self.frame.shape[:2])
 
     @property
     def pixels(self) -> Frame:
@@ -68,7 +70,7 @@ class _Crop:
 
 
 def masks_of(
-    frames: FrameSource,
+    frames: Sequence[Frame] | FrameCache,
     boxes: Sequence[BoxXyxy | None],
     salient: Callable[[Frame], Probability],
     settings: Masking,
@@ -111,8 +113,8 @@ def _smoothed(
     total, weight = 2 * answer, 2
     for beside in (place - 1, place + 1):
         if 0 <= beside < len(seen) and abs(seen[beside][0] - t) == 1:
-            _, other, of_other = seen[beside]
-            total += crop.full_size(_moved(crop.small_grey, other.small_grey, small(of_other)))
+            _, other, other_answer = seen[beside]
+            total += crop.full_size(_moved(crop.small_grey, other.small_grey, small(other_answer)))
             weight += 1
     return t, crop, np.asarray(total / weight, np.float32)
 
@@ -129,13 +131,13 @@ def _some_frames(
             continue
         last = salient(crop.pixels)
         if first is not None:
-            greys = [one.small_grey for _, one in stretch]
+            greys = [crop.small_grey for _, crop in stretch]
             forward = _chain(greys, first)
             backward = _chain(greys[::-1], last)[::-1]
             for k, (before, after) in enumerate(zip(forward, backward, strict=True), 1):
                 share = k / (len(stretch) - 1)  # of the way to the last
-                between, one = stretch[k]
-                yield between, one, one.full_size((1 - share) * before + share * after)
+                between, moved = stretch[k]
+                yield between, moved, moved.full_size((1 - share) * before + share * after)
         yield t, crop, last
         first, stretch = last, stretch[-1:]
 

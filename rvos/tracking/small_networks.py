@@ -7,17 +7,17 @@ SiamTrackers) and U2-Net-p (Qin et al. 2020). No torch: their ONNX files are rea
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rvos.data.frames import Frame
 from rvos.errors import InputError
 from rvos.weights.onnx_tensors import check_onnx
 from rvos.weights.whole import no_weights
 
-Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 BoxXyxy = NDArray[np.float32]  # (4,) pixels of the frame
 
 DETECTOR_SIDE = 416  # pixels; the ratio of the sides is not kept
@@ -28,14 +28,6 @@ LOG_ERRORS = 2  # OpenCV's level: errors, no warnings
 SALIENT_SIDE = 320
 SALIENT_MEAN = (0.485, 0.456, 0.406)  # RGB, 0..1
 SALIENT_STD = (0.229, 0.224, 0.225)
-
-
-class FrameSource(Protocol):
-    """Frames by their number, such as a list or a `FrameCache`."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, frame_idx: int, /) -> Frame: ...
 
 
 @dataclass(frozen=True)
@@ -64,10 +56,10 @@ class Detector:
         by_stride = sorted((out[0] for out in outputs), key=lambda o: (o.shape[1] == 32, -len(o)))
         half = len(by_stride) // 2
         boxes, scores = [], []
-        for of_classes, of_distances in zip(by_stride[:half], by_stride[half:], strict=True):
-            kept = of_classes.max(1) >= least_score
-            boxes.append(_boxes(of_distances, kept))
-            scores.append(of_classes[kept])
+        for classes, distances in zip(by_stride[:half], by_stride[half:], strict=True):
+            kept = classes.max(1) >= least_score
+            boxes.append(_boxes(distances, kept))
+            scores.append(classes[kept])
         height, width = frame.shape[:2]
         scale = np.array([width, height, width, height], np.float32) / DETECTOR_SIDE
         xyxy = np.concatenate(boxes) * scale

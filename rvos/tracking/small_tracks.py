@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rvos.data.frames import Frame, FrameCache
 from rvos.settings import Count, Share, Whole, checked
-from rvos.tracking.small_networks import BoxXyxy, Detections, FrameSource, suppressed
+from rvos.tracking.small_networks import BoxXyxy, Detections, suppressed
 
 REACH = 0.25  # of its diagonal per frame: how far from its last place a lost object may be
 GROWTH = 2.0  # times its last area, or a part of it, that a lost object may have
@@ -69,7 +70,7 @@ class _OfFrame:
 
 
 def tracks_of(
-    frames: FrameSource,
+    frames: Sequence[Frame] | FrameCache,
     detections: Sequence[Detections],
     classes: Sequence[int],
     tracker: Callable[[], Any],
@@ -79,7 +80,7 @@ def tracks_of(
 
     `tracker` makes a `BoxTracker`.
     """
-    candidates = [_of_classes(found, classes, settings) for found in detections]
+    candidates = [_of_classes(in_frame, classes, settings) for in_frame in detections]
     tracks: list[BoxTrack] = []
     for _ in range(2 * settings.max_instances):
         seed = _surest(candidates, settings.start_score)
@@ -91,10 +92,10 @@ def tracks_of(
     return sorted(tracks, key=lambda track: -track.score)
 
 
-def _of_classes(found: Detections, classes: Sequence[int], settings: Following) -> _OfFrame:
-    scores = found.scores[:, list(classes)].max(1, initial=0)
+def _of_classes(detections: Detections, classes: Sequence[int], settings: Following) -> _OfFrame:
+    scores = detections.scores[:, list(classes)].max(1, initial=0)
     sure = scores >= settings.least_score
-    xyxy, scores = found.xyxy[sure], scores[sure]
+    xyxy, scores = detections.xyxy[sure], scores[sure]
     kept = suppressed(xyxy, scores.tolist(), settings.nms_iou)
     return _OfFrame(xyxy[kept], scores[kept], np.ones(len(kept), bool))
 
@@ -110,7 +111,7 @@ def _surest(candidates: Sequence[_OfFrame], least: float) -> tuple[int, int] | N
 
 
 def _follow_both_ways(
-    frames: FrameSource,
+    frames: Sequence[Frame] | FrameCache,
     candidates: Sequence[_OfFrame],
     start: int,
     position: int,
@@ -158,7 +159,7 @@ def _chains(
 
 def _follow(
     track: BoxTrack,
-    frames: FrameSource,
+    frames: Sequence[Frame] | FrameCache,
     candidates: Sequence[_OfFrame],
     order: range,
     position: int,

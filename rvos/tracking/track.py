@@ -8,7 +8,7 @@ group in its own pass.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from rvos.data.frames import FrameCache
 from rvos.errors import InputError
 from rvos.masks import RLE, Track, decode, encode
 from rvos.stages.runner import TooLarge
-from rvos.tracking.sam2_frames import FrameSource, ModelFrames
+from rvos.tracking.sam2_frames import ModelFrames
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Tracker(Protocol):
 
 def track_boxes(
     tracker: Tracker,
-    frames: FrameSource,
+    frames: FrameCache,
     prompt_frame_idx: int,
     boxes_xyxy: NDArray[np.float32],
     *,
@@ -73,7 +74,7 @@ def track_boxes(
 
 def track_masks(
     tracker: Tracker,
-    frames: FrameSource,
+    frames: FrameCache,
     prompt_frame_idx: int,
     masks: Sequence[RLE],
     *,
@@ -92,7 +93,7 @@ def track_masks(
 
 def _track(
     tracker: Tracker,
-    frames: FrameSource,
+    frames: FrameCache,
     prompt_frame_idx: int,
     prompts: Tensor,
     objects_at_once: int,
@@ -123,7 +124,7 @@ def _track(
 
 
 def _track_group(
-    tracker: Tracker, frames: FrameSource, prompt_frame_idx: int, prompts: Tensor
+    tracker: Tracker, frames: FrameCache, prompt_frame_idx: int, prompts: Tensor
 ) -> list[Tracked]:
     tracked = [Tracked([None] * len(frames), [0.0] * len(frames)) for _ in prompts]
     prepared = ModelFrames(frames, tracker.image_size)
@@ -148,6 +149,31 @@ def _to_mask(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
 # ------------------------------------------------------------------------- for the trackers
 
 
+class VideoModel:
+    """A network on its device, in eval mode.
+
+    precision: `bf16` or `fp32`, see `autocast`.
+    keep_state: keep all of the session's state, as the library does (for tests; memory grows).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        device: str,
+        precision: Literal["bf16", "fp32"],
+        keep_state: bool = False,
+    ):
+        self.model = model.to(device).eval()
+        self.image_size = int(getattr(model, "config", model).image_size)  # pixels of its input
+        self.device = torch.device(device)
+        self.precision, self.keep_state = precision, keep_state
+
+    def autocast(self) -> AbstractContextManager:
+        """The context of a forward pass."""
+        return autocast(self.device, self.precision)
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """The context of a model's forward pass.
 
@@ -161,8 +187,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 def _cpu_has_bf16() -> bool:
     """PyTorch emulates bfloat16 where a CPU lacks it, slower than float32."""
-    ask = getattr(torch.cpu, "get_capabilities", None)  # not in every version
-    has = ask() if ask else {}
+    has = torch.cpu.get_capabilities()
     return any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 

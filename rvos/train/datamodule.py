@@ -241,7 +241,8 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> ClipLoader:
         """Loader of this rank's clips of the training split, in batches of `batch_size`."""
         assert self.train_data is not None
-        rank, world_size = self._place()
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         self.accumulate_grad_batches(world_size)
         sampler = ClipSampler(
             len(self.train_data),
@@ -336,12 +337,6 @@ class DataModule(pl.LightningDataModule):
             assert truth is not None
             self._opened[source] = opened, truth
         return self._opened[source]
-
-    def _place(self) -> tuple[int, int]:
-        """(rank, number of ranks)."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
 
     def _loading(self, batch_size: int) -> dict[str, Any]:
         return {

@@ -8,8 +8,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 from rich.console import Console
 
+from rvos.stages.progress import SECONDS_BETWEEN_LINES
+
 log = logging.getLogger(__name__)
-SECONDS_BETWEEN_LINES = 60  # in logs, where no bar can be drawn
 
 
 class Progress(RichProgressBar):
@@ -24,8 +25,8 @@ class Progress(RichProgressBar):
 
     def _get_train_description(self, current_epoch: int) -> str:
         epochs = self.trainer.max_epochs
-        of_all = f" of {epochs}" if epochs is not None and epochs > 0 else ""
-        return f"Epoch {current_epoch + 1}{of_all}".ljust(len(self.validation_description))
+        total = f" of {epochs}" if epochs is not None and epochs > 0 else ""
+        return f"Epoch {current_epoch + 1}{total}".ljust(len(self.validation_description))
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytorch_lightning as pl
-import torch.distributed
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import WandbLogger
 
@@ -20,6 +18,7 @@ from rvos.masks import overlay
 from rvos.mutr import MUTR
 from rvos.score.measures import Summary, score_track
 from rvos.settings import Flag, Whole, checked
+from rvos.stages.lightning import TrainerPlace
 from rvos.stages.sharding import balance, cost
 
 COLOR = (255, 60, 0)  # RGB of masks in overlays
@@ -77,11 +76,8 @@ class VideoScores:
             scores += video_scores
             overlays += video_overlays
         model.train(training)
-        if trainer.world_size > 1:
-            parts: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(parts, (scores, overlays))
-            scores = [row for part in parts for row in part[0]]
-            overlays = [row for part in parts for row in part[1]]
+        place = TrainerPlace(trainer)
+        scores, overlays = place.gather(scores), place.gather(overlays)
         if trainer.is_global_zero and overlays:
             self._show(overlays, trainer)
         summary = Summary.of([j for j, _ in scores], [f for _, f in scores])

@@ -10,10 +10,9 @@ from test_detect import small_detector
 from rvos import InputError
 from rvos.masks import canonical, read_json
 from rvos.tracking.detect import Detector, load_detector
-from rvos.tracking.edgetam import load_edgetam
 from rvos.tracking.sam2 import load_tracker
 from rvos.tracking.sam2_frames import ModelFrames, processor_pixels
-from rvos.tracking.sam2_weights import load_transformers
+from rvos.tracking.sam2_weights import load_edgetam, load_transformers
 from rvos.tracking.track import track_boxes
 
 ON_CPU = {"device": "cpu", "precision": "fp32", "compile": False}

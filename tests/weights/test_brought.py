@@ -9,8 +9,7 @@ from small_models import package_model, transformers_model
 from test_weights import DINO, Machine, hub  # noqa: F401
 
 from rvos.errors import InputError
-from rvos.tracking.edgetam import load_edgetam
-from rvos.tracking.sam2_weights import load_transformers, read_meta_file
+from rvos.tracking.sam2_weights import load_edgetam, load_transformers, read_meta_file
 from rvos.tracking.small_networks import read_network
 from rvos.weights.tensors import read_state
 from rvos.weights.whole import lacking
