@@ -1,6 +1,7 @@
 """The keys of `coarse=mutr`, checked. Needs no torch, so that wrong ones are named at once."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,17 +45,10 @@ class CoarseSettings:
 
     def protocol(self) -> dict[str, Any]:
         """What decides the masks, besides the model, its weights and its precision."""
-        return {
-            "sampling": self.sampling,
-            "query": self.query,
-            "clip_length": self.clip_length,
-            "clip_plan": self.clip_plan,
-            "script_processes": self.script_processes,
-            "resize": {"short_side": self.short_side, "filter": "Pillow bilinear"},
-            "mask_threshold": self.mask_threshold,
-            "heads": self.heads,
-            "cpu_threads": self.cpu_threads,
-        }
+        decisive = {field.name for field in fields(CoarseSettings)}
+        decisive -= {"checkpoint", "short_side", "expression_batch"}
+        resize = {"short_side": self.short_side, "filter": "Pillow bilinear"}
+        return {"resize": resize} | {key: getattr(self, key) for key in sorted(decisive)}
 
     def checkpoint_file(self) -> Path:
         """Raises InputError when no checkpoint is given or it is not there."""

@@ -6,7 +6,6 @@ come from files; the model that made them is not known here.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -71,17 +70,10 @@ class KeyFrames(Tracking, MadeMasklets):
         coarse = self._coarse.tracks.identity()
         return {**super().settings(), "coarse": coarse, "with": beside}
 
-    def track(self, frames: FrameCache, frame_idx: int, masks: Sequence[RLE]) -> list[Track]:
-        """One track per mask of a frame, in the same order."""
-        from rvos.tracking.track import track_masks
-
-        objects = track_masks(
-            self._tracker, frames, frame_idx, masks, objects_at_once=self.objects_at_once
-        )
-        return [tracked.track for tracked in objects]
-
     def make(self, task: VideoTask, frames: FrameCache) -> MaskletTracks:
         """One masklet per expression with a coarse mask; equal key frames share a pass."""
+        from rvos.tracking.track import track_masks
+
         prompts: dict[int, dict[str, RLE]] = defaultdict(dict)  # {frame_idx: {expression_id: mask}}
         for key in (e.expression_id for e in task.video.expressions):
             coarse = task.coarse[key]
@@ -90,8 +82,14 @@ class KeyFrames(Tracking, MadeMasklets):
                 prompts[frame_idx][key] = mask
         tracks: MaskletTracks = {e.expression_id: [] for e in task.video.expressions}
         for frame_idx, masks in sorted(prompts.items()):
-            followed = self.track(frames, frame_idx, list(masks.values()))
-            tracks |= {key: [track] for key, track in zip(masks, followed, strict=True)}
+            objects = track_masks(
+                self._tracker,
+                frames,
+                frame_idx,
+                list(masks.values()),
+                objects_at_once=self.objects_at_once,
+            )
+            tracks |= {key: [tracked.track] for key, tracked in zip(masks, objects, strict=True)}
         return tracks
 
     def completed(

@@ -9,7 +9,6 @@ them with the chosen source. A video's frames are decoded once for all its nouns
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +22,6 @@ from rvos.masks import (
     FileError,
     MaskletScores,
     MaskletTracks,
-    Track,
     TrackFiles,
     read_json,
     write_json,
@@ -79,8 +77,23 @@ class MadeMasklets(ABC):
     def completed(
         self, video: Video, nouns: dict[str, str], made: MaskletTracks, scores: MaskletScores
     ) -> tuple[MaskletTracks, MaskletScores]:
-        """What is kept of a video: what was made, and entries of several nouns."""
-        return _with_entries(nouns, made, scores)
+        """What is kept of a video: what was made, and its entries of several nouns ("cat. dog").
+
+        Nouns made before there were scores have none, and neither has an entry with such a noun.
+        """
+        tracks, tracks_scores = dict(made), dict(scores)
+        for entry in set(nouns.values()):
+            names = parts(entry)
+            several = [track for noun in names for track in made[noun]]
+            # Two nouns may have found the very same masks.
+            kept = [i for i, track in enumerate(several) if track not in several[:i]]
+            tracks[entry] = [several[i] for i in kept]
+            if names and all(noun in scores for noun in names):
+                kinds = {
+                    kind: [s for n in names for s in scores[n][kind]] for kind in scores[names[0]]
+                }
+                tracks_scores[entry] = {kind: [v[i] for i in kept] for kind, v in kinds.items()}
+        return tracks, tracks_scores
 
     def weights_used(self) -> dict[str, str]:
         """{config key: path, or name on the hub} of the weights; empty for a source without."""
@@ -272,30 +285,3 @@ class MaskletStage(Stage):
 
     def _index(self, video: Video) -> Path:
         return self.store.path / ".nouns" / f"{video.name}.json"
-
-
-def _with_entries(
-    nouns: Mapping[str, str], single: MaskletTracks, scores: MaskletScores
-) -> tuple[MaskletTracks, MaskletScores]:
-    """With the masklets of the video's noun entries that name several nouns ("cat. dog").
-
-    Nouns made before there were scores have none, and neither has an entry with such a noun.
-    """
-    entries: MaskletTracks = {}
-    of_entries: MaskletScores = {}
-    for entry in set(nouns.values()):
-        names = parts(entry)
-        tracks = [track for noun in names for track in single[noun]]
-        kept = _distinct(tracks)
-        entries[entry] = [tracks[i] for i in kept]
-        if names and all(noun in scores for noun in names):
-            of_entries[entry] = {
-                kind: [[score for noun in names for score in scores[noun][kind]][i] for i in kept]
-                for kind in scores[names[0]]
-            }
-    return single | entries, scores | of_entries
-
-
-def _distinct(tracks: Sequence[Track]) -> list[int]:
-    """Positions without repetition: two nouns may have found the very same masks."""
-    return [i for i, track in enumerate(tracks) if track not in tracks[:i]]

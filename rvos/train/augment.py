@@ -174,13 +174,9 @@ def _scaled(crop: tuple[int, int, int, int], original: Size, decoded: Size) -> t
     """A crop of the original frame in pixels of the decoded one."""
     top, left, height, width = crop
     y, x = decoded[0] / original[0], decoded[1] / original[1]
-    top, left, bottom, right = (
-        round(top * y),
-        round(left * x),
-        round((top + height) * y),
-        round((left + width) * x),
-    )
-    return top, left, max(min(bottom, decoded[0]) - top, 1), max(min(right, decoded[1]) - left, 1)
+    y0, y1 = round(top * y), min(round((top + height) * y), decoded[0])
+    x0, x1 = round(left * x), min(round((left + width) * x), decoded[1])
+    return y0, x0, max(y1 - y0, 1), max(x1 - x0, 1)
 
 
 def place_masks(masks: Tensor, geometry: Geometry) -> Tensor:

@@ -7,7 +7,7 @@ follow the fine-tuning code of MUTR for MeViS; docs/data.md lists its defects an
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -67,17 +67,16 @@ class Clip:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Clip":
         """The same on another device."""
-        moved: Any = {k: v.to(device, non_blocking=non_blocking) for k, v in self._tensors()}
-        return replace(self, **moved)
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Clip":
-        pinned: Any = {k: v.pin_memory() for k, v in self._tensors()}
-        return replace(self, **pinned)
+        return self._mapped(Tensor.pin_memory)
 
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for field in fields(self):
-            if isinstance(value := getattr(self, field.name), Tensor):
-                yield field.name, value
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Clip":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        changed: Any = {name: change(tensor) for name, tensor in tensors.items()}
+        return replace(self, **changed)
 
 
 def collate(samples: Sequence[Sample], pad_to: int = 32) -> Clip:

@@ -41,7 +41,9 @@ class Progress(RichProgressBar):
     def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
         super().on_train_batch_end(trainer, *arguments)
         now, steps = time.monotonic(), trainer.global_step - self._first_step
-        if self._line_is_due(now) and steps:
+        due = now - self._last_line > SECONDS_BETWEEN_LINES
+        if due and steps and self._lines and trainer.is_global_zero:
+            self._last_line = now
             total = trainer.estimated_stepping_batches
             seconds = (now - self._started) / steps
             loss = trainer.callback_metrics.get("train/loss")
@@ -58,10 +60,3 @@ class Progress(RichProgressBar):
         super().on_validation_start(trainer, pl_module)
         if self._lines and trainer.is_global_zero and not trainer.sanity_checking:
             log.info("validation after step %d", trainer.global_step)
-
-    def _line_is_due(self, now: float) -> bool:
-        due = now - self._last_line > SECONDS_BETWEEN_LINES
-        if not (due and self._lines and self.trainer.is_global_zero):
-            return False
-        self._last_line = now
-        return True
