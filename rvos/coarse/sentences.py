@@ -70,7 +70,6 @@ class SentenceStage(CoarseMasks):
     def __init__(self, source: AnswersSentences, store: Store):
         super().__init__(store)
         self.source = source
-        self._remarks: list[str] = []
 
     def prepare(self, place: Place) -> None:
         self.source.prepare(place)
@@ -83,7 +82,7 @@ class SentenceStage(CoarseMasks):
             content, list(dict.fromkeys(e.text for e in video.expressions))
         )
         made = {e.expression_id: answers[e.text] for e in video.expressions}
-        self._remarks += [
+        self.remarks += [
             f"video {video.name}, expression {key}: {answer.remark}"
             for key, answer in made.items()
             if answer.remark
@@ -98,9 +97,6 @@ class SentenceStage(CoarseMasks):
         subjects = {key: answer.subject for key, answer in made.items()}
         tracks = {key: answer.track for key, answer in made.items()}
         self.keep(video, tracks, scores, subjects=subjects)
-
-    def remarks(self) -> list[str]:
-        return self._remarks
 
 
 def subjects_of(texts: Sequence[str]) -> dict[str, str | None]:

@@ -164,9 +164,7 @@ class CoarseStage(CoarseMasks):
     def open(self, frames: Frames) -> "NetworkFrames":
         from rvos.coarse.network_frames import NetworkFrames
 
-        network_frames = NetworkFrames(frames, self.settings.short_side)
-        network_frames.fill()
-        return network_frames
+        return NetworkFrames(frames, self.settings.short_side).fill()
 
     def make(
         self, video: Video, content: "NetworkFrames", advance: Advance

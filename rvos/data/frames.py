@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import cache
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from PIL import Image
@@ -288,7 +288,7 @@ class FrameCache:
             assert read == frame.nbytes, f"short read of frame {t}"
         return frames
 
-    def fill(self, count: int | None = None) -> "FrameCache":
+    def fill(self, count: int | None = None) -> Self:
         """Decode the first `count` frames (None: all) where this is still to do; returns itself."""
         count = len(self) if count is None else count
         try:

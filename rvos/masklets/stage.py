@@ -9,6 +9,7 @@ them with the chosen source. A video's frames are decoded once for all its nouns
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,7 @@ from rvos.masks import (
 )
 from rvos.nouns.coco import broader
 from rvos.nouns.finder import NounFinder, Nouns, parts, read_nouns, write_nouns
-from rvos.settings import checked
+from rvos.settings import Flag, checked
 from rvos.stages.devices import Place
 from rvos.stages.runner import Advance, Stage, run_stage
 from rvos.stages.store import Store
@@ -49,7 +50,7 @@ class MadeMasklets(ABC):
 
     noun: NounFinder
     nouns: str | None
-    broader: bool
+    broader: Flag
 
     name: ClassVar[str]  # in the names of stores
     uses_gpu: ClassVar[bool] = False
@@ -182,7 +183,6 @@ class MaskletStage(Stage):
     def __init__(self, source: MadeMasklets, store: Store, nouns: Nouns, coarse: TrackFiles):
         self.source, self.store, self.nouns, self.coarse = source, store, nouns, coarse
         self.reads_frames = source.reads_frames
-        self._empty: list[str] = []
 
     def missing(self, video: Video) -> bool:
         entries = () if self.source.by_expression else self.nouns[video.name].values()
@@ -225,7 +225,7 @@ class MaskletStage(Stage):
         made, scores = self.source.make_scored(task, content) if wanted else ({}, {})
         if self.source.broader:
             self._look_again(task, content, made, scores)
-        self._empty += [f"video {video.name}, {key}" for key, tracks in made.items() if not tracks]
+        self.remarks += [f"video {video.name}, {key}" for key, tracks in made.items() if not tracks]
         if self.store.has(video.name):
             before = self.store.read(video.name)
             made = {noun: t for noun, t in before.items() if len(parts(noun)) == 1} | made
@@ -265,9 +265,6 @@ class MaskletStage(Stage):
             return
         self.store.write(video.name, {noun: value[noun] for noun in sorted(value)})
         write_json(self._index(video), sorted(value))
-
-    def remarks(self) -> list[str]:
-        return self._empty
 
     def _needed(self, video: Video) -> set[str]:
         if self.source.by_expression:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +104,9 @@ class Stage(ABC):
         """The frames as `make` wants them."""
         return frames
 
+    @cached_property
     def remarks(self) -> list[str]:
-        """What a user should know of the videos made, listed at the end."""
+        """What a user should know of the videos made, listed at the end; `make` adds to it."""
         return []
 
 
@@ -153,7 +156,7 @@ def _work(
     failed = dict(place.gather(list(share.failed.items())))
     still = place.from_first([n for n in by_name if n in failed and stage.missing(by_name[n])])
     failed = {name: failed[name] for name in still}
-    fatal, remarks = place.gather(fatal), place.gather(stage.remarks())
+    fatal, remarks = place.gather(fatal), place.gather(stage.remarks)
     if place.rank == 0:
         progress.print_summary(len(failed), place.world_size, str(stage.folder))
         if remarks:
@@ -246,7 +249,8 @@ class _Share:
         if (first := next(turns, None)) is None:
             return
         with ThreadPoolExecutor(1) as thread:
-            self._coming: Future[Task | None] = thread.submit(self._read, first)
+            turns = chain([first], turns)
+            self._coming: Future[Task | None] = thread.submit(self._next, turns)
             try:
                 self.stage.prepare(self.place)
                 tasks = self._tasks(thread, turns)
@@ -282,15 +286,13 @@ class _Share:
             self.failed[name] = problems
         return bool(problems)
 
-    def _read(self, video: Video) -> Task:
+    def _next(self, turns: Iterator[Video]) -> Task | None:
+        if (video := next(turns, None)) is None:
+            return None
         try:
             return Task(video, self.stage.read(self.split, video))
         except (InputError, MemoryError) as error:
             return Task(video, error=error)
-
-    def _next(self, turns: Iterator[Video]) -> Task | None:
-        video = next(turns, None)
-        return None if video is None else self._read(video)
 
     def _tasks(self, thread: ThreadPoolExecutor, turns: Iterator[Video]) -> Iterator[Task]:
         while (task := self._coming.result()) is not None:
