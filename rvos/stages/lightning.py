@@ -112,25 +112,22 @@ class SharedCounts:
 
     def __init__(self, trainer: pl.Trainer):
         cls = type(self)
-        if cls._store is None:
-            cls._store = self._connected(trainer)
+        cls._store = cls._store or self._connected(trainer)
         cls._runs += 1  # all processes run the same functions in the same order
-        self._run = cls._runs
+        self._counts, self._run = cls._store, cls._runs
 
     def add(self, key: str, amount: int) -> int:
         """Add to a count; returns the sum. InputError where the first process has ended."""
-        assert self._store is not None
         try:
-            return self._store.add(f"{self._run}/{key}", amount)
+            return self._counts.add(f"{self._run}/{key}", amount)
         except distributed.DistError as error:
             raise InputError(
                 f"the first process of this run has ended; start again to continue ({error!s:.80})"
             ) from None
 
     def _connected(self, trainer: pl.Trainer) -> distributed.TCPStore:
-        environment = getattr(trainer.strategy, "cluster_environment", None)
-        assert environment is not None
-        address, is_first = environment.main_address, trainer.is_global_zero
+        address = trainer.strategy.cluster_environment.main_address
+        is_first = trainer.is_global_zero
         make = partial(distributed.TCPStore, address, wait_for_workers=False)
         store = make(0, is_master=True) if is_first else None
         port = trainer.strategy.broadcast(store.port if store else None)

@@ -127,13 +127,13 @@ class Detector:
         return self.processor.tokenizer.decode(kept) + "."
 
     def _cleaned(
-        self, found: dict[str, Any], size: tuple[int, int], subject: str | None = None
+        self, detected: dict[str, Any], size: tuple[int, int], subject: str | None = None
     ) -> Boxes:
         """Clip boxes to the frame; drop other phrases, empty ones and duplicates (NMS)."""
-        boxes = clip_boxes_to_image(found["boxes"].float().cpu(), size)  # (O, 4) xyxy
+        boxes = clip_boxes_to_image(detected["boxes"].float().cpu(), size)  # (O, 4) xyxy
         large = remove_small_boxes(boxes, min_size=1).tolist()
-        keep = [i for i in large if names(found["text_labels"][i], subject)]
-        boxes, scores = boxes[keep], found["scores"].float().cpu()[keep]
+        keep = [i for i in large if names(detected["text_labels"][i], subject)]
+        boxes, scores = boxes[keep], detected["scores"].float().cpu()[keep]
         order = nms(boxes, scores, self.nms_iou)  # best first
         return Boxes(boxes[order].numpy(), scores[order].numpy())
 

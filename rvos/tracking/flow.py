@@ -51,6 +51,11 @@ class Instance:
     unseen: int = 0  # frames since a detection or its colours last confirmed it
 
     @property
+    def size(self) -> int:
+        """Number of pixels over all frames."""
+        return sum(int(mask.sum()) for mask in self.masks.values())
+
+    @property
     def area(self) -> float:
         """Median number of pixels where it is visible."""
         return float(np.median([mask.sum() for mask in self.masks.values()]))
@@ -102,9 +107,9 @@ class FlowTracker:
         run.backward()
         run.merge()
         moving = [i for i in run.instances if run.moves(i)]
-        seen = sorted((sum(mask.sum() for mask in i.masks.values()) for i in moving), reverse=True)
-        least = seen[: self.max_instances][-1] if seen else 0  # pixels over all frames
-        kept = [i for i in moving if sum(mask.sum() for mask in i.masks.values()) >= least]
+        sizes = sorted((i.size for i in moving), reverse=True)
+        least = sizes[: self.max_instances][-1] if sizes else 0
+        kept = [i for i in moving if i.size >= least]
         return [[_full_size(i.masks.get(t), size) for t in range(len(images))] for i in kept]
 
 
@@ -219,8 +224,7 @@ class _Run:
     def merge(self) -> None:
         """Merge parts that touch and move together, and objects that leave and come back."""
         whole: list[Instance] = []
-        by_size = sorted(self.instances, key=lambda i: -sum(m.sum() for m in i.masks.values()))
-        for part in by_size:
+        for part in sorted(self.instances, key=lambda i: -i.size):
             part.colors = self._usual_colors(part)
             same = (i for i in whole if self._are_parts(i, part) or self._follow(i, part))
             if known := next(same, None):

@@ -188,7 +188,6 @@ class Speed(AtSteps):
     @checked
     def __init__(self, *, every_n_steps: Count):
         self.every_n_steps = every_n_steps
-        self._restart()
 
     def _restart(self) -> None:
         self._started = self._left = time.perf_counter()

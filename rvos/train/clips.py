@@ -136,7 +136,7 @@ def mirror_words(text: str, how: Literal["whole", "substring"]) -> str:
     """Swap left and right: whole words (any case), or everywhere as upstream ("brightly")."""
     pattern = r"\b(left|right)\b" if how == "whole" else r"(left|right)"
     flags = re.IGNORECASE if how == "whole" else 0
-    return re.sub(pattern, lambda found: _opposite(found[0]), text, flags=flags)
+    return re.sub(pattern, lambda word: _opposite(word[0]), text, flags=flags)
 
 
 def _opposite(word: str) -> str:
