@@ -6,6 +6,7 @@
 |---|---|
 | `png` | a zip with `<video>/<expression_id>/<frame>.png`, 8-bit grey, 0 and 255 |
 | `annotations` | the same in a folder `Annotations`, as for Ref-YouTube-VOS |
+| `davis` | a zip with pictures of object numbers for DAVIS' evaluation of Ref-DAVIS17 |
 | `rle` | `{video: {expression_id: [mask per frame]}}`, as `coarse.path` reads it |
 | `sa2va` | the `results.json` of the Sa2VA family |
 | `coco` | COCO's instances: an image per frame, an annotation per mask, with track ids as in TAO |
@@ -24,15 +25,19 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from rvos.errors import InputError
 from rvos.masks import Mask, Track, area, bounding_box, decode, encode, write_bytes, write_json
+from rvos.masks.draw import number_color
 from rvos.report.tracks import Choice, Exported, Masklets, Refined, masklets_of, refined_of
+from rvos.score.protocols import ANNOTATORS
 from rvos.settings import named
 
 
@@ -45,6 +50,34 @@ def png_zip(videos: Sequence[Refined], *, top: str = "") -> bytes:
                 for frame, mask in zip(found.video.frames, track, strict=True):
                     name = zipfile.ZipInfo(f"{top}{found.video.name}/{key}/{frame}.png")
                     archive.writestr(name, mask_png(mask, found.size))
+    return buffer.getvalue()
+
+
+def davis_zip(videos: Sequence[Refined]) -> bytes:
+    """`anno_<annotator>/<video>/<frame>.png`, as DAVIS' evaluation reads Ref-DAVIS17.
+
+    Palette pictures of object numbers. Where two objects overlap, the lower one wins (ReferFormer,
+    inference_davis.py). Raises InputError where expression ids are not 4 x object + annotator.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for found in videos:
+            ids = [str(i) for i in range(len(found.tracks))]
+            if set(ids) != set(found.tracks) or len(ids) % ANNOTATORS:
+                known = ", ".join(list(found.tracks)[:8])
+                raise InputError(
+                    f"--format davis: video {found.video.name}: expected the expression ids 4 x "
+                    f"object + annotator of Ref-DAVIS17, got {known}"
+                )
+            for annotator in range(ANNOTATORS):
+                tracks = [found.tracks[id_] for id_ in ids[annotator::ANNOTATORS]]
+                for t, frame in enumerate(found.video.frames):
+                    numbers = np.zeros(found.size, np.uint8)
+                    for k, track in reversed([*enumerate(tracks, 1)]):
+                        if (mask := track[t]) is not None:
+                            numbers[decode(mask) > 0] = k
+                    name = f"anno_{annotator}/{found.video.name}/{frame}.png"
+                    archive.writestr(zipfile.ZipInfo(name), _as_png(numbers, palette=True))
     return buffer.getvalue()
 
 
@@ -210,8 +243,14 @@ def mask_png(mask: Mask, size: tuple[int, int]) -> bytes:
 def _png(counts: str | bytes | None, size: tuple[int, int]) -> bytes:
     mask: Mask = None if counts is None else {"size": list(size), "counts": counts}
     pixels = np.zeros(size, np.uint8) if mask is None else decode(mask) * np.uint8(255)
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
+    return _as_png(pixels)
+
+
+def _as_png(pixels: NDArray[np.uint8], *, palette: bool = False) -> bytes:
+    buffer, image = io.BytesIO(), Image.fromarray(np.ascontiguousarray(pixels))
+    if palette:
+        image.putpalette(bytes(chain((0, 0, 0), *map(number_color, range(255)))))
+    image.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -221,6 +260,7 @@ def _png(counts: str | bytes | None, size: tuple[int, int]) -> bytes:
 Format = tuple[str, Callable[[Sequence[Any]], Any]]
 FORMATS: dict[str, Format] = {
     "png": ("masks.zip", png_zip),
+    "davis": ("masks_davis.zip", davis_zip),
     "annotations": ("masks_annotations.zip", partial(png_zip, top="Annotations/")),
     "rle": ("masks_rle.json", rle),
     "sa2va": ("results.json", sa2va),

@@ -17,6 +17,7 @@ from pycocotools.coco import COCO
 
 from rvos.data.split import own_split
 from rvos.masks import TrackFiles, canonical_track, encode, read_json, write_json
+from rvos.score.sources import open_masks
 from rvos.stages.run_folder import keep_split
 
 main = command("export")
@@ -401,3 +402,28 @@ def test_the_status_of_a_run_of_predict(own_run, capsys):
     assert command("status")([str(own_run)]) == 0
     said = capsys.readouterr().out
     assert "1 of 1 videos" in said and re.search(r"missing\W+0", said)
+
+
+def test_davis_has_a_picture_of_numbers_per_annotator(odd_run, tmp_path, capsys):
+    """Two objects of four annotators: object 0 is row 0 plus the annotator's, 1 rows 1 to 4."""
+    run, video, size = odd_run[0], "odd ö", SIZES["odd ö"]
+    split = read_json(run / "split.json")
+    keys = [str(i) for i in range(8)]
+    split = {video: split[video] | {"expressions": dict.fromkeys(keys, "a dog")}}
+    write_json(run / "split.json", split)
+    refined = {key: [rows(size, 0, int(key))] for key in keys[:4]}
+    refined |= {key: [rows(size, 1, 2, 3, 4)] for key in keys[4:]}
+    write_json(run / "refined" / f"{video}.json.gz", refined)
+    assert main([str(run), "--format", "davis", "--out", str(tmp_path / "davis")]) == 0
+    folder = unpacked(tmp_path / "davis")
+    for annotator in range(4):
+        path = folder / f"anno_{annotator}"
+        with Image.open(path / video / "00000.png") as image:
+            assert image.mode == "P"
+            expected = [1, 2, 2, 2, 2]
+            expected[annotator] = 1  # the lower object covers the other
+            assert np.asarray(image)[:, 0].tolist() == expected
+        of_video = open_masks(path, is_truth=False).read(video, ["00000"])
+        assert of_video.names == ["1", "2"]
+    assert main([str(run), "--format", "davis", "--expressions", "0", "1"]) == 1
+    assert "expected the expression ids 4 x object + annotator" in capsys.readouterr().err
