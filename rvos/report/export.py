@@ -37,7 +37,7 @@ from rvos.errors import InputError
 from rvos.masks import Mask, Track, area, bounding_box, decode, encode, write_bytes, write_json
 from rvos.masks.draw import number_color
 from rvos.report.tracks import Choice, Exported, Masklets, Refined, masklets_of, refined_of
-from rvos.score.protocols import ANNOTATORS
+from rvos.score.protocols.davis import ANNOTATORS
 from rvos.settings import named
 
 
