@@ -31,7 +31,7 @@ COMMANDS = {
     "score": ("rvos.app.score", "J and F of masks that any program wrote, against a truth"),
     "compare": ("rvos.report.compare", "what changed between two runs"),
     "report": ("rvos.report.html", "the page of a run, made again from its folder"),
-    "export": ("rvos.report.export", "a run's refined masks as PNG, RLE, COCO or YouTube-VIS"),
+    "export": ("rvos.report.export", "a run's masks or masklets in the formats of other programs"),
     "ask": ("rvos.ask.questions", "questions about a run's masklets (ask RUN); ask check FILE"),
     "answer": ("rvos.ask.answer", "put the questions about a run's masklets to models"),
     "submission": ("rvos.report.submission", "pack masks for the MeViS server, or check a zip"),

@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,10 @@ class TrackFiles:
             return list(self._one_file.places)
         files = [p.relative_to(self.path) for p in self.path.rglob("*.json*") if _is_video(p)]
         names = {str(p).removesuffix(".gz").removesuffix(".json") for p in files}
-        folders = {p.name for p in self.path.iterdir() if p.is_dir()} - {p.parts[0] for p in files}
-        return sorted(name for name in names | folders if not name.startswith("."))
+        others = {p.name for p in self.path.iterdir() if p.is_dir()} - {p.parts[0] for p in files}
+        found = (p for name in others for p in _folders_of_videos(self.path / name))
+        names |= {str(p.relative_to(self.path)) for p in found}
+        return sorted(name for name in names if not name.startswith("."))
 
     def __contains__(self, video: str) -> bool:
         if self._one_file is not None:
@@ -179,6 +181,16 @@ def _top_level(path: Path) -> str:
 
 def _is_video(path: Path) -> bool:
     return path.name.endswith((".json", ".json.gz")) and path.name != "provenance.json"
+
+
+def _folders_of_videos(folder: Path) -> Iterator[Path]:
+    """The folders in it that hold a folder per expression; `folder` if it does so itself."""
+    inner = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    if inner and any(p.is_dir() for p in inner[0].iterdir()):
+        for path in inner:
+            yield from _folders_of_videos(path)
+    else:
+        yield folder
 
 
 def _tracks_of(value: Any) -> Any:

@@ -247,8 +247,7 @@ def test_what_is_written_is_read_with_equal_rle(odd_run, tmp_path, kind):
     run, refined, _ = odd_run
     assert main([str(run), "--format", kind, "--out", str(tmp_path / kind)]) == 0
     files = TrackFiles(unpacked(tmp_path / kind))
-    if kind not in ("png", "annotations"):  # a tree has folders of folders of videos
-        assert set(files.videos()) == set(refined)
+    assert set(files.videos()) == set(refined)
     for video, tracks in refined.items():
         found = files.read(video, FRAMES[video])
         assert {key: canonical_track(track) for key, track in found.items()} == tracks
@@ -427,3 +426,21 @@ def test_davis_has_a_picture_of_numbers_per_annotator(odd_run, tmp_path, capsys)
         assert of_video.names == ["1", "2"]
     assert main([str(run), "--format", "davis", "--expressions", "0", "1"]) == 1
     assert "expected the expression ids 4 x object + annotator" in capsys.readouterr().err
+
+
+def test_the_scorer_takes_frames_by_name_and_videos_with_spaces(odd_run, tmp_path):
+    """Beside themselves as pictures, masks have J = F = 1; the truth is a file of YouTube-VIS."""
+    run, refined, _ = odd_run
+    for kind in ("ytvis", "png"):
+        assert main([str(run), "--format", kind, "--out", str(tmp_path / kind)]) == 0
+    paths = [
+        "--truth",
+        str(unpacked(tmp_path / "ytvis")),
+        "--masks",
+        str(unpacked(tmp_path / "png")),
+    ]
+    chosen, scores = tmp_path / "videos.txt", tmp_path / "scores.json"
+    chosen.write_text("\n".join(SIZES))
+    assert command("score")([*paths, "--videos", str(chosen), "--json", str(scores)]) == 0
+    numbers = read_json(scores)
+    assert numbers["names"] == 6 and numbers["J"] == numbers["F"] == 1
