@@ -422,7 +422,7 @@ def test_davis_has_a_picture_of_numbers_per_annotator(odd_run, tmp_path, capsys)
             expected = [1, 2, 2, 2, 2]
             expected[annotator] = 1  # the lower object covers the other
             assert np.asarray(image)[:, 0].tolist() == expected
-        of_video = open_masks(path, is_truth=False).read(video, ["00000"])
+        of_video = open_masks(path).read(video, ["00000"])
         assert of_video.names == ["1", "2"]
     assert main([str(run), "--format", "davis", "--expressions", "0", "1"]) == 1
     assert "expected the expression ids 4 x object + annotator" in capsys.readouterr().err
