@@ -1,6 +1,6 @@
 """Scores of every protocol beside the published scripts, on made-up data in their layouts.
 
-    python benchmarks/protocols.py --davis CHECKOUT --mevis CHECKOUT ...
+    python benchmarks/protocols.py --mevis CHECKOUT --visa CHECKOUT ...
 
 A CHECKOUT is one of the repositories of SETS; scripts of those that are not given do not run. They
 need scikit-image, scipy, pandas, tqdm and termcolor. A made-up dataset has about 200 expressions or
