@@ -215,6 +215,10 @@ RUN = {
     "rvos score --truth tests/data/davis_masks --masks tests/data/davis_masks/coarse.json.gz": (
         lambda command, folder: run(forked_python(), "-m", *command.split())
     ),
+    "rvos score --truth tests/data/ref_davis/valid --dataset ref_davis --masks "
+    "tests/data/ref_davis/coarse.json.gz --all-protocols": (
+        lambda command, folder: run(forked_python(), "-m", *command.split())
+    ),
     "rvos doctor": lambda command, folder: run(forked_python(), "-m", *command.split()),
     "make test": None,  # what runs this
     "make masks": lambda command, folder: make(
