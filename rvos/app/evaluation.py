@@ -106,9 +106,9 @@ class Evaluation:
             presence = check(build, cfg.presence, "presence")
             cells = check(grid, ablation["windows"], ablation["taus"], rule, name=refine["name"])
             guards = check(agrees, ablation["agrees"], rule, name=refine["name"])
-            lists = {key: ablation[key] for key in ("rules", "presence")}
-            names = check(make, Names, "ablation", lists) or Names()
+            names = check(make, Names, "ablation", {"rules": ablation["rules"]}) or Names()
             named = {name: check(named_rule, name, refine) for name in names.rules}
+            names = check(make, Names, "ablation", {"presence": ablation["presence"]}) or Names()
             own = settings["presence"]
             also = {name: check(named_presence, name, own) for name in names.presence}
             values = check(thresholds, ablation["thresholds"], settings["presence"]["name"])

@@ -455,6 +455,7 @@ def test_all_wrong_settings_are_named_at_once(made_data, run_eval):
         "refine.tau": "high",
         "ablation.windows": "[1,x]",
         "ablation.taus": "[0.5,7]",
+        "ablation.presence": "3",
         "score.workers": "-1",
         "score.missing": "skip",
         "report.frames": "0",
