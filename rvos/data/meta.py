@@ -43,14 +43,14 @@ def find_meta(folder: Path, names: Sequence[str], chosen: str | None) -> Path:
 
     Each may be .gz. Several are fine if their content is the same. Raises InputError.
     """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected the dataset there (data.root)")
     if chosen is not None:
         if not isinstance(chosen, str) or not is_name(chosen):
             raise InputError(f"data.meta: expected the name of a file, or null; got {chosen!r}")
         if (path := find_json(folder / chosen)) is None:
             raise InputError(f"data.meta: {folder / chosen}: no such file (nor .gz)")
         return path
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected the dataset there (data.root)")
     candidates = [folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
     existing = [path for path in candidates if path.is_file()]
     if not existing:

@@ -56,8 +56,8 @@ def read_split(
     those of the file: of a converted one, numbers from 1 on; of an original, COCO-wide `sent_id`.
     """
     folder = Path(root)
-    pictures = _find_pictures(folder)
     path = _find_sentences(folder, split, meta)
+    pictures = _find_pictures(folder)
     unreadable: list[Problem] = []
     reading = _Reading({}, {}, {})
     for sentence in _original(path, split) if path.suffix == ".p" else _converted(path):

@@ -81,6 +81,14 @@ def test_the_split_is_that_of_papers_and_meta_chooses_another(tmp_path):
         open_split("refcoco", root, "train")
 
 
+@pytest.mark.parametrize("meta", [None, "mine.json"])
+def test_a_root_that_is_not_there_is_named(tmp_path, meta):
+    """Not its pictures, nor the file of data.meta, which are not there either."""
+    root = tmp_path / "nowhere"
+    with pytest.raises(InputError, match=f"^{root}: no such folder; .*data.root"):
+        open_split("refcoco", root, "train", meta=meta)
+
+
 def test_pictures_may_lie_where_refer_expects_them(tmp_path):
     root = write_refcoco(tmp_path)
     for picture in (tmp_path / "train2014").iterdir():
