@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 from rich.console import Console
 from yaml import YAMLError
 
@@ -24,7 +24,7 @@ from rvos.masks import read_json, write_json
 from rvos.report.console import percent, table_of
 from rvos.report.dashboard import scores
 from rvos.report.metrics import Metrics
-from rvos.settings import Text, checked, configured_folder, make
+from rvos.settings import Checks, Text, checked, configured_folder, make
 
 _PROGRAMS = {"train.py": "train", "eval.py": "eval"}  # file of a checkout -> command of rvos
 _NEEDED = {"${program}", "${args_no_hyphens}"}  # macros of W&B, beside ${env}
@@ -39,13 +39,19 @@ class Metric:
     goal: Literal["maximize", "minimize"]
 
 
-def _values(parameter: Any) -> list[Any]:
+def _values(key: str, parameter: Any) -> list[Any]:
     match parameter:
         case {"value": value, **others} if not others:
             return [value]
         case {"values": [_, *_] as values, **others} if not others:
             return values
-    raise ValueError("no values")
+    expected = "{value: ...} or {values: a list that is not empty}"
+    raise InputError(f"parameters.{key}: expected {expected}, got {parameter!r}")
+
+
+def _lists(parameters: Mapping[str, Any]) -> dict[str, list[Any]]:
+    with Checks() as check:
+        return {key: check(_values, key, parameter) for key, parameter in parameters.items()}
 
 
 def _can_run(command: list[str]) -> list[str]:
@@ -64,8 +70,9 @@ class Sweep:
     method: Literal["grid"]
     metric: Metric
     parameters: Annotated[
-        Mapping[str, Annotated[list[Any], BeforeValidator(_values)]],
-        Field(description="{key: {value: ...} or {values: a list that is not empty}}"),
+        Mapping[str, Any],
+        AfterValidator(_lists),
+        Field(description="{key: {value: ...} or {values: ...}}"),
     ]
     command: Annotated[
         list[str],
@@ -90,8 +97,8 @@ def read_sweep(path: Path | str) -> Sweep:
         keys = content if isinstance(content, dict) else {}
         return make(Sweep, "", keys, title=f"{path}")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except YAMLError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     except SettingsError as error:
         raise InputError(

@@ -87,9 +87,13 @@ def test_the_papers_table_and_the_grid():
         ({"program": "evil.py"}, "program: expected train.py or eval.py, got 'evil.py'"),
         ({"metric": {"name": "refined/JF"}}, "metric: key missing: goal"),
         ({"metric": {"name": "x", "goal": "max"}}, "metric.goal: .*got 'max'"),
-        ({"parameters": {"a": 5}}, r"parameters: expected {key: .* got {'a': 5}"),
-        ({"parameters": {"a": {"values": []}}}, "parameters: .* a list that is not empty"),
-        ({"parameters": {"a": {"min": 0, "max": 1}}}, "parameters: expected {key: {value: ...}"),
+        ({"parameters": 5}, "parameters: expected {key: {value: ...} or .* got 5"),
+        ({"parameters": {"a": 5}}, r"parameters.a: expected {value: ...} or .* got 5"),
+        ({"parameters": {"a": {"values": []}}}, "parameters.a: .* a list that is not empty"),
+        (
+            {"parameters": {"a": {"min": 0}, "b": {"value": 1}, "c": {}}},
+            r"(?s)parameters.a: .* got {'min': 0}\n  parameters.c: .* got {}",
+        ),
         ({"command": ["python", "${program}"]}, "command: expected a list with .*args_no_hyphens"),
         (
             {"command": ["${program}", "${args_no_hyphens}", "${arg}"]},
@@ -109,6 +113,10 @@ def test_missing_keys_and_files(tmp_path):
     (tmp_path / "y.yaml").write_text("a: [")
     with pytest.raises(InputError, match="not valid YAML"):
         read_sweep(tmp_path / "y.yaml")
+    for name, content in {"scalar": b"3", "latin": b"name: caf\xe9"}.items():
+        (tmp_path / f"{name}.yaml").write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}.yaml: .*(: int|'utf-8' codec)"):
+            read_sweep(tmp_path / f"{name}.yaml")
     with pytest.raises(InputError, match="key missing: command"):
         read_sweep(write(tmp_path / "z.yaml", {k: GOOD[k] for k in GOOD if k != "command"}))
 
