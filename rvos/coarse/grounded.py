@@ -32,12 +32,10 @@ class Grounded(DetectAndTrack, AnswersSentences):
     def answers(self, frames: FrameCache, texts: Sequence[str]) -> dict[str, Answer]:
         subjects = subjects_of(texts)
         tracks, scores = self.instances(frames, texts, list(subjects.values()))
-        return {
-            text: Answer(
-                merge_tracks(tracks[text], len(frames)),
-                choices(scores[text]["detector"], scores[text]["object"], len(frames)),
-                "" if tracks[text] else "its subject was found nowhere",
-                subject,
-            )
-            for text, subject in subjects.items()
-        }
+        answers = {}
+        for text, subject in subjects.items():
+            track = merge_tracks(tracks[text], len(frames))
+            sure = choices(scores[text]["detector"], scores[text]["object"], len(frames))
+            remark = "" if any(track) else "its subject was found nowhere"
+            answers[text] = Answer(track, sure, remark, subject)
+        return answers

@@ -203,6 +203,19 @@ def test_choices_without_objects():
     ]
 
 
+def test_a_sentence_with_empty_masks_has_a_remark(monkeypatch):
+    """Also where there is a box, but the tracker never sees its object."""
+    tracks = {"the dog": [[None, None]], "the cat": [], "the bird": [track(0)[:2]]}
+    scores = {
+        text: {"detector": [0.9] * len(found), "object": [[0.1, 0.1]] * len(found)}
+        for text, found in tracks.items()
+    }
+    monkeypatch.setattr(Grounded, "instances", lambda *arguments: (tracks, scores))
+    answers = build(preset("coarse", "grounded"), "coarse").answers([None] * 2, list(tracks))
+    nowhere = "its subject was found nowhere"
+    assert [answer.remark for answer in answers.values()] == [nowhere, nowhere, ""]
+
+
 def test_errors_name_the_keys_of_coarse(tmp_path):
     settings = preset("coarse", "grounded")
     wrong = settings | {"tracker": "sam9"}
