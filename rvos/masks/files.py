@@ -33,7 +33,7 @@ ZIP_ERRORS = (
     *(zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error),
     RuntimeError,  # encrypted, or packed in a way that Python does not know
 )
-_NO_JSON = ("not valid JSON", ValueError, ijson.JSONError, EOFError, zlib.error)
+_NO_JSON = ("not valid JSON", ValueError, ijson.JSONError, EOFError, zlib.error, RecursionError)
 _MARKED = (  # byte order marks; that of UTF-32 begins with that of UTF-16
     *((BOM_UTF32_LE, "utf-32"), (BOM_UTF32_BE, "utf-32"), (BOM_UTF8, "utf-8-sig")),
     *((BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16")),

@@ -214,6 +214,12 @@ def test_bad_json_names_the_file(tmp_path, name, content):
         list(masks.stream_json(path))
 
 
+def test_json_that_is_too_deep_names_the_file(tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(FileError, match=r"deep.json: not valid JSON: .*recursion"):
+        masks.read_json(tmp_path / "deep.json")
+
+
 def test_truncated_gzip_names_the_file(tmp_path):
     path = tmp_path / "x.json.gz"
     path.write_bytes(gzip.compress(json.dumps({"a": list(range(9999))}).encode())[:-50])
