@@ -304,7 +304,7 @@ def main(arguments: Sequence[str]) -> int:
         others = fitting(truth, protocol, dataset.protocol)
         beside = compared([(protocol, units), *_of_others(truth, sources[0], alone, others)])
 
-    console = Console()
+    console = Console(markup=False)  # names are shown as they are
     for i, path in enumerate(paths if changes else []):
         console.print(f"{'AB'[i]}: {path}", soft_wrap=True, highlight=False)
     counts = f"{len(sets[0])} names in {bootstrap.num_videos} videos"

@@ -167,7 +167,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     settings = {key: getattr(given, key) for key in ("resamples", "confidence", "seed")}
     comparison = compare(given.run_a, given.run_b, **settings)
-    print_comparison(Console(), comparison, given.confidence, given.top)
+    print_comparison(Console(markup=False), comparison, given.confidence, given.top)
     if given.page is not None:
         from rvos.report.compare_page import write_comparison
 

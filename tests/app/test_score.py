@@ -88,6 +88,13 @@ def test_names_of_videos_are_lines(two, tmp_path, encoding):
     assert result["per_name"][0]["J"] == pytest.approx(J)
 
 
+def test_brackets_in_a_name_are_no_markup(two, tmp_path, capsys):
+    for tree in two[2:]:
+        (tree / "a").rename(tree / "[b]a")
+    result_of("--truth", two[2], "--masks", two[3], tmp_path)
+    assert "[b]a" in capsys.readouterr().out
+
+
 @pytest.fixture
 def two(tmp_path):
     """Truth and prediction of two videos."""

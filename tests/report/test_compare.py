@@ -99,6 +99,20 @@ def test_command_line(tiny, tmp_path, capsys):
     assert "found no metrics.json" in capsys.readouterr().err
 
 
+def test_brackets_in_a_sentence_are_no_markup(tiny, tmp_path, capsys):
+    def change(videos):
+        for video in videos.values():
+            video.expressions[:] = [
+                with_refined(replace(r, expression="the dog [/b]"), J=0.0, F=0.0)
+                for r in video.expressions
+            ]
+        return videos
+
+    other = rewritten(tiny.run, tmp_path / "b", change)
+    assert command("compare")([str(tiny.run), str(other)]) == 0
+    assert "the dog [/b]" in capsys.readouterr().out
+
+
 def test_runs_of_other_protocols_are_refused(tiny, tmp_path):
     folder = shutil.copytree(tiny.other, tmp_path / "other")
     metrics = read_json(folder / "metrics.json")
