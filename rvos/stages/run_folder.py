@@ -38,6 +38,7 @@ NO_EFFECT: Mapping[str, frozenset[str]] = {
             "shard",
             "shards",
             "claims",  # of runs by earlier versions
+            "answers",  # the file that they make is refine.path
             "score.workers",
             "data.num_workers",
             "coarse.expression_batch",
@@ -130,6 +131,7 @@ def check_folder(
         f"{key.removeprefix('config.')}: was {before!r}, now {now!r}"
         for key, before, now in rows
         if not has_no_effect(key.removeprefix("config."), on="results")
+        and not (before is None and now is False)  # a switch that an earlier version had not
     ]
     if lines:
         title = f"output_dir {folder} holds results of other settings; choose another folder"

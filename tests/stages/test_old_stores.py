@@ -11,11 +11,14 @@ program could load it, nor could one look at frames that are not there. Its comm
 """
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from rvos import InputError, preset
 from rvos.masks import read_json
+from rvos.stages.run_folder import check_folder, claim_folder
 
 OLD = Path(__file__).with_name("rvos_0_2_0")
 
@@ -65,3 +68,17 @@ def test_another_setting_makes_masks_anew(run_eval, tmp_path):
     status, err, stores = evaluate(run_eval, tmp_path / "old", "coarse.mask_threshold=0.4")
     assert status == 1 and "JPEGImages/film: no such folder of frames" in err
     assert len([name for name in stores if name.startswith("coarse/")]) == 4  # a new provenance
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+    """Its settings lack what came later and is off: broader words, models that are asked."""
+    results = ["metrics.json", "refined"]
+    earlier = {"task": "eval", "masklets": {"name": "flow"}}
+    claim_folder(tmp_path, earlier, inputs={}, results=results)
+    (tmp_path / "refined").mkdir()
+    for broader in (False, True):
+        masklets = {"name": "flow", "broader": broader}
+        now = {**earlier, "masklets": masklets, "answers": preset("answers", "default")}
+        expected = pytest.raises(InputError, match="masklets.broader: was None, now True")
+        with expected if broader else nullcontext():
+            check_folder(tmp_path, now, inputs={}, results=results)
