@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rvos.data.frames import FrameCache
 from rvos.data.split import Video
+from rvos.errors import InputError
 from rvos.masklets.files import NoMasklets
 from rvos.masklets.flow import Flow
 from rvos.masklets.sam2 import Sam2
@@ -42,6 +43,10 @@ class KeyFrames(Tracking, MadeMasklets):
 
     def check(self, work: Work) -> None:
         """Find nouns and weights before hours of work. Raises InputError for what is missing."""
+        if self.broader and self.beside is None:
+            raise InputError(
+                "masklets.broader: keyframe looks for nouns with masklets.beside=sam2 or flow alone"
+            )
         all_checked(lambda: digests(self.weights_used()), lambda: self._nouns_source().check(work))
 
     def tracks(self, work: Work, coarse: CoarseFiles) -> MaskletFiles:

@@ -116,7 +116,7 @@ class MadeMasklets(ABC):
         Raises InputError for what is missing or malformed, before hours of work.
         """
         if self.broader and self.by_expression:
-            raise InputError(f"masklets.broader: masklets={self.name} does not look for nouns")
+            raise InputError(f"masklets.broader: {self.name} has no nouns to look for")
         self.find_nouns(work)
         if self.needs_truth and work.truth is None:
             raise InputError(
@@ -132,7 +132,7 @@ class MadeMasklets(ABC):
         nouns = self.find_nouns(work)
         self.bind(work, coarse, nouns)
         settings = {"name": self.name, **self.settings()}
-        if self.broader:
+        if self.broader and not self.by_expression:
             settings["broader"] = True
         store = work.store("masklets", settings, self.weights_used())
         stage = MaskletStage(self, store, nouns, coarse.tracks)
@@ -223,7 +223,7 @@ class MaskletStage(Stage):
         coarse = coarse_of(self.coarse, video) if self.source.reads_coarse else {}
         task = VideoTask(video, wanted, self.nouns.get(video.name, {}), coarse)
         made, scores = self.source.make_scored(task, content) if wanted else ({}, {})
-        if self.source.broader:
+        if self.source.broader and not self.source.by_expression:
             self._look_again(task, content, made, scores)
         self.remarks += [f"video {video.name}, {key}" for key, tracks in made.items() if not tracks]
         if self.store.has(video.name):

@@ -219,6 +219,8 @@ def test_settings_and_files_that_are_wrong(data, tmp_path, tracker):
     split, coarse, _, _ = data
     with pytest.raises(SettingsError, match="masklets.beside: expected sam2 or flow, or null"):
         made(data, tmp_path, **{"beside": "oracle"})
+    with pytest.raises(InputError, match="masklets.broader: keyframe looks for nouns with"):
+        made(data, tmp_path, broader=True)
     with pytest.raises(InputError, match="masklets.weights"):
         made(data, tmp_path, weights=str(tmp_path / "nowhere.pt"))
     with pytest.raises(InputError, match="masklets.detect.weights"):
