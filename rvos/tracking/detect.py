@@ -24,7 +24,7 @@ from rvos.stages.runner import TooLarge
 from rvos.tracking.pretrained import load_processor, load_strictly
 
 log = logging.getLogger(__name__)
-DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base"
+DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base, or -tiny for Swin-T"
 OutOfMemory = torch.cuda.OutOfMemoryError
 
 

@@ -177,7 +177,7 @@ def test_saved_folder_loads(model_and_processor, tmp_path):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ("nowhere/groundingdino_swinb.pth", "got a file.*huggingface.co/IDEA-Research"),
+        ("nowhere/groundingdino_swinb.pth", "got a file.*grounding-dino-base, or -tiny for Swin-T"),
         ("nowhere-such-folder", "no such weights.*python -m rvos weights"),
     ],
 )
