@@ -24,11 +24,11 @@ def main(cfg: DictConfig) -> float | None:
     if cfg.answers.model is not None:
         from rvos.app.answers import answered
 
-        cfg = answered(cfg, folder, evaluate)
-    return evaluate(cfg, folder)
+        cfg = answered(cfg, folder, carry_out)
+    return carry_out(cfg, folder)
 
 
-def evaluate(cfg: DictConfig, folder: Path) -> float | None:
+def carry_out(cfg: DictConfig, folder: Path) -> float | None:
     """The run in `folder`; returns J&F."""
     # Imported here, so that --help is quick.
     from rich.console import Console
