@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
-from rvos.data.meta import Ids, parse_videos
-from rvos.data.split import Split, Video
+from rvos.data.split import Expression, Split, Video
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, read_json, write_bytes, write_json
 from rvos.stages.store import differences
@@ -202,19 +201,29 @@ def kept_videos(folder: Path) -> list[KeptVideo]:
         )
     with reading(path):
         kept = _SPLIT.validate_python(read_json(path))
-    entries = {
-        name: {"frames": list(one.frames), "expressions": _as_meta(one.expressions)}
+    # Names of one's own files may be what a dataset's may not: long, with backslashes.
+    wrong = [
+        name
         for name, one in kept.items()
-    }
-    videos, problems = parse_videos(entries, "exp", lambda *_: Ids((), ()))
-    if problems or any(len(one.files) != len(one.frames) for one in kept.values()):
-        lines = [*map(str, problems)] or ["expected the name of a file per frame"]
-        raise InputError(list_problems(f"{path}: not the videos of a run", lines))
-    return [KeptVideo(video, kept[video.name].files, kept[video.name].size) for video in videos]
-
-
-def _as_meta(texts: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    return {expression_id: {"exp": text} for expression_id, text in texts.items()}
+        if len(one.files) != len(one.frames)
+        or not one.frames
+        or not {"", ".", ".."}.isdisjoint([*name.split("/"), *one.frames])
+        or any("/" in frame for frame in one.frames)
+    ]
+    if wrong:
+        raise InputError(list_problems(f"{path}: not the videos of a run", [*map(repr, wrong)]))
+    return [
+        KeptVideo(
+            Video(
+                name,
+                tuple(one.frames),
+                tuple(Expression(name, id_, text, ()) for id_, text in one.expressions.items()),
+            ),
+            one.files,
+            one.size,
+        )
+        for name, one in kept.items()
+    ]
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from rvos.data.split import own_split
+from rvos.errors import InputError
 from rvos.masks import TrackFiles, canonical_track, encode, read_json, write_json
 from rvos.score.sources import open_masks
-from rvos.stages.run_folder import keep_split
+from rvos.stages.run_folder import keep_split, kept_videos
 
 main = command("export")
 
@@ -139,6 +140,24 @@ def test_the_frames_are_those_that_the_run_used(own_run, tmp_path):
         assert [n for n in archive.namelist() if n.startswith("frames/0/")] == [
             f"frames/0/img_{t}.png" for t in (0, 2, 4)
         ]
+
+
+def test_names_of_ones_own_may_be_long_and_have_backslashes(tmp_path):
+    folder, run = tmp_path / ("x" * 245), tmp_path / "run"
+    folder.mkdir()
+    Image.new("RGB", (12, 8)).save(folder / r"a\b 1.png")
+    keep_split(run, own_split(folder, ["the cat"]))
+    [kept] = kept_videos(run)
+    assert (kept.video.name, kept.video.frames) == (folder.name, (r"a\b 1",))
+    assert kept.files == (r"a\b 1.png",) and kept.video.expressions[0].text == "the cat"
+
+
+@pytest.mark.parametrize("name", ["..", "a/../../b", "/etc/x", ""])
+def test_names_that_leave_the_run_are_refused(tmp_path, name):
+    one = {"frames": ["0"], "files": ["0.png"], "size": None, "expressions": {"0": "the cat"}}
+    write_json(tmp_path / "split.json", {name: one})
+    with pytest.raises(InputError, match="not the videos of a run"):
+        kept_videos(tmp_path)
 
 
 def test_a_video_without_masks_has_the_size_of_its_frames_or_is_left_out(own_run, capsys, caplog):
