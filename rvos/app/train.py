@@ -16,6 +16,7 @@ log = logging.getLogger("rvos.app.train")  # __name__ is __main__
 @entry_point("train")
 def main(cfg: DictConfig) -> float | None:
     """Fine-tune MUTR; returns the last J&F of the validations, None if there was none."""
+    check_settings(cfg)
     # Imported here, so that --help is quick.
     from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -53,6 +54,25 @@ def main(cfg: DictConfig) -> float | None:
         return training.fit(parts, segmenter, folder, resume=resume)
     finally:
         training.finish_loggers(parts.trainer)
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Raises SettingsError with what is wrong with rvos' own keys, before torch is imported."""
+    from rvos.app.evaluation import score_settings
+    from rvos.coarse.settings import coarse_settings
+    from rvos.settings import all_checked, build, make
+    from rvos.train.settings import Options, Validation, declared
+
+    groups = plain(cfg)
+    all_checked(
+        lambda: build(declared(groups["data"]), "data"),
+        lambda: build(declared(groups["loss"]), "loss"),
+        lambda: build(declared(groups["optim"]), "optim"),
+        lambda: coarse_settings(groups["coarse"]),
+        lambda: make(Validation, "validation", groups["validation"]),
+        lambda: make(Options, "", {key: groups[key] for key in ("seed", "compile", "hints")}),
+        lambda: score_settings(cfg),
+    )
 
 
 if __name__ == "__main__":

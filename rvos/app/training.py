@@ -12,7 +12,7 @@ from rvos.settings import all_checked, build, make
 from rvos.stages.lightning import make_trainer
 from rvos.train import run as training
 from rvos.train.callbacks import AtomicCheckpointIO
-from rvos.train.validation import Validation
+from rvos.train.settings import Options, Validation
 
 
 def make_parts(cfg: DictConfig) -> training.Parts:
@@ -30,7 +30,7 @@ def make_parts(cfg: DictConfig) -> training.Parts:
         lambda: build(cfg.optim, "optim"),
         lambda: coarse_settings(cfg.coarse),
         lambda: make(Validation, "validation", cfg.validation),
-        lambda: make(training.Options, "", {key: cfg[key] for key in ("seed", "compile", "hints")}),
+        lambda: make(Options, "", {key: cfg[key] for key in ("seed", "compile", "hints")}),
         lambda: score_settings(cfg),
     )
     return training.Parts(trainer, data, model, loss, optim, coarse, validation, options)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from rvos.mutr.boxes import cxcywh_to_xyxy, generalized_iou
 from rvos.mutr.features import LevelPredictions
-from rvos.mutr.matching import Targets, Weights, dice, focal, match
-from rvos.settings import Amount, checked
+from rvos.mutr.loss_weights import Weights
+from rvos.mutr.matching import Targets, dice, focal, match
 
 __all__ = ["LossOutput", "MutrLoss", "Targets"]
 
@@ -32,16 +32,12 @@ class LossOutput:
     query: Tensor  # (D, B) int64, -1: no object
 
 
-class MutrLoss:
+class MutrLoss(Weights):
     """Weighted sum over decoder levels; the same weights match queries to objects.
 
     The arguments are the keys of conf/loss. Raises SettingsError listing every weight that makes
     no sense.
     """
-
-    @checked
-    def __init__(self, *, ce: Amount, bbox: Amount, giou: Amount, mask: Amount, dice: Amount):
-        self.weights = Weights(ce=ce, bbox=bbox, giou=giou, mask=mask, dice=dice)
 
     def __call__(
         self, predictions: LevelPredictions, targets: Targets, num_valid: Tensor | float
@@ -52,14 +48,14 @@ class MutrLoss:
         devices divided by R.
         """
         with torch.autocast(predictions.logits.device.type, enabled=False):
-            query = match(predictions, targets, self.weights)
+            query = match(predictions, targets, self)
             levels = self._per_level(predictions, targets, query)
             if isinstance(num_valid, Tensor):
                 normaliser: Tensor | float = num_valid.clamp(min=1)
             else:
                 normaliser = max(num_valid, 1.0)
             levels = {name: values / normaliser for name, values in levels.items()}
-        total = sum(getattr(self.weights, name) * values.sum() for name, values in levels.items())
+        total = sum(getattr(self, name) * values.sum() for name, values in levels.items())
         last = len(query) - 1
         parts = {
             f"loss_{name}" + ("" if level == last else f"_{level}"): value

@@ -15,20 +15,10 @@ from torch import Tensor
 from rvos.errors import InputError
 from rvos.mutr.boxes import cxcywh_to_xyxy, generalized_iou
 from rvos.mutr.features import LevelPredictions
+from rvos.mutr.loss_weights import Weights
 from rvos.mutr.mask_head import STRIDE
 
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss (Lin et al., ICCV 2017), as in MUTR
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights of the parts of cost and loss; the official options are equal for both."""
-
-    ce: float
-    bbox: float
-    giou: float
-    mask: float
-    dice: float
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ follow the fine-tuning code of MUTR for MeViS; docs/data.md lists its defects an
 """
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +18,12 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rvos.data.frames import FrameError, fit, image_size, normalise
+from rvos.data.frames import FrameError, image_size, normalise
 from rvos.data.split import Expression, Split, Truth, Video
 from rvos.errors import InputError
 from rvos.masks import FileError, decode
-from rvos.settings import Count, Flag, LeastMost, Whole, checked
 from rvos.train import augment
-from rvos.train.augment import Geometry, Photometric, Resizing
-from rvos.train.pseudo import Copy, PseudoClip
+from rvos.train.recipe import ClipRecipe
 
 log = logging.getLogger(__name__)
 
@@ -105,106 +102,6 @@ def collate(samples: Sequence[Sample], pad_to: int = 32) -> Clip:
         identities=tuple(s.identity for s in samples),
         frame_idx=torch.stack([s.frame_idx for s in samples]),
     )
-
-
-def draw_frames(
-    rng: Generator, anchor: int, video_length: int, num_frames: int, local_offsets: Sequence[int]
-) -> list[int]:
-    """Sorted frame positions of a clip (datasets/mevis.py of the track solution).
-
-    The anchor; one frame at most `local_offsets[1]` before and one after it, clamped to the video;
-    the rest drawn without replacement from all frames before the first and from the last on (which
-    may so occur twice), or from the whole video where these are too few. A clip of one frame is
-    the anchor; a video with fewer frames than are still to be drawn gives some of them twice.
-    """
-    if num_frames == 1:
-        return [anchor]
-    least, most = local_offsets
-    before, after = rng.integers(least, most + 1, 2).tolist()
-    chosen = [anchor, max(0, anchor - before), min(video_length - 1, anchor + after)][:num_frames]
-    wanted = num_frames - len(chosen)
-    candidates = [*range(min(chosen)), *range(max(chosen), video_length)]
-    if len(candidates) <= wanted:
-        candidates = list(range(video_length))
-    if wanted > 0:
-        few = len(candidates) < wanted
-        chosen += rng.choice(candidates, wanted, replace=few).tolist()
-    return sorted(chosen)
-
-
-def mirror_words(text: str, how: Literal["whole", "substring"]) -> str:
-    """Swap left and right: whole words (any case), or everywhere as upstream ("brightly")."""
-    pattern = r"\b(left|right)\b" if how == "whole" else r"(left|right)"
-    flags = re.IGNORECASE if how == "whole" else 0
-    return re.sub(pattern, lambda word: _opposite(word[0]), text, flags=flags)
-
-
-def _opposite(word: str) -> str:
-    other = "right" if word.lower() == "left" else "left"
-    if word.isupper():
-        return other.upper()
-    return other.capitalize() if word[0].isupper() else other
-
-
-@checked
-class ClipRecipe:
-    """How clips are drawn: the keys `data.clip` of conf/data.
-
-    `recipe`: `upstream`, or `plain` for the same frames without any augmentation, at
-    `plain_short_side`. Raises SettingsError listing every value that makes no sense.
-    """
-
-    recipe: Literal["upstream", "plain"]
-    num_frames: Count
-    frames: Literal["local", "strided"]  # as upstream trains, or as it cuts videos in inference
-    local_offsets: LeastMost[Whole]  # frames: distance of the local frames
-    no_target: Literal["resample", "keep"]  # clips without any frame with the target
-    boxes: Literal["tight", "inclusive"]  # around the mask, or upstream's, one pixel narrower
-    flip_words: Literal["whole", "substring"]
-    lower_case: Flag  # of expressions, in training alone as upstream
-    reduced_decode: Flag
-    resizing: Resizing
-    photometric: Photometric
-    plain_short_side: Count  # pixels, with resizing.max_long_side
-    pad_to: Count  # heights and widths of batches are multiples of this
-    pseudo_clip: PseudoClip | None  # clips from pictures; None repeats them, as `plain` does
-
-    def anchors(self, video_length: int) -> range:
-        """The anchor frames of a video of so many frames, one clip each."""
-        return range(0, video_length, self.num_frames)
-
-    def frame_idx(self, rng: Generator, anchor: int, video_length: int) -> list[int]:
-        """Sorted frame positions of the clip of an anchor; `strided`: of the sub-clip it is in.
-
-        The frames of a strided clip that lack at the end of a video are its last one.
-        """
-        if self.frames == "local":
-            return draw_frames(rng, anchor, video_length, self.num_frames, self.local_offsets)
-        stride = -(-video_length // self.num_frames)
-        start = anchor // self.num_frames
-        return [min(start + i * stride, video_length - 1) for i in range(self.num_frames)]
-
-    def geometry(self, rng: Generator, original: tuple[int, int]) -> Geometry:
-        """The geometry of one clip; `original`: height, width of its frames in pixels."""
-        if self.recipe == "upstream":
-            return self.resizing.draw(rng, original)
-        size = fit(original, self.plain_short_side, self.resizing.max_long_side)
-        return Geometry((0, 0, *original), size, flip=False)
-
-    def copies(
-        self, rng: Generator, video_length: int, original: tuple[int, int]
-    ) -> list[Copy] | None:
-        """The frames of a clip from one picture; None where frames are shown as they are."""
-        if self.recipe == "plain" or self.pseudo_clip is None:
-            return None
-        if video_length > 1 or self.num_frames == 1:
-            return None
-        return self.pseudo_clip.draw(rng, original, self.num_frames)
-
-    def expression(self, text: str, flip: bool) -> str:
-        """The text as the model reads it; `flip`: its clip is mirrored."""
-        text = " ".join(text.lower().split() if self.lower_case else text.split())
-        return mirror_words(text, self.flip_words) if flip else text
 
 
 class ClipDataset(Dataset[Sample]):

@@ -21,11 +21,11 @@ from torch.utils.data.distributed import DistributedSampler
 
 from rvos.data.formats import open_checked
 from rvos.data.split import Split, Truth
-from rvos.data.verify import Release
 from rvos.errors import InputError
-from rvos.settings import Count, Flag, Folder, Text, Whole, checked, wrong
-from rvos.train.clips import ClipDataset, ClipRecipe, collate
-from rvos.train.joint import JointClips, Source, Sources
+from rvos.train.clips import ClipDataset, collate
+from rvos.train.joint import JointClips
+from rvos.train.recipe import ClipRecipe
+from rvos.train.settings import DataSettings, Source
 
 SHARED_MEMORY = Path("/dev/shm")  # through which loader processes hand over batches (Linux)
 PREFETCH = 2  # batches that each loader process makes ahead
@@ -170,7 +170,7 @@ def recount_passes(checkpoint: dict[str, Any], *, step_size: int, global_batch_s
         progress[name] |= {key: count + change for key, count in progress[name].items()}
 
 
-class DataModule(pl.LightningDataModule):
+class DataModule(DataSettings, pl.LightningDataModule):
     """Loaders of one dataset, or of several to train on: the keys of conf/data.
 
     `train_split` is trained on, or with `sources` these datasets by their names (None leaves one
@@ -181,41 +181,12 @@ class DataModule(pl.LightningDataModule):
     of them, before anything runs. Raises SettingsError listing every value that makes no sense.
     """
 
-    @checked
-    def __init__(
-        self,
-        *,
-        name: Text,
-        format: Text,
-        root: Folder,
-        split: Text,
-        train_split: Text | None,
-        val_split: Text | None,
-        release: Release,
-        clip: ClipRecipe,
-        batch_size: Count,
-        global_batch_size: Count,
-        val_clips: Whole,
-        num_workers: Whole,
-        skip_bad: Flag,
-        seed: Whole,
-        meta: Text | None = None,
-        sources: Sources = None,
-        protocol: Text = "expressions",  # of eval.py; validation takes the mean over expressions
-    ):
-        super().__init__()
-        self.name, self.format, self.root, self.release = name, format, root, release
-        self.meta, self.protocol, self.sources = meta, protocol, sources
-        self.split, self.train_split, self.val_split = split, train_split, val_split
-        self.clip, self.seed = clip, seed
-        self.batch_size, self.global_batch_size = batch_size, global_batch_size
-        self.val_clips, self.num_workers, self.skip_bad = val_clips, num_workers, skip_bad
+    def __post_init__(self) -> None:
+        pl.LightningDataModule.__init__(self)
+        super().__post_init__()
         self.train_data: ClipDataset | JointClips | None = None
         self._opened: dict[Source, tuple[Split, Truth]] = {}
         self.val_data: Dataset | None = None
-        if (sources is None) == (train_split is None):
-            expected = "a text" if sources is None else "null beside data.sources"
-            raise wrong("train_split", expected, train_split)
 
     def prepare_data(self) -> None:
         """Index the masks and check the files, once for all ranks (the result is kept)."""

@@ -8,43 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
 from torch.utils.data import Dataset
 
-from rvos.settings import Folder, Positive, Text, checked
 from rvos.train.clips import ClipDataset, Sample
-
-
-@checked
-class Source:
-    """A dataset to train on with others: the keys `data.sources.<name>` of conf/data.
-
-    Raises SettingsError listing every value that makes no sense.
-    """
-
-    format: Text
-    root: Folder
-    split: Text
-    meta: Text | None
-    weight: Positive | None = None  # its share of an epoch relative to others; None: its clips
-
-
-def _alike(sources: Mapping[str, Source | None] | None) -> Mapping[str, Source | None] | None:
-    weights = {source.weight is None for source in (sources or {}).values() if source is not None}
-    if sources is not None and len(weights) != 1:
-        raise ValueError("no source, or weights of some alone")
-    return sources
-
-
-Sources = Annotated[
-    Mapping[str, Source | None] | None,
-    AfterValidator(_alike),
-    Field(description="null, or sources by name of which all or none have a weight"),
-]
+from rvos.train.settings import Source as Source  # its name in conf/
 
 
 def share_out(total: int, weights: Mapping[str, float]) -> dict[str, int]:

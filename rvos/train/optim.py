@@ -1,14 +1,18 @@
 """AdamW over four groups of parameters, and their learning rate step by step."""
 
+from __future__ import annotations
+
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
-from torch import nn
-from torch.optim import AdamW
 
 from rvos.settings import Amount, Count, Part, Positive, Whole, checked
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import AdamW
 
 
 def group_of(name: str) -> str:
@@ -55,6 +59,8 @@ class Optim:
 
         Groups without trainable parameters are left out.
         """
+        from torch.optim import AdamW  # here, so that wrong values are named before torch is there
+
         rates = {
             "main": self.lr,
             "backbone": self.lr_backbone,

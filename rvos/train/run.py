@@ -23,13 +23,13 @@ from rvos.masks import read_json, write_json
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import differing_tensors, load_weights, save_official
 from rvos.mutr.losses import MutrLoss
-from rvos.settings import Amount, Flag, Whole, checked
 from rvos.stages.run_folder import check_folder, keep_wandb_id, read_settings
 from rvos.train.datamodule import DataModule
 from rvos.train.joint import JointClips
 from rvos.train.optim import Optim
 from rvos.train.segmenter import Segmenter
-from rvos.train.validation import Validation, VideoScores
+from rvos.train.settings import Options, Validation
+from rvos.train.validation import VideoScores
 from rvos.weights.tensors import read_content, state_of
 
 log = logging.getLogger(__name__)
@@ -38,15 +38,6 @@ WEIGHTS = "mutr.pth"  # the best weights, in the official format
 METRICS = "metrics.json"  # is written last: it says that the run finished
 RESULTS = (METRICS, CHECKPOINTS)
 LOADER_ENDED = re.compile("DataLoader worker|Pin memory thread exited")  # in errors of PyTorch
-
-
-@checked
-class Options:
-    """The keys of conf/train.yaml that stand in no group; `hints` as in `Segmenter`."""
-
-    seed: Whole
-    compile: Flag
-    hints: Amount
 
 
 @dataclass(frozen=True)

@@ -17,22 +17,10 @@ from rvos.data.split import Expression, Split, Truth, merge_tracks
 from rvos.masks import overlay
 from rvos.mutr import MUTR
 from rvos.score.measures import Summary, score_track
-from rvos.settings import Flag, Whole, checked
 from rvos.stages.lightning import TrainerPlace
 from rvos.stages.sharding import balance, cost
 
 COLOR = (255, 60, 0)  # RGB of masks in overlays
-
-
-@checked
-class Validation:
-    """The keys of `validation` in conf/train.yaml.
-
-    Raises SettingsError listing every value that makes no sense.
-    """
-
-    at_start: Flag
-    num_overlays: Whole
 
 
 @dataclass(frozen=True)

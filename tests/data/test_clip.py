@@ -18,8 +18,9 @@ from rvos.data.frames import IMAGENET_MEAN, IMAGENET_STD, fit, normalise
 from rvos.data.mevis import Annotations, read_split
 from rvos.masks import decode
 from rvos.train import augment
-from rvos.train.augment import Geometry, Photometric, Resizing
-from rvos.train.clips import ClipDataset, collate, draw_frames, mirror_words, tight_boxes
+from rvos.train.augment import Photometric, Resizing
+from rvos.train.clips import ClipDataset, collate, tight_boxes
+from rvos.train.recipe import Geometry, draw_frames, mirror_words
 
 
 @lru_cache

@@ -1,5 +1,7 @@
 """Wrong settings of training and data: one error lists every one, whatever kind it has."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -16,7 +18,7 @@ from rvos.data.synthetic import synthesize  # noqa: E402
 from rvos.data.verify import verify  # noqa: E402
 from rvos.settings import build  # noqa: E402
 from rvos.train.callbacks import LastCheckpoint  # noqa: E402
-from rvos.train.validation import Validation  # noqa: E402
+from rvos.train.settings import Validation  # noqa: E402
 
 
 def group(name: str, *overrides: str):
@@ -344,3 +346,39 @@ def test_the_demos_end_after_a_number_of_steps(experiment, steps):
     interval = trainer.val_check_interval  # forward passes, here one a step, or a share of an epoch
     epoch = trainer.limit_train_batches
     assert steps % (interval if isinstance(interval, int) else epoch) == 0  # the end is validated
+
+
+WITHOUT_TORCH = """
+import sys
+
+sys.modules.update(torch=None, torchvision=None, pytorch_lightning=None)  # importing them fails
+from rvos.app.train import main
+
+sys.argv[1:] = %r
+main()
+"""
+
+
+def test_wrong_values_are_named_before_torch_is_imported(tmp_path):
+    """A second instead of ten. Every group that is rvos' own has one wrong value."""
+    wrong = [
+        "data.batch_size=0",
+        "data.clip.num_frames=0",
+        "data.clip.resizing.max_long_side=0",
+        "data.clip.photometric.hue=red",
+        "data.clip.pseudo_clip.rotation=some",
+        "data.sources.refcoco.weight=0",
+        "loss.ce=much",
+        "optim.lr=-1",
+        "coarse.clip_length=0",
+        "validation.num_overlays=x",
+        "seed=x",
+        "compile=2",
+        "hints=-1",
+        "score.max_videos=0",
+    ]
+    program = WITHOUT_TORCH % ["data=joint", *wrong, f"output_dir={tmp_path}"]
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 1 and run.stderr.startswith(f"error: Wrong settings ({len(wrong) + 1}")
+    said = {line.partition(":")[0].strip() for line in run.stderr.splitlines()[1:]}
+    assert said == {text.partition("=")[0] for text in wrong} | {"data.seed"}
