@@ -257,7 +257,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def put_questions(answering: Answering, path: Path, run: Path) -> None:
-    """Print the plan; write answers, conversations and their page; print what came of it."""
+    """Print the plan; write answers, conversations and their page; print what came of it.
+
+    Raises InputError before the first call where the answers could not be written to `path`.
+    """
+    if path.is_dir() or path.suffix == ".html":
+        what = "a folder" if path.is_dir() else "where the page of the answers goes"
+        raise InputError(f"{path}: is {what}; --out expects a file such as {ANSWERS}")
     print(answering.plan(), flush=True)
     record, caller = write_answers(answering, path), answering.caller
     if problems := unread(record):

@@ -67,6 +67,20 @@ def test_perfect_answers_score_what_the_oracle_scores(run, run_eval, capfd, monk
     assert (folder / "ask" / first).is_file()
 
 
+def test_where_no_answers_can_be_written_is_said_before_a_call(made_data, run_eval, capfd):
+    """A folder, and the page's own name, under which the page would replace the answers."""
+    assert run_eval(made_data.write())[0] == 0
+    page = made_data.root / "x.html"
+    page.write_text("mine")
+    with StubServer(lambda *_: (500, b"")) as server:
+        for out, said in ((made_data.root, "is a folder"), (page, "is where the page")):
+            status = answer(made_data.root / "out", server, "--model", "a", "--out", str(out))
+            error = capfd.readouterr().err
+            assert status == 1 and error.startswith(f"error: {out}: {said}")
+        assert not server.sent
+    assert page.read_text() == "mine"
+
+
 def test_server_that_is_busy_fails_and_hangs(run):
     """429, 500, a lost connection's answer that is no JSON, and no answer in time."""
     folder, _, truth = run
