@@ -241,6 +241,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
     asked, folder = Asked.of(options.run), options.run / "ask"
     if options.oracle:
+        if options.model:
+            raise InputError("--oracle asks no model; leave --model out, or --oracle")
         path = options.out or folder / "oracle.json"
         write_json(path, oracle_decisions(options.run, asked))
         print(f"the oracle's choice: refine=given refine.path={path}")

@@ -114,7 +114,7 @@ class FrameFolder:
     def __iter__(self) -> Iterator[Frame]:
         for file in self._files:
             frame = read_image(file, upright=self._upright)
-            _check_size(frame, self.size, str(file))
+            _check_size(frame, self.size, str(file), _EQUAL_IMAGES if self._upright else "")
             yield frame
 
 
@@ -352,6 +352,8 @@ def normalise(frames: "Tensor") -> "Tensor":
 
 
 _EQUAL_SIZES = ". This makes them equal: ffmpeg -i VIDEO -vf scale={1}:{0} EQUAL.mp4"
+
+_EQUAL_IMAGES = ". This makes all equal, in place: mogrify -resize {1}x{0}! FOLDER/*"
 
 
 def _check_size(frame: Frame, size: Size, where: str, remedy: str = "") -> None:

@@ -46,10 +46,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class BestCheckpoint(ModelCheckpoint):
     """`dirpath/<filename>.ckpt` of the best validation: Lightning's, for one file of one name.
 
-    Raises InputError where several files would have one name and the last would overwrite the best.
+    Raises InputError where several files would have one name and the last would overwrite the best,
+    and where the highest loss would be the best.
     """
 
     def __init__(self, *, filename: str, save_top_k: int, **lightnings: Any):
+        monitor = lightnings.get("monitor")
+        if "loss" in str(monitor) and lightnings.get("mode") == "max":
+            raise InputError(f"callbacks.best.mode: expected min for {monitor}, got max")
         if save_top_k not in (0, 1) and "{" not in filename:
             raise InputError(
                 f"callbacks.best.save_top_k: expected 1, got {save_top_k}: all would be written to "

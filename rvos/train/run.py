@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from pytorch_lightning.loggers import WandbLogger
 
 from rvos import __version__
@@ -371,8 +371,10 @@ def finish(trainer: pl.Trainer, model: MUTR, folder: Path) -> dict[str, Any]:
 
     The last weights are taken where nothing was validated. To be called on rank zero.
     """
-    best = folder / CHECKPOINTS / "best.ckpt"
-    source = best if best.is_file() else folder / CHECKPOINTS / "last.ckpt"
+    kept = [c.best_model_path for c in trainer.callbacks if isinstance(c, ModelCheckpoint)]  # type: ignore[attr-defined]
+    files = [*map(Path, kept), folder / CHECKPOINTS / "best.ckpt"]
+    last = folder / CHECKPOINTS / "last.ckpt"
+    source = next((file for file in files if file.is_file()), last)
     load_weights(model.cpu(), source)
     save_official(model, folder / WEIGHTS)
     values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies
 
 from rvos.errors import InputError
@@ -119,12 +119,12 @@ def fetch_url(url: str, target: Path, *, sha256: str | None = None) -> None:
     Raises Unreachable, and InputError for wrong bytes and for what cannot be written.
     """
     with explained(url, "model"):
-        from huggingface_hub.utils import get_session
+        from huggingface_hub.utils import get_session, hf_raise_for_status
 
         answer = get_session().head(
             url, follow_redirects=True, timeout=_constants().HF_HUB_ETAG_TIMEOUT
         )
-        answer.raise_for_status()
+        hf_raise_for_status(answer)
         size = int(answer.headers.get("Content-Length", 0)) or None
         check_space(target.parent, size or 0)
         part = download(url, target, size=size, headers={}, name=target.name)
@@ -312,25 +312,26 @@ def explained(what: str, kind: RepoType) -> Iterator[None]:
 
 def _refusal(error: Any, page: str) -> str:
     """What the hub's answer means, and what to do. Raises Unreachable for a fault of the hub."""
-    status = error.response.status_code
+    status, url = error.response.status_code, urlsplit(str(error.response.url))
+    host = f"{url.scheme}://{url.netloc}"
     said = error.server_message or _in_a_line(error)
     if status == 401:
         return (
-            f"{endpoint()} refuses your token ({said}): log in again with `hf auth login`, or "
+            f"{host} refuses your token ({said}): log in again with `hf auth login`, or "
             "unset HF_TOKEN"
         )
     if status == 403:
         return (
-            f"{endpoint()} does not give it to you ({said}): see {page} for whether your request "
+            f"{host} does not give it to you ({said}): see {page} for whether your request "
             "is still under review and whether your token may read this repository"
         )
     if status == 429:
-        return f"{endpoint()} asks you to wait ({said}): start again later"
+        return f"{host} asks you to wait ({said}): start again later"
     if status == 407:
         return f"the proxy {_proxy()} wants a name and password in its address (HTTPS_PROXY)"
     if status >= 500:
         raise Unreachable(f"it answers {status}: {said}")
-    return f"{endpoint()} refuses it with {status}: {said}"
+    return f"{host} refuses it with {status}: {said}"
 
 
 def _proxy() -> str:

@@ -77,6 +77,8 @@ def test_where_no_answers_can_be_written_is_said_before_a_call(made_data, run_ev
             status = answer(made_data.root / "out", server, "--model", "a", "--out", str(out))
             error = capfd.readouterr().err
             assert status == 1 and error.startswith(f"error: {out}: {said}")
+        both = answer(made_data.root / "out", server, "--model", "a", "--oracle")
+        assert both == 1 and "--oracle asks no model" in capfd.readouterr().err
         assert not server.sent
     assert page.read_text() == "mine"
 

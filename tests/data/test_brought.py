@@ -173,6 +173,63 @@ def test_a_size_that_changes_names_the_frame_and_the_remedy(tmp_path):
         FrameError, match=r"frame 3: expected 32 x 48 .* ffmpeg -i VIDEO -vf scale=48:32 EQUAL"
     ):
         list(VideoFile(joined))
+    split = own_split(joined, ["a cat"], max_frames=3)  # the first recording alone
+    frames = list(split.open_frames(split.videos[0]))
+    assert [frame.shape for frame in frames] == [(32, 48, 3)] * 3
+
+
+def test_a_film_that_shrinks_and_a_picture_of_another_size(tmp_path):
+    """The second recording has half the size; among own pictures one is held upright."""
+    joined = tmp_path / "joined.mjpeg"
+    with open(joined, "wb") as file:
+        for size in [(32, 48)] * 2 + [(16, 24)] * 2:
+            picture(90, size).save(file, format="jpeg")
+    with pytest.raises(FrameError, match=r"frame 2: expected 32 x 48 .*, got 16 x 24\. .*ffmpeg"):
+        list(VideoFile(joined))
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    picture(90, (32, 48)).save(folder / "0.png")
+    picture(90, (48, 32)).save(folder / "1.png")
+    with pytest.raises(FrameError, match=r"1\.png: expected 32 x 48 .*mogrify -resize 48x32! "):
+        list(open_frames(folder))
+
+
+@pytest.mark.parametrize("name", ["long.mp4", "long.mjpeg"])  # a raw stream announces no length
+def test_a_long_film_shows_how_far_it_is_read(tmp_path, monkeypatch, name):
+    from rvos.data import decoding
+
+    shown = []
+
+    class Bar:
+        def __init__(self, **_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def add_task(self, text, total):
+            shown.append((text, total))
+
+        def update(self, task, completed):
+            shown.append(completed)
+
+    monkeypatch.setattr(decoding, "LONG", 10)
+    monkeypatch.setattr(decoding, "Progress", Bar)
+    path = tmp_path / name
+    if name == "long.mp4":
+        write_film(path, 12)
+    else:
+        with open(path, "wb") as file:
+            for t in range(12):
+                picture(10 * t, (32, 48)).save(file, format="jpeg")
+    assert len(open_frames(path)) == 12
+    assert shown[0] == (f"Reading {name}", 12 if name == "long.mp4" else None)
+    assert shown[1:] == sorted(shown[1:]) and shown[-1] == 12
+    shown.clear()
+    assert len(open_frames(path, at_most=9)) == 9 and not shown  # a short way
 
 
 # ------------------------------------------------------------------------------------------ texts

@@ -33,7 +33,8 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answer)
         self.repos, self.urls, self.served, self.pace = {}, {}, {}, {}
         self.gated: set[str] = set()
-        self.refusals: dict[str, tuple[int, str, str]] = {}  # repo: status, code, message
+        self.refusals: dict[str, tuple[int, str, str]] = {}  # repo, or file: status, code, message
+        self.delay = 0.0  # seconds before each answer
         self.requests: list[str] = []
         self.licence = "apache-2.0"
         self.thread = Thread(target=self.serve_forever, daemon=True)
@@ -74,13 +75,14 @@ class Answer(BaseHTTPRequestHandler):
         path = unquote(urlparse(self.path).path)
         asked = self.headers.get("Range", "")
         self.server.requests.append(f"{self.command} {path} {asked}".strip())
+        time.sleep(self.server.delay)
         if content := self.server.urls.get(path):
             return self.send_file(path, content, {}, body)
         if found := API.fullmatch(path):
             return self.send_info(**found.groupdict())
         if found := PATH.fullmatch(path):
             return self.send_repo_file(**found.groupdict(), body=body)
-        return self.refuse(404)
+        return self.refuse(*self.server.refusals.get(path[1:], (404,)))
 
     def refuse(self, status, code=None, message=None):
         self.send_response(status)

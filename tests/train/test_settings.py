@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 
+import pytorch_lightning as pl  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from test_conf import composed  # noqa: E402
 
@@ -17,7 +19,8 @@ from rvos.app.training import make_parts  # noqa: E402
 from rvos.data.synthetic import synthesize  # noqa: E402
 from rvos.data.verify import verify  # noqa: E402
 from rvos.settings import build  # noqa: E402
-from rvos.train.callbacks import LastCheckpoint  # noqa: E402
+from rvos.train import run  # noqa: E402
+from rvos.train.callbacks import BestCheckpoint, LastCheckpoint  # noqa: E402
 from rvos.train.settings import Validation  # noqa: E402
 
 
@@ -211,6 +214,47 @@ def test_callbacks_count_optimizer_steps(value, tmp_path):
         build({"speed": node}, "callbacks")
 
 
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["save_top_k=2"], "callbacks.best.save_top_k: expected 1, got 2"),
+        (["save_top_k=-1"], "callbacks.best.save_top_k: expected 1, got -1"),
+        (["monitor=val/loss"], "callbacks.best.mode: expected min for val/loss, got max"),
+        (["save_top_k=2", "filename='best-{step}'"], None),
+        (["monitor=val/loss", "mode=min"], None),
+    ],
+)
+def test_the_best_checkpoint_is_never_the_worst(overrides, message):
+    best = group("callbacks", *(f"callbacks.best.{text}" for text in overrides)).best
+    if message is None:
+        assert build(best, "callbacks.best").save_top_k in (1, 2)
+        return
+    with pytest.raises(SettingsError, match=f"^{message}"):
+        build(best, "callbacks.best")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["best", "best-v1", "best-step=7"])
+def test_the_best_weights_are_exported_whatever_their_file_is_called(name, tmp_path, monkeypatch):
+    """With several kept, another folder, or Lightning's counter of versions, it is not best.ckpt;
+    the last weights would be exported in its place."""
+    best = BestCheckpoint(dirpath=tmp_path / "elsewhere", filename="best", save_top_k=1)
+    best.best_model_path = str(tmp_path / "elsewhere" / f"{name}.ckpt")
+    trainer = pl.Trainer(
+        accelerator="cpu", callbacks=[best], logger=False, default_root_dir=tmp_path
+    )
+    for file in (Path(best.best_model_path), tmp_path / "checkpoints" / "last.ckpt"):
+        file.parent.mkdir()
+        file.write_bytes(b"")
+    loaded = []
+    monkeypatch.setattr(run, "load_weights", lambda _, path: loaded.append(path.name))
+    monkeypatch.setattr(run, "save_official", lambda *_: None)
+    assert run.finish(trainer, torch.nn.Linear(1, 1), tmp_path)["weights_of"] == f"{name}.ckpt"
+    Path(best.best_model_path).unlink()
+    run.finish(trainer, torch.nn.Linear(1, 1), tmp_path)
+    assert loaded == [f"{name}.ckpt", "last.ckpt"]
+
+
 def test_keys_of_no_group_and_of_the_score_are_checked_before_training():
     cfg = composed("train", "output_dir=x", "hints=-1", "compile=2", "score.max_videos=0")
     with pytest.raises(SettingsError) as raised:
@@ -225,6 +269,12 @@ def test_keys_of_no_group_and_of_the_score_are_checked_before_training():
 def test_a_split_or_sources_are_trained_on():
     with pytest.raises(SettingsError, match="^data.train_split: expected a text, got None"):
         made("data")(train_split=None)
+    source = {"format": "mevis", "root": "x", "split": "train", "meta": None}
+    sources = {"one": {"_target_": "rvos.train.joint.Source"} | source}
+    with pytest.raises(
+        SettingsError, match="^data.train_split: expected null beside data.sources, got 'train'"
+    ):
+        made("data")(sources=sources)
 
 
 def test_verify_lists_all():
@@ -378,7 +428,8 @@ def test_wrong_values_are_named_before_torch_is_imported(tmp_path):
         "score.max_videos=0",
     ]
     program = WITHOUT_TORCH % ["data=joint", *wrong, f"output_dir={tmp_path}"]
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert run.returncode == 1 and run.stderr.startswith(f"error: Wrong settings ({len(wrong) + 1}")
-    said = {line.partition(":")[0].strip() for line in run.stderr.splitlines()[1:]}
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: Wrong settings ({len(wrong) + 1})")
+    said = {line.partition(":")[0].strip() for line in ended.stderr.splitlines()[1:]}
     assert said == {text.partition("=")[0] for text in wrong} | {"data.seed"}

@@ -107,6 +107,7 @@ REFUSALS = {
     "a token without the right": ((403, None, "your token lacks a scope"), "your token may read"),
     "too many requests": ((429, None, "slow down"), "asks you to wait"),
     "a fault of the hub": ((503, None, "maintenance"), "answers 503: .*maintenance"),
+    "a proxy that wants a name": ((407, None, "who are you"), "wants a name and password"),
     "something else": ((451, None, "legal reasons"), "refuses it with 451: legal reasons"),
 }
 
@@ -122,6 +123,38 @@ def test_what_a_hub_refuses_has_its_cause_and_remedy(tmp_path, hub, name, monkey
     with pytest.raises(InputError, match=said) as error:
         fetching.listing(DINO, "main", ["*.json"])
     assert "Traceback" not in str(error.value) and len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("status, said", [(404, "refuses it with 404"), (429, "asks you to wait")])
+def test_what_another_server_refuses_is_its_answer_and_not_the_networks(
+    tmp_path,
+    hub,  # noqa: F811
+    monkeypatch,
+    status,
+    said,
+):
+    """A file with an address of its own, such as a release of GitHub."""
+    from rvos.weights import hub as fetching
+
+    monkeypatch.setattr(fetching._constants(), "HF_HUB_OFFLINE", False)
+    hub.refusals = {"one.pth": (status, None, None)}
+    with pytest.raises(InputError, match=f"^{hub.address}/one.pth: {hub.address} {said}") as error:
+        fetching.fetch_url(f"{hub.address}/one.pth", tmp_path / "one.pth")
+    assert not isinstance(error.value, fetching.Unreachable) and not any(tmp_path.iterdir())
+
+
+def test_a_slow_proxy_has_the_time_that_huggingface_hub_is_given(tmp_path, hub, monkeypatch):  # noqa: F811
+    """It answers after 0.6 s: too late for a limit of 0.2 s, and in time for one of 20 s."""
+    from rvos.weights import hub as fetching
+
+    monkeypatch.setattr(fetching, "endpoint", lambda: hub.address)
+    monkeypatch.setattr(fetching._constants(), "HF_HUB_OFFLINE", False)
+    hub.delay = 0.6
+    monkeypatch.setattr(fetching._constants(), "HF_HUB_ETAG_TIMEOUT", 0.2)
+    with pytest.raises(fetching.Unreachable, match="timed out"):
+        fetching.listing(DINO, "main", ["*.json"])
+    monkeypatch.setattr(fetching._constants(), "HF_HUB_ETAG_TIMEOUT", 20)
+    assert fetching.listing(DINO, "main", ["*.json"]).files
 
 
 def test_a_socks_proxy_names_its_package(tmp_path, hub):  # noqa: F811
