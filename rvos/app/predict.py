@@ -6,6 +6,7 @@ Settings: conf/predict.yaml. The stages are those of eval.py, with their stores 
 (`output_dir`); a second start with the same settings goes on from what is there.
 """
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from rvos.app.entry import ask_for_weights, entry_point, plain, run_folder
@@ -33,6 +34,7 @@ def main(cfg: DictConfig) -> None:
         todo = check(Evaluation.of, cfg)
         output = check(own.Output, cfg.video, cfg.masks, cfg.fps)
         thin = check(own.Thinning, cfg.every, cfg.max_frames)
+        check(own.check_no_dataset, HydraConfig.get().overrides.task)
         texts = check(own.read_sentences, cfg.expression, cfg.expressions)
     with Checks() as check:
         check(own.offer_small, cfg, uses_gpu=todo.uses_gpu)

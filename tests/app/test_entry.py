@@ -141,6 +141,8 @@ def test_files_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):
         ("eval.py", "~refine", "argument '~refine': expected key=value"),
         ("eval.py", "refine.window=5,10", "refine.window=5,10'.*add --multirun"),
         ("predict.py", "masks=png)", r"masks: expected .*, got 'png\)'"),
+        ("predict.py", "data.skip_bad=true", "without effect on a video .*data.skip_bad=true"),
+        ("predict.py", "score.max_videos=2", "without effect on a video .*score.max_videos=2"),
         ("-m rvos data verify", "splits=[a", r"\[a"),
     ],
 )
