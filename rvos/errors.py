@@ -87,4 +87,4 @@ def list_problems(title: str, problems: Sequence[str], *, shown: int = 10) -> st
     lines += ["  " + problem.replace("\n", "\n  ") for problem in problems[:shown]]
     if len(problems) > shown:
         lines.append(f"  ... and {len(problems) - shown} more")
-    return "\n".join(lines)
+    return "\n".join(lines).encode(errors="backslashreplace").decode()  # names may be no UTF-8

@@ -44,11 +44,12 @@ def test_what_is_no_frame_is_named(tmp_path, caplog):
     assert "1.dng" in caplog.text and "notes.txt" in caplog.text
 
 
-def test_names_that_are_no_text_are_named(tmp_path):
+def test_names_that_are_no_text_are_named(tmp_path, caplog):
     """A frame's name stands in results; what else lies beside the frames does not."""
     picture(0).save(tmp_path / "0.png")
     (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("mine")
     assert len(fingerprint(tmp_path)) == 64 and FrameFolder(tmp_path).names == ("0",)
+    assert "caf\\udce9.txt" in caplog.text  # as a log file can hold it
     picture(0).save(tmp_path / "1.png")
     os.rename(tmp_path / "1.png", tmp_path / os.fsdecode(b"caf\xe9.png"))
     with pytest.raises(FrameError, match=r"(?s)cannot be written as UTF-8.*'caf\\udce9\.png'"):
