@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rvos.errors import InputError
-from rvos.settings import preset
+from rvos.settings import make, preset
 from rvos.weights.local import local_folder
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def build_mutr(
 
     `weights`: official or own checkpoint that is loaded strictly; `backbone_weights`: a file of
     ImageNet or Kinetics weights for the backbone alone. None: random parameters. Both may be names
-    of `python -m rvos weights`. Raises InputError when the weights do not fit.
+    of `python -m rvos weights`. Raises InputError when a setting is wrong or the weights do not fit.
     """
     from rvos.mutr.backbone_weights import load_backbone
     from rvos.mutr.checkpoint import load_weights
@@ -29,7 +29,7 @@ def build_mutr(
             f"model.backbone_weights={backbone_weights}: model.weights={weights} brings its own "
             "backbone; give one of the two"
         )
-    model = MUTR(**settings)
+    model = make(MUTR, "model", settings)
     if weights is not None:
         load_weights(model, local_folder(weights, key="model.weights"))
     if backbone_weights is not None:

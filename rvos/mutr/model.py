@@ -25,6 +25,7 @@ from rvos.mutr.mti import MTI
 from rvos.mutr.pixel_decoder import PixelDecoder
 from rvos.mutr.positions import resize_padding, sine_map
 from rvos.mutr.text import TextEncoder, TextFeatures
+from rvos.settings import Count, Flag, Part, Text, checked
 
 Masks = Literal["chosen", "all", "none"]
 Heads = Literal["upstream", "last"]
@@ -37,37 +38,38 @@ class MUTR(nn.Module):
     combines their features (inference), `forward_clips` does all of it (training).
     """
 
+    @checked
     def __init__(
         self,
         *,
-        backbone: str,
-        tokenizer: str,
-        deform_attn: str,
-        freeze_text_encoder: bool,
-        num_classes: int,
-        num_queries: int,
-        hidden_dim: int,
-        ffn_dim: int,
-        num_heads: int,
-        num_levels: int,
-        num_points: int,
-        encoder_layers: int,
-        decoder_layers: int,
-        mti_layers: int,
-        mti_window: int,
-        dropout: float,
-        mti_dropout: float,
-        box_refine: bool,
-        rel_coord: bool,
-        mask_channels: int,
-        text_dim: int,
-        text_layers: int,
-        text_heads: int,
-        text_ffn_dim: int,
-        vocab_size: int,
-        max_tokens: int,
-        checkpoint_backbone: bool,
-        checkpoint_encoder: bool,
+        backbone: Text,
+        tokenizer: Text,
+        deform_attn: Text,
+        freeze_text_encoder: Flag,
+        num_classes: Count,
+        num_queries: Count,
+        hidden_dim: Count,
+        ffn_dim: Count,
+        num_heads: Count,
+        num_levels: Count,
+        num_points: Count,
+        encoder_layers: Count,
+        decoder_layers: Count,
+        mti_layers: Count,
+        mti_window: Count,
+        dropout: Part,
+        mti_dropout: Part,
+        box_refine: Flag,
+        rel_coord: Flag,
+        mask_channels: Count,
+        text_dim: Count,
+        text_layers: Count,
+        text_heads: Count,
+        text_ffn_dim: Count,
+        vocab_size: Count,
+        max_tokens: Count,
+        checkpoint_backbone: Flag,
+        checkpoint_encoder: Flag,
     ):
         super().__init__()
         self.box_refine = box_refine

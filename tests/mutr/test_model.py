@@ -6,6 +6,7 @@ from tiny_mutr import SENTENCES, close, frames, tiny
 
 from rvos import InputError
 from rvos.mutr.backbones.resnet import SpaceTime
+from rvos.mutr.build import load_model
 
 SIZE = (64, 96)
 
@@ -214,3 +215,15 @@ def test_convolutions_over_time_stay_float32_under_a_cpus_autocast():
     assert given == [torch.float32] * 4
     assert close(found.float(), part(x.bfloat16().float(), batch=2), rel=1e-5)
     assert part.double()(x.double(), batch=2).dtype == torch.float64
+
+
+def test_all_wrong_settings_are_said_at_once():
+    with pytest.raises(InputError) as error:
+        load_model("mutr_tiny", hidden_dim="x", dropout=1, rel_coord=0)
+    assert list(error.value.messages) == [
+        "model.hidden_dim: expected a whole number >= 1, got 'x'",
+        "model.dropout: expected a number >= 0 and < 1, got 1",
+        "model.rel_coord: expected true or false, got 0",
+    ]
+    with pytest.raises(InputError, match="no such key: num_querys"):
+        load_model("mutr_tiny", num_querys=3)
