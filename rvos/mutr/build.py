@@ -18,7 +18,7 @@ def build_mutr(
 
     `weights`: official or own checkpoint that is loaded strictly; `backbone_weights`: a file of
     ImageNet or Kinetics weights for the backbone alone. None: random parameters. Both may be names
-    of `python -m rvos weights`. Raises InputError when a setting is wrong or the weights do not fit.
+    of `python -m rvos weights`. Raises InputError for wrong settings, and weights that do not fit.
     """
     from rvos.mutr.backbone_weights import load_backbone
     from rvos.mutr.checkpoint import load_weights
