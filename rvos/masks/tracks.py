@@ -17,6 +17,7 @@ from rvos.masks.files import (
     open_json,
     read_json,
     read_pixels,
+    reading,
     stream_json,
 )
 from rvos.masks.rle import MISSING_FRAME, encode
@@ -150,7 +151,8 @@ class _Unpacked:
     def __init__(self, path: Path):
         self.places: dict[str, tuple[int, int]] = {}  # start and length
         self._file = tempfile.TemporaryFile()
-        self._write(stream_json(path))
+        with reading(path, "not valid JSON", RecursionError):
+            self._write(stream_json(path))
         self.is_coco = coco.is_coco(self.places)
         if self.is_coco:
             content = {key: self.read(key) for key in self.places}

@@ -218,6 +218,10 @@ def test_json_that_is_too_deep_names_the_file(tmp_path):
     (tmp_path / "deep.json").write_text("[" * 100_000 + "]" * 100_000)
     with pytest.raises(FileError, match=r"deep.json: not valid JSON: .*recursion"):
         masks.read_json(tmp_path / "deep.json")
+    text = '{"v": {"0": ' + "[" * 1500 + "]" * 1500 + "}}"
+    (tmp_path / "masks.json").write_text(text)
+    with pytest.raises(FileError, match=r"masks.json: not valid JSON: .*recursion"):
+        TrackFiles(tmp_path / "masks.json")
 
 
 def test_truncated_gzip_names_the_file(tmp_path):
