@@ -38,13 +38,18 @@ def split_folder(root: Path | str, split: str) -> Path:
     )
 
 
+def check_root(folder: Path) -> None:
+    """Raises InputError where a dataset's folder is not there."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected the dataset there (data.root)")
+
+
 def find_meta(folder: Path, names: Sequence[str], chosen: str | None) -> Path:
     """The file of expressions in a folder: `chosen` (the setting data.meta), or one of `names`.
 
     Each may be .gz. Several are fine if their content is the same. Raises InputError.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected the dataset there (data.root)")
+    check_root(folder)
     if chosen is not None:
         if not isinstance(chosen, str) or not is_name(chosen):
             raise InputError(f"data.meta: expected the name of a file, or null; got {chosen!r}")

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from rvos.data.archive import FilePath, instead_of
 from rvos.data.frames import FrameFolder, Frames
-from rvos.data.meta import Ids, check_found, find_meta, parse_videos
+from rvos.data.meta import Ids, check_found, check_root, find_meta, parse_videos
 from rvos.data.split import Problem, Split, Truth, Video
 from rvos.errors import InputError
 from rvos.masks import Mask, Track, file_sha256, from_coco, read_json
@@ -56,8 +56,9 @@ def read_split(
     those of the file: of a converted one, numbers from 1 on; of an original, COCO-wide `sent_id`.
     """
     folder = Path(root)
-    path = _find_sentences(folder, split, meta)
+    check_root(folder)
     pictures = _find_pictures(folder)
+    path = _find_sentences(folder, split, meta)
     unreadable: list[Problem] = []
     reading = _Reading({}, {}, {})
     for sentence in _original(path, split) if path.suffix == ".p" else _converted(path):

@@ -1,7 +1,6 @@
 """The shipped checkpoint segments held-out synthetic videos, and it reads."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +10,7 @@ pytest.importorskip("pytorch_lightning")
 from hydra.utils import instantiate  # noqa: E402
 from made_data import REPOSITORY  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
+from pytorch_lightning import Trainer  # noqa: E402
 from test_conf import composed  # noqa: E402
 
 from rvos.coarse.settings import coarse_settings  # noqa: E402
@@ -49,8 +49,8 @@ def test_the_demo_checkpoint_reads(tmp_path):
             num_overlays=0,
             folder=tmp_path,
         )
-        one_process = SimpleNamespace(world_size=1, global_rank=0, is_global_zero=True)
-        return 100 * scores(model, one_process)["JF"]
+        trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+        return 100 * scores(model, trainer)["JF"]
 
     def turned(video):
         texts = [expression.text for expression in video.expressions]
