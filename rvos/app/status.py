@@ -81,7 +81,7 @@ class Status:
         if self.missing is not None:
             table.add_row("missing", str(self.missing))
         if self.done:
-            minutes = (self.now - max(self.done.values())) / 60
+            minutes = max(0.0, self.now - max(self.done.values())) / 60  # copied files may be ahead
             table.add_row("last one", f"{minutes:.0f} min ago")
         if self.seconds_left is not None:
             table.add_row("left", f"{self.seconds_left / 3600:.1f} h, at the rate up to now")

@@ -296,3 +296,18 @@ def test_status_takes_the_clock_of_the_files_not_of_this_machine(tmp_path, monke
     console = Console(record=True, width=200)
     Status.of(folder).show(console)
     assert re.search(r"last one\W+0 min ago", console.export_text())
+
+
+def test_status_of_files_that_are_ahead_or_of_two_clocks(tmp_path):
+    """Copied from a node two hours ahead, or written by it beside another: nothing is negative."""
+    folder = tmp_path / "stores" / "masklets" / "made"
+    write_json(folder / "provenance.json", {})
+    now = time.time()
+    for i, at in enumerate([0, 60, 120, 7230, 7290, 7350]):
+        write_json(folder / f"{i}.json.gz", {})
+        os.utime(folder / f"{i}.json.gz", (now + at, now + at))
+    status = replace(Status.of(folder), total=8)
+    assert status.seconds_left == pytest.approx(2 * 60)
+    console = Console(record=True, width=200)
+    status.show(console)
+    assert re.search(r"last one\W+0 min ago", console.export_text())
