@@ -49,7 +49,7 @@ def headline(
     for name in run.metrics.trivial:
         rows.append(row(name.capitalize(), "trivial", scores(run, name)))
     change = {score: refined[score] - coarse[score] for score in SCORES}
-    return [*rows, row("Refined minus coarse", "difference", change)]
+    return [*rows, row("Change", "difference", change)]
 
 
 def heat_map(metrics: Metrics, setting: Mapping[str, Any]) -> dict[str, Any] | None:
