@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from rvos.app.evaluation import Evaluation
 from rvos.ask.answer import ANSWERS, Answering, Options, put_questions
 from rvos.ask.questions import Asked
 from rvos.data.split import Split
@@ -52,11 +53,12 @@ def answered(
     if "report" in first:
         first.report = preset("report", "none")
         first.submission, first.logger.wandb = False, None
+    path = run / "ask" / ANSWERS
+    then.refine = preset("refine", "given") | {"path": str(path)}
+    Evaluation.of(then)  # what does not go with answers, a grid say, is refused now
     refine(first, run)
     asked = Asked.of(run, split)
-    path = run / "ask" / ANSWERS
     put_questions(Answering.of(options, asked, run / "ask"), path, run)
-    then.refine = preset("refine", "given") | {"path": str(path)}
     return then
 
 

@@ -49,8 +49,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.answers.model is not None:
         from rvos.app.answers import answered
 
-        masks = todo.make(work)
-        cfg = answered(cfg, folder, lambda _, into: own.refine(todo, masks, into), split)
+        cfg = answered(cfg, folder, lambda _, to: own.refine(todo, todo.make(work), to), split)
         todo = Evaluation.of(cfg)
     claim_folder(folder, plain(cfg), inputs=own.inputs_of(cfg, split), results=RESULTS)
     keep_split(folder, split)

@@ -68,7 +68,7 @@ class Caller:
             from openai import OpenAI
         except ImportError:
             raise InputError(
-                "python -m rvos answer: the package openai is missing; pip install 'rvos[ask]'"
+                "asking models needs the package openai: pip install 'rvos[ask]'"
             ) from None
         key = os.environ.get("OPENAI_API_KEY")
         if not key and not self.server and not os.environ.get("OPENAI_BASE_URL"):

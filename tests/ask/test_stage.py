@@ -59,6 +59,7 @@ def test_an_evaluation_asks_and_scores_what_the_models_chose(made, run_eval, tmp
         (["refine=none"], "answers.model: expected a rule whose choice stays"),
         (["trainer.devices=2"], "answers.model: expected one process"),
         (["answers.prompts=nothing"], "nothing"),
+        (["ablation=grid"], "refine=given"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_sent(run_eval, tmp_path, more, message):
@@ -104,6 +105,14 @@ def test_a_video_of_ones_own(made, monkeypatch, tmp_path):
                 *(*asking(server), "refine=vote"),
             ],
         )
+        arguments = sys.argv
+        with monkeypatch.context() as patched:
+            made = []  # masks, which may take hours
+            patched.setattr("rvos.app.evaluation.Evaluation.make", lambda *_: made.append(1))
+            patched.setattr(sys, "argv", [*arguments, "answers.agree=3"])
+            with pytest.raises(SystemExit):
+                predict.main()
+            assert not made and not server.sent
         predict.main()
         assert server.sent
     refined = read_json(tmp_path / "out" / "refined" / f"{name}.json.gz")
