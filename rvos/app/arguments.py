@@ -101,11 +101,16 @@ def _holds_text(config: Any, key: str) -> bool:
     return isinstance(value, str)
 
 
-def _composed(arguments: Sequence[str], config_name: str) -> Any:
-    """What the config holds before keys are set: the chosen groups, with nothing resolved."""
+def own_configs(arguments: Sequence[str]) -> Path | None:
+    """The folder of --config-dir."""
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--config-dir", "-cd", type=Path)
-    own = options.parse_known_args(arguments)[0].config_dir
+    return options.parse_known_args(arguments)[0].config_dir
+
+
+def _composed(arguments: Sequence[str], config_name: str) -> Any:
+    """What the config holds before keys are set: the chosen groups, with nothing resolved."""
+    own = own_configs(arguments)
     folders = [CONFIG_DIR, *([own.absolute()] if own else [])]
     choices = [
         argument

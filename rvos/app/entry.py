@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rvos import CONFIG_DIR
-from rvos.app.arguments import as_typed, explained
+from rvos.app.arguments import as_typed, explained, own_configs
 from rvos.errors import InputError, one_message
 
 if TYPE_CHECKING:  # with the checks of settings, which --help does without
@@ -87,6 +87,12 @@ def entry_point(
                         raise
                     if isinstance(error, OSError):  # Hydra makes the run folder before the task
                         told = f"output_dir: cannot write to {error.filename}: {error.strerror}"
+                    elif isinstance(error, UnicodeDecodeError):  # Hydra does not name the file
+                        from rvos.masks.files import NO_UTF8
+
+                        files = (own_configs(arguments) or CONFIG_DIR).rglob("*.yaml")
+                        its = (file for file in files if file.read_bytes() == error.object)
+                        told = f"{next(its, 'a file of settings')}: {NO_UTF8}: {error}"
                     else:
                         told = f"{' '.join(arguments)}: {error}"
                     raise InputError(told) from None

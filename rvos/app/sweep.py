@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +21,7 @@ from rich.console import Console
 from yaml import YAMLError
 
 from rvos.errors import InputError, SettingsError, list_problems
-from rvos.masks import read_json, write_json
+from rvos.masks import read_json, read_text, write_json
 from rvos.report.console import percent, table_of
 from rvos.report.dashboard import scores
 from rvos.report.metrics import Metrics
@@ -93,12 +94,14 @@ def read_sweep(path: Path | str) -> Sweep:
     """
     path = Path(path)
     try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        content: Any = OmegaConf.to_container(
+            OmegaConf.load(StringIO(read_text(path))), resolve=False
+        )
         keys = content if isinstance(content, dict) else {}
         return make(Sweep, "", keys, title=f"{path}")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:  # OmegaConf's of a file that is no mapping
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    except YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     except SettingsError as error:
         raise InputError(

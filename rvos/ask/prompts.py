@@ -7,7 +7,7 @@ from string import Template
 import yaml
 
 from rvos.errors import InputError, SettingsError
-from rvos.masks import FileError, file_sha256
+from rvos.masks import FileError, file_sha256, read_text
 from rvos.settings import CONFIG_DIR, Count, Positive, Text, checked
 
 _FOR = {  # what each text may fill in
@@ -54,14 +54,12 @@ class Prompts:
     def read(cls, name: str) -> "Prompts":
         """`name`: of a file in conf/ask, or a path. Raises InputError."""
         path = Path(name) if name.endswith(".yaml") else CONFIG_DIR / "ask" / f"{name}.yaml"
+        if not path.is_file():
+            raise FileError(f"{path}: no such file of prompts; conf/ask has those of rvos")
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = yaml.safe_load(read_text(path))
             return cls(Texts(**content), path.stem, file_sha256(path))
-        except OSError:
-            raise FileError(
-                f"{path}: no such file of prompts; conf/ask has those of rvos"
-            ) from None
-        except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+        except (yaml.YAMLError, TypeError) as error:
             raise FileError(f"{path}: not a file of prompts: {error}") from None
         except SettingsError as error:
             raise InputError(f"{path}: {error}") from None

@@ -255,7 +255,7 @@ def _refs(path: Path, changed: int) -> list[dict[str, Any]]:
     """The refs of a pickle, which Python 2 has written; `changed`: its time. Raises InputError."""
     what = "cannot be read as a file of refs"
     with reading(path, what, *_PICKLE_ERRORS), open(path, "rb") as file:
-        refs = _Containers(file, encoding="utf-8", errors="replace").load()
+        refs = _Containers(file, encoding="utf-8", errors="surrogateescape").load()
     if not _are_dicts(refs):
         raise InputError(f"{path}: expected a list of refs")
     return refs

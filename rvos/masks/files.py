@@ -10,7 +10,6 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedIOBase, BytesIO
@@ -34,10 +33,8 @@ ZIP_ERRORS = (
     RuntimeError,  # encrypted, or packed in a way that Python does not know
 )
 _NO_JSON = ("not valid JSON", ValueError, ijson.JSONError, EOFError, zlib.error, RecursionError)
-_MARKED = (  # byte order marks; that of UTF-32 begins with that of UTF-16
-    *((BOM_UTF32_LE, "utf-32"), (BOM_UTF32_BE, "utf-32"), (BOM_UTF8, "utf-8-sig")),
-    *((BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16")),
-)
+NO_UTF8 = "cannot be read as text. Save it as UTF-8"
+_INVALID = "invalid bytes in UTF8"  # what ijson says of it, with bytes that are no text
 _told_of_alpha: set[Path] = set()  # trees of images: one warning each
 log = logging.getLogger(__name__)
 
@@ -65,7 +62,9 @@ def reading(path: object, said: str = "", *errors: type[Exception]) -> Iterator[
     except FileError:
         raise
     except errors as error:
-        raise FileError(f"{path}: {said}: {error}") from None
+        no_utf8 = isinstance(error, UnicodeError) or _INVALID in str(error)
+        reason = _INVALID if _INVALID in str(error) else error
+        raise FileError(f"{path}: {NO_UTF8 if no_utf8 else said}: {reason}") from None
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
 
@@ -116,11 +115,14 @@ def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def open_json(path: Path) -> BufferedIOBase:
-    """Binary reader of a .json or .json.gz file as UTF-8, whatever its byte order mark says."""
+    """Binary reader of a .json or .json.gz file as UTF-8, whichever UTF the file is in.
+
+    Its first characters tell, with a byte order mark or without (RFC 4627, section 3).
+    """
     file: Any = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
-    encoding = _marked_encoding(file.read(4))
-    file.seek(len(BOM_UTF8) if encoding == "utf-8-sig" else 0)
-    if encoding in (None, "utf-8-sig"):
+    encoding = json.detect_encoding(file.read(4))
+    file.seek(3 if encoding == "utf-8-sig" else 0)
+    if encoding in ("utf-8", "utf-8-sig"):
         return file
     with file:
         return BytesIO(file.read().decode(encoding).encode())
@@ -128,9 +130,11 @@ def open_json(path: Path) -> BufferedIOBase:
 
 def read_text(path: Path) -> str:
     """A text file in UTF-8, or in the encoding that its byte order mark names. Raises FileError."""
-    with reading(path, "cannot be read as text. Save it as UTF-8", ValueError):
+    with reading(path, NO_UTF8, ValueError):
         data = path.read_bytes()
-        text = data.decode(_marked_encoding(data) or "utf-8")
+        marked = json.detect_encoding(data)
+        text = data.decode(marked if marked in ("utf-8-sig", "utf-16", "utf-32") else "utf-8")
+        text = text.replace("\ufeff", "")  # marks of files that were joined
         if "\0" in text:
             raise ValueError("it has NUL characters, as UTF-16 without a mark or a binary file has")
     return text
@@ -142,10 +146,6 @@ def split_lines(text: str) -> list[str]:
     `str.splitlines` also parts at U+2028, U+0085 and others, which sentences may hold.
     """
     return re.split(r"\r\n|\r|\n", text)
-
-
-def _marked_encoding(data: bytes) -> str | None:
-    return next((name for mark, name in _MARKED if data.startswith(mark)), None)
 
 
 def find_json(path: Path) -> Path | None:

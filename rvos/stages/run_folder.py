@@ -13,7 +13,7 @@ from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
 from rvos.data.split import Expression, Split, Video
 from rvos.errors import InputError, list_problems
-from rvos.masks import FileError, read_json, write_bytes, write_json
+from rvos.masks import FileError, read_json, read_text, write_bytes, write_json
 from rvos.stages.store import differences
 
 SETTINGS_FILE = "config.yaml"  # {"config": settings, "inputs": hashes of the data}
@@ -101,8 +101,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """The content of a run's config.yaml; empty where there is none. Raises InputError."""
     path = folder / SETTINGS_FILE
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(path)) if path.is_file() else {}
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: not the settings of a run: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("config", {}), dict):
         raise InputError(f"{path}: not the settings of a run: expected {{config: {{...}}}}")

@@ -105,6 +105,16 @@ def test_what_is_a_text_depends_on_the_chosen_groups(tmp_path):
     assert as_typed(["refine=none", "refine=gone", "optim.lr=1e3"], "eval")[2] == "optim.lr=1e3"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_settings_of_ones_own_in_another_encoding_are_named(tmp_path, run_eval, encoding):
+    for name, of in (("other", "utf-8"), ("mine", encoding)):
+        (tmp_path / "experiment").mkdir(exist_ok=True)
+        (tmp_path / "experiment" / f"{name}.yaml").write_text("seed: 1 # caf\xe9\n", encoding=of)
+    status, said = run_eval(["--config-dir", str(tmp_path), "experiment=mine"])
+    assert status == 1 and said.startswith(f"error: {tmp_path}/experiment/mine.yaml: ")
+    assert "Save it as UTF-8" in said
+
+
 def test_paths_may_be_swept_and_interpolated():
     arguments = ["-m", "coarse.path=a.json,b.json"]
     assert as_typed(arguments, "eval") == arguments

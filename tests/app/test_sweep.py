@@ -115,8 +115,11 @@ def test_missing_keys_and_files(tmp_path):
         read_sweep(tmp_path / "y.yaml")
     for name, content in {"scalar": b"3", "latin": b"name: caf\xe9"}.items():
         (tmp_path / f"{name}.yaml").write_bytes(content)
-        with pytest.raises(InputError, match=f"{name}.yaml: .*(: int|'utf-8' codec)"):
+        with pytest.raises(InputError, match=f"{name}.yaml: .*(: int|Save it as UTF-8)"):
             read_sweep(tmp_path / f"{name}.yaml")
+    content = write(tmp_path / "a.yaml", GOOD).read_text()
+    (tmp_path / "marked.yaml").write_text(content, encoding="utf-16")
+    assert read_sweep(tmp_path / "marked.yaml") == read_sweep(tmp_path / "a.yaml")
     with pytest.raises(InputError, match="key missing: command"):
         read_sweep(write(tmp_path / "z.yaml", {k: GOOD[k] for k in GOOD if k != "command"}))
 

@@ -156,6 +156,11 @@ def test_wrong_settings(tmp_path):
         Prompts.read("no_such")
     texts = yaml.safe_load((CONFIG_DIR / "ask" / "default.yaml").read_text())
     path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(texts), encoding="utf-16")
+    assert Prompts.read(str(path)).texts == Prompts.read("default").texts
+    path.write_bytes(b"system: caf\xe9")
+    with pytest.raises(InputError, match=r"mine\.yaml: .*Save it as UTF-8"):
+        Prompts.read(str(path))
     path.write_text(yaml.safe_dump(texts | {"choice": "Which of $number?", "version": 0}))
     with pytest.raises(InputError, match="mine.yaml: .*version: expected a whole number >= 1"):
         Prompts.read(str(path))

@@ -244,7 +244,13 @@ def test_texts_are_read_as_their_mark_says(tmp_path, encoding):
     assert lines == ["the café", "the dog\u2028that barks", "the \x85 end"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "latin-1"])
+def test_marks_of_files_that_were_joined_are_no_letters(tmp_path):
+    path = tmp_path / "sentences.txt"
+    path.write_bytes("the cat\n".encode("utf-8-sig") + "the dog\n".encode("utf-8-sig"))
+    assert split_lines(read_text(path)) == ["the cat", "the dog", ""]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "latin-1", "gbk"])
 def test_texts_of_unknown_encoding_are_refused(tmp_path, encoding):
     path = tmp_path / "sentences.txt"
     path.write_bytes("the café".encode(encoding))
@@ -252,12 +258,25 @@ def test_texts_of_unknown_encoding_are_refused(tmp_path, encoding):
         read_text(path)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-32", "utf-8-sig", "utf-16-le", "utf-16-be", "utf-32-be"]
+)
 def test_json_that_a_shell_has_written(tmp_path, encoding):
     path = tmp_path / "coarse.json"
-    path.write_bytes(json.dumps({"v": {"0": [None]}}).encode(encoding))
-    assert read_json(path) == {"v": {"0": [None]}}
-    assert TrackFiles(path).read("v") == {"0": [None]}
+    path.write_bytes(json.dumps({"é": {"0": [None]}}, ensure_ascii=False).encode(encoding))
+    assert read_json(path) == {"é": {"0": [None]}}
+    assert TrackFiles(path).read("é") == {"0": [None]}
+
+
+@pytest.mark.parametrize("read", [read_json, TrackFiles])
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("é", "latin-1"), ("红猫", "gbk"), ("猫", "shift-jis")]
+)
+def test_json_of_another_encoding_is_refused(tmp_path, read, name, encoding):
+    path = tmp_path / "coarse.json"
+    path.write_bytes(json.dumps({name: {"0": [None]}}, ensure_ascii=False).encode(encoding))
+    with pytest.raises(FileError, match=r"coarse\.json: cannot be read as text\. Save it as UTF-8"):
+        read(path)
 
 
 @pytest.mark.parametrize("where", ["expression", "video", "frame"])

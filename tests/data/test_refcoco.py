@@ -103,6 +103,15 @@ def test_pictures_may_lie_where_refer_expects_them(tmp_path):
 # ---------------------------------------------------------------------------------------- pickles
 
 
+def test_a_sentence_that_is_no_utf8_is_a_problem(tmp_path):
+    """As Python 2 writes it: a byte string, opcode U and one byte of length."""
+    root = write_refcoco(tmp_path, "original")
+    path = root / "refs(unc).p"
+    path.write_bytes(path.read_bytes().replace(b"X\x08\0\0\0left man", b"U\x08caf\xe9 man"))
+    with pytest.raises(InputError, match="expression 1: .* cannot be written as UTF-8"):
+        open_split("refcoco", root, "train")
+
+
 class Touch:
     """Unpickled by anything less careful, it makes a file."""
 
