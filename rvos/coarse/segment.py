@@ -26,6 +26,7 @@ from rvos.coarse.settings import CoarseSettings
 from rvos.data.frames import Frames
 from rvos.masks import Mask, Track, from_runs
 from rvos.mutr import MUTR, TextFeatures
+from rvos.weights.tensors import check_numbers
 
 FRAMES_AT_ONCE = 8  # masks resized to the original frame together; only memory depends on it
 
@@ -197,6 +198,7 @@ def _segment_clip(
     long_term = settings.query == "long_term"
     found = model(video, text, masks="all" if long_term else "chosen", heads=settings.heads)
     assert found.mask_logits is not None
+    check_numbers({"scores": found.scores, "mask_logits": found.mask_logits}, "MUTR's output")
     scores, queries = found.scores.float().tolist(), found.query.tolist()
     for e, one in enumerate(partial):
         one.clips.append(QueryScores(clip, tuple(scores[e]), queries[e]))

@@ -22,6 +22,7 @@ from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes
 from rvos.data.frames import Frame
 from rvos.stages.runner import TooLarge
 from rvos.tracking.pretrained import load_processor, load_strictly
+from rvos.weights.tensors import check_numbers
 
 log = logging.getLogger(__name__)
 DOWNLOAD = "https://huggingface.co/IDEA-Research/grounding-dino-base, or -tiny for Swin-T"
@@ -102,6 +103,7 @@ class Detector:
                 for part in (slice(half), slice(half, None))
                 for boxes in self._batch(frames[part], nouns[part], subjects[part])
             ]
+        check_numbers({"boxes": outputs.pred_boxes}, "Grounding DINO's output")
         results = self.processor.post_process_grounded_object_detection(
             outputs,
             inputs["input_ids"],

@@ -21,6 +21,7 @@ from rvos.errors import InputError
 from rvos.masks import RLE, Track, decode, encode
 from rvos.stages.runner import TooLarge
 from rvos.tracking.sam2_frames import ModelFrames
+from rvos.weights.tensors import check_numbers
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,8 @@ def _track_group(
     prepared = ModelFrames(frames, tracker.image_size)
     try:
         for frame_idx, logits, scores in tracker.logits(prepared, prompt_frame_idx, prompts):
+            found = {"scores": scores, "logits": logits}
+            check_numbers(found, f"the tracker's output, frame {frame_idx}")
             for target, mask_logits, score in zip(tracked, logits, scores.tolist(), strict=True):
                 mask = _to_mask(mask_logits, frames.size)
                 target.track[frame_idx] = encode(mask) if mask.any() else None

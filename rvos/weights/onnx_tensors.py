@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from rvos.errors import InputError, list_problems
 
-GRAPH, INITIALIZER = 7, 5  # of a model; of a graph
+GRAPH, NODE, INITIALIZER = 7, 1, 5  # of a model; of a graph
+ATTRIBUTE, CONSTANT = 5, 5  # of a node; a tensor in an attribute
 TYPE, FLOATS, NAME, RAW = 2, 4, 8, 9  # of a tensor
 Buffer = memoryview | bytes
 DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
@@ -27,20 +28,28 @@ def check_onnx(path: Path) -> None:
         return
     wrong = [name for name, values in tensors if not np.isfinite(values).all()]
     if wrong:
-        raise InputError(list_problems(f"{path}: tensors that are not numbers (NaN)", wrong))
+        raise InputError(list_problems(f"{path}: tensors that are not numbers (NaN, inf)", wrong))
 
 
 def _tensors(model: Buffer) -> Iterator[tuple[str, NDArray[np.floating]]]:
-    graphs = (graph for number, graph in _fields(model) if number == GRAPH)
-    for graph in graphs:
-        for number, content in _fields(graph):
-            if number != INITIALIZER:
-                continue
-            tensor = dict(_fields(content))  # one of FLOATS and RAW holds the values
-            kind = int.from_bytes(tensor.get(TYPE, b""), "little")
-            if kind in DTYPES:
-                values = tensor.get(RAW) or tensor.get(FLOATS) or b""
-                yield bytes(tensor.get(NAME, b"")).decode(), np.frombuffer(values, DTYPES[kind])
+    inside = [*_inside(model, GRAPH, INITIALIZER)]
+    inside += _inside(model, GRAPH, NODE, ATTRIBUTE, CONSTANT)
+    for content in inside:
+        tensor = dict(_fields(content))  # one of FLOATS and RAW holds the values
+        kind = int.from_bytes(tensor.get(TYPE, b""), "little")
+        if kind in DTYPES:
+            values = tensor.get(RAW) or tensor.get(FLOATS) or b""
+            yield (
+                bytes(tensor.get(NAME, b"")).decode() or "a constant",
+                np.frombuffer(values, DTYPES[kind]),
+            )
+
+
+def _inside(message: Buffer, first: int, *others: int) -> Iterator[Buffer]:
+    """The fields of a message that have the number `first`; with `others`, those inside them."""
+    for number, content in _fields(message):
+        if number == first:
+            yield from _inside(content, *others) if others else (content,)
 
 
 def _fields(message: Buffer) -> Iterator[tuple[int, Buffer]]:

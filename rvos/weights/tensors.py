@@ -80,15 +80,14 @@ def state_of(content: Any, path: str | Path) -> dict[str, Tensor]:
 
 
 def check_numbers(state: Mapping[str, Tensor], where: str | Path) -> None:
-    """Raise InputError that names the tensors with NaN, or weights and biases with infinity."""
+    """Raise InputError that names the tensors with NaN or infinity, which a mask may have."""
     wrong = [
         name
         for name, value in state.items()
-        if value.is_floating_point()
-        and (~value.isfinite() if name.endswith(("weight", "bias")) else value.isnan()).any()
+        if (value.isnan() if name.endswith("mask") else ~value.isfinite()).any()
     ]
     if wrong:
-        raise InputError(list_problems(f"{where}: tensors that are not numbers (NaN)", wrong))
+        raise InputError(list_problems(f"{where}: tensors that are not numbers (NaN, inf)", wrong))
 
 
 def write_content(path: Path, content: Any) -> None:

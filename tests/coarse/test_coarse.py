@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -246,6 +247,16 @@ def test_masks_depend_on_expression_and_frame(tmp_path, model):
     assert len(masks) > 9, "a model of constant masks shows nothing"
     assert all(len(answer.track) == 9 for answer in answers)
     assert [len(clip.frame_idx) for clip in answers[0].clips] == [3, 3, 3]
+
+
+def test_masks_that_are_no_numbers_are_an_error(tmp_path, model):
+    """Each weight is a number, and what is computed from them is none."""
+    overflowing = deepcopy(model)
+    with torch.no_grad():
+        for value in overflowing.pixel_decoder.parameters():
+            value.mul_(1e30)
+    with pytest.raises(InputError, match="MUTR's output: tensors that are not numbers"):
+        segment(tmp_path, overflowing)
 
 
 @pytest.mark.parametrize("query", ["per_clip", "long_term"])

@@ -1,5 +1,7 @@
 """Grounding DINO: batches equal singles, thresholds, clipping, empty results, errors."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -129,6 +131,16 @@ def test_nothing_found_is_an_empty_result(model_and_processor):
     found = detector(model_and_processor, box_threshold=1.0).detect(pictures((64, 80)), ["cat"])[0]
     assert found.xyxy.shape == (0, 4) and found.xyxy.dtype == np.float32
     assert detector(model_and_processor).detect([], []) == []
+
+
+def test_boxes_that_are_no_numbers_are_an_error(model_and_processor):
+    model, processor = model_and_processor
+    overflowing = deepcopy(model)
+    with torch.no_grad():
+        for value in overflowing.parameters():
+            value.mul_(1e30)
+    with pytest.raises(InputError, match="Grounding DINO's output: .*not numbers"):
+        detector((overflowing, processor)).detect(pictures((96, 128)), ["cat"])
 
 
 def test_duplicates_go_boxes_are_clipped_and_empty_ones_dropped(model_and_processor):

@@ -306,6 +306,20 @@ def test_groups_of_objects_keep_their_order():
         assert decode(track[3])[y0:y1, x0:x1].all() and decode(track[3]).sum() == 24 * 24
 
 
+@pytest.mark.parametrize("found", ["logits", "object_scores"])
+def test_a_tracker_that_computes_no_numbers_is_an_error(found, monkeypatch):
+    """Weights that are numbers, and overflow in the run: no empty masks."""
+
+    def logits(self, frames, prompt_frame_idx, boxes_xyxy, steps=FakeTracker.logits):
+        for step in steps(self, frames, prompt_frame_idx, boxes_xyxy):
+            yield step._replace(**{found: getattr(step, found) * torch.nan})
+
+    monkeypatch.setattr(FakeTracker, "logits", logits)
+    pictures = Pictures(3, num_objects=1)
+    with pytest.raises(InputError, match="tracker's output, frame 0: .* not numbers"):
+        track_boxes(FakeTracker(), pictures, 0, pictures.boxes(0), objects_at_once=2)
+
+
 def test_out_of_memory_halves_the_group_and_says_so(caplog):
     pictures = Pictures(4, num_objects=5)
     tracker = FakeTracker(capacity=2)

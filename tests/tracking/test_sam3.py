@@ -166,6 +166,11 @@ def test_weights_missing_or_of_another_model(tmp_path):
     sam3_processor().save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"SAM 3 video model.*query_proj"):
         load_sam3(str(tmp_path))
+    with torch.no_grad():
+        model.detector_model.dot_product_scoring.query_proj.bias[0] = torch.inf
+    model.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"(?s)not numbers .*query_proj\.bias$"):
+        load_sam3(str(tmp_path))
 
 
 @pytest.mark.parametrize("size", [(96, 144), (40, 30)])

@@ -27,6 +27,19 @@ def test_tensors_that_are_not_numbers_are_named(tmp_path):
         read_state(tmp_path / "wrong.pth")
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+@pytest.mark.parametrize("name", ["bn.running_var", "pos_embed", "head.weight"])
+def test_numbers_of_any_kind_in_any_tensor(tmp_path, dtype, name):
+    """Buffers count, and files of safetensors; an optimizer's state is no weight."""
+    value = torch.ones(2, dtype=dtype)
+    torch.save({"model": {name: value}, "optimizer": torch.tensor(torch.nan)}, tmp_path / "a.pth")
+    assert read_state(tmp_path / "a.pth")[name].equal(value)
+    value[1] = torch.nan if dtype == torch.float8_e4m3fn else 70_000.0 * 1e35  # beyond its range
+    save_file({name: value}, tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=rf"not numbers .* \(1\):\n  {name}$"):
+        read_state(tmp_path / "a.safetensors")
+
+
 def test_a_network_of_transformers_with_a_tensor_that_is_not_numbers(tmp_path):
     transformers_model(package_model()).save_pretrained(tmp_path)
     file = tmp_path / "model.safetensors"
@@ -48,11 +61,16 @@ def test_small_networks_with_a_tensor_that_is_not_numbers(tmp_path, place):
     assert (network.forward() == 27).all()
     weights[1, 2, 0, 0] = np.nan
     path.write_bytes(onnx(weights, bias, place=place))
-    with pytest.raises(InputError, match=r"(?s)small\.onnx: .*not numbers \(NaN\) \(1\):\n  w"):
+    with pytest.raises(
+        InputError, match=r"(?s)small\.onnx: .*not numbers \(NaN, inf\) \(1\):\n  w"
+    ):
         read_network(path)
     bias[0] = np.inf
     path.write_bytes(onnx(np.ones((4, 3, 3, 3)), bias, place=place))
-    with pytest.raises(InputError, match=r"not numbers \(NaN\) \(1\):\n  b"):
+    with pytest.raises(InputError, match=r"not numbers \(NaN, inf\) \(1\):\n  b"):
+        read_network(path)
+    path.write_bytes(onnx(np.ones((4, 3, 3, 3)), bias, place=place, constant=True))
+    with pytest.raises(InputError, match=r"not numbers \(NaN, inf\) \(1\):\n  a constant"):
         read_network(path)
 
 
