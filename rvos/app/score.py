@@ -4,8 +4,6 @@ python -m rvos score --truth TRUTH --masks MASKS --dataset davis17
 """
 
 import argparse
-import csv
-import io
 import logging
 import os
 from collections import defaultdict
@@ -21,8 +19,10 @@ from rich.table import Table
 
 from rvos.app.protocols import Scored, compared, fitting, print_protocols
 from rvos.errors import InputError, list_problems
-from rvos.masks import read_text, split_lines, write_bytes, write_json
+from rvos.masks import read_text, split_lines, write_json
 from rvos.report.bootstrap import Bootstrap, Interval
+from rvos.report.csv_tables import Table as CsvTable
+from rvos.report.csv_tables import write_csv
 from rvos.score.of_video import Missing, Sets, score_video
 from rvos.score.protocols import PROTOCOLS, Protocol, UnitScores, make_protocol, means_of
 from rvos.score.sources import Source, TruthSource, open_masks, open_truth
@@ -163,15 +163,11 @@ def differences(
     return {name: bootstrap.interval(np.subtract(after[name], before[name])) for name in SCORES}
 
 
-def csv_of(units: Sequence[UnitScores]) -> bytes:
+def table_of(units: Sequence[UnitScores]) -> CsvTable:
     """One line per object or expression."""
-    text = io.StringIO()
     rows = [unit.as_dict() for unit in units]
-    names = dict.fromkeys(name for row in rows for name in row)
-    writer = csv.DictWriter(text, list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return CsvTable(names, [[row.get(name, "") for name in names] for row in rows])
 
 
 def print_summary(
@@ -319,7 +315,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         print_units(console, sets[0], given.rows)
     if given.csv is not None:
-        write_bytes(given.csv, csv_of(sets[0]))
+        write_csv(given.csv, table_of(sets[0]))
     if given.json is not None:
         of_run: dict[str, Any] = {"truth": str(given.truth), "protocol": choices.protocol.name}
         of_run |= {"bootstrap": settings} | ({"trivial": trivial} if trivial else {})

@@ -115,7 +115,7 @@ def _windows(metrics: Metrics, rule: str) -> Table:
 def write_csv(path: Path, table: Table) -> None:
     """Write a table whole or not at all."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)  # its \r\n has a field with \r alone in quotes, too
     writer.writerow(table.columns)
     writer.writerows(table.rows)
-    write_bytes(path, text.getvalue().encode())
+    write_bytes(path, text.getvalue().replace("\r\n", "\n").encode())

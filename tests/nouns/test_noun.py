@@ -115,13 +115,14 @@ def test_command_prints_misses_and_the_count(tmp_path, capsys):
         "a cat\tkitten\tkitten",
         "running away\tcat\tcat",
         "walking off",
+        "a dog\u2028barking\x85at\x1cme\tdog\tdog",  # no ends of lines
     )
     assert main(["--tsv", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         "a cat: expected kitten (kitten), found cat (cat)",
         "running away: expected cat (cat), found no noun",
-        "3/5 correct",
+        "4/6 correct",
     ]
 
 

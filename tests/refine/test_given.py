@@ -246,6 +246,21 @@ def test_wrong_answers_are_listed(made_data, run_eval, capfd):
     assert "video short, expression 2: its noun has no masklets" in errors
 
 
+@pytest.mark.parametrize("text", ["the\u2028square\x85on\x0b\x0c\x1c me", "the square\ron me"])
+def test_line_ends_in_a_sentence_end_no_line(made_data, run_eval, text):
+    """questions.jsonl can be read back, and a table has a row per expression."""
+    made_data.meta["videos"]["long"]["expressions"]["0"]["exp"] = text
+    assert run_eval(made_data.write()) == (0, "")
+    out = made_data.root / "out"
+    with open(out / "per_expression.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 and rows[0]["expression"] == text and rows[0]["noun"] == "square"
+    assert main(["ask", str(out), "--frames", "1", "--width", "32"]) == 0
+    every(made_data)
+    answers, questions = str(made_data.root / "decisions.json"), str(out / "ask/questions.jsonl")
+    assert main(["ask", "check", answers, "--questions", questions]) == 0
+
+
 def test_a_run_without_ground_truth_can_be_asked_about(made_data, run_eval):
     arguments = made_data.write()
     (made_data.root / "data/valid_u/mask_dict.json").unlink()
