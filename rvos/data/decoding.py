@@ -147,10 +147,10 @@ def _contents(stamp: Stamp[Path], at_most: int | None) -> VideoContents:
     path = stamp[0]
     stream = _main_stream(path)
     scan = _scan(path, stream, at_most)
+    if scan.num_frames < 2:  # FFmpeg reads the first picture of a TIFF stack, none of a WebP film
+        _check_single(path)
     if not scan.num_frames:
         raise FrameError(f"{path}: no frame can be decoded")
-    if scan.num_frames == 1:  # FFmpeg reads the first picture of a TIFF stack
-        _check_single(path)
     if losses := scan.losses():
         log.warning("%s: %d frames are read; %s", path, scan.num_frames, "; ".join(losses))
     return VideoContents(scan.num_frames, scan.size, scan.fps(), stream)
@@ -318,7 +318,15 @@ def _main_stream(path: Path) -> int:
         }
     if not rank:
         raise FrameError(f"{path}: has no video stream")
-    return max(rank, key=lambda index: rank[index])
+    chosen = max(rank, key=lambda index: rank[index])
+    films = [str(index) for index, (is_long, *_) in rank.items() if is_long]
+    if len(films) > 1:
+        log.warning(
+            "%s: has %d videos, the streams %s; %d is read. This makes a file of another one: "
+            "ffmpeg -i VIDEO -map 0:NUMBER -c copy ONE.mkv",
+            *(path, len(films), ", ".join(films), chosen),
+        )
+    return chosen
 
 
 def _open_video(path: Path) -> Any:

@@ -321,13 +321,15 @@ def test_the_video_may_be_the_second_stream(tmp_path, caplog, first):
     assert not warnings_of(caplog)
 
 
-def test_of_streams_as_long_the_default_one_is_read(tmp_path):
+def test_of_streams_as_long_the_default_one_is_read(tmp_path, caplog):
     """An mp4 made here has its first video as the default one; that the other is larger is less."""
     large = [grey(0, (96, 128)) for _ in GREYS]
     path = write_two(
         tmp_path / "v.mp4", ([grey(level) for level in GREYS], "libx264"), (large, "libx264")
     )
     assert greys_of(VideoFile(path)) == list(range(55))
+    (message,) = warnings_of(caplog)
+    assert "has 2 videos, the streams 0, 1; 0 is read" in message and "-map 0:NUMBER" in message
 
 
 def test_a_song_with_a_cover_has_no_video(tmp_path):
