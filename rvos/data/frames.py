@@ -11,12 +11,13 @@ import logging
 import os
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import cache
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from PIL import Image
@@ -149,27 +150,38 @@ def _image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in formats if name in Image.OPEN and name != "MPEG")
 
 
+def frames_in(folder: Path, suffix: str) -> list[str]:
+    """The names of a folder's files of one kind, in the order of their numbers; none is hidden.
+
+    A warning names other files. Raises FrameError where two orders make sense.
+    """
+    files = [p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir()]
+    frames = [p for p in files if p.suffix == suffix]
+    if frames and (others := sorted(p.name for p in files if p.suffix != suffix)):
+        log.warning(list_problems(f"{folder}: files that are no {suffix}, left out", others))
+    return [p.stem for p in in_order(frames)]
+
+
 def in_order(files: Sequence[Path]) -> list[Path]:
     """Files in the order of the numbers in their names: 9 before 10, 0.08 before 0.2.
 
     Raises FrameError where two orders make sense: "t-2" comes before "t+0" as a signed number and
     behind it as text; "1.5" is before "1.12" as two counted parts and behind it as a decimal.
     """
-    by_parts = sorted(files, key=_by_numbers)
-    names = [re.fullmatch(r"(.*?)([+-]?)(\d+(?:\.(\d+))?)", file.stem) for file in by_parts]
-    numbers = [name for name in names if name]
-    if len(numbers) < len(names) or len({number[1] for number in numbers}) > 1:
+    by_parts = sorted(files, key=lambda file: _by_numbers(file, _COUNTED))
+    signs: dict[str, set[str]] = defaultdict(set)  # by what else a name holds, and the place
+    for file in files:
+        series = _SIGNED.sub("#", file.stem)
+        for i, number in enumerate(_SIGNED.finditer(file.stem)):
+            signs[f"{series} {i}"].add(number[1])
+    signed = any(re.match(r"-\d", file.stem) for file in files)
+    signed |= any(of not in ({""}, {"-"}) for of in signs.values())  # "-" alone parts words
+    by_value = sorted(files, key=lambda file: _by_numbers(file, _SIGNED if signed else _DECIMAL))
+    if by_value == by_parts:
         return by_parts
-    signed = {number[2] for number in numbers} not in ({""}, {"-"})  # "-" alone parts words
-    fractions = {number[4] for number in numbers}
-    value = {
-        file: Decimal(f"{number[2] if signed else ''}{number[3]}")
-        for file, number in zip(by_parts, numbers, strict=True)
-    }
-    by_value = sorted(by_parts, key=value.__getitem__)
-    if by_value == by_parts or (fractions == {None} and not signed):
-        return by_parts
-    if None not in fractions and not signed:
+    decimals = [re.findall(r"[.,](\d+)", " ".join(_DECIMAL.findall(file.stem))) for file in files]
+    if all(decimals) and not signed:
+        fractions = sum(decimals, [])
         if any(re.match(r"0\d", fraction) for fraction in fractions):  # 0.04 is no counted part
             return by_value
         if any(re.search(r"\d0$", fraction) for fraction in fractions):  # 1.10 is no decimal
@@ -181,11 +193,24 @@ def in_order(files: Sequence[Path]) -> list[Path]:
     )
 
 
-def _by_numbers(file: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """A key that sorts runs of digits as numbers, and everything else as text."""
-    parts = re.findall(r"\d+|\D+", file.stem)
-    key = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-    return key, file.name
+# Three ways to read the numbers in a name. Of more than two with dots between them (a version, a
+# date) none is a decimal, and an exponent stands behind no word ("s1e2" is an episode).
+_COUNTED = re.compile(r"\d+")
+_DECIMAL = re.compile(
+    r"(?<![^\W_])(?<!\d[.,])\d+(?:[.,]\d+)?[eE][+-]?\d{1,3}(?!\w)"
+    r"|(?<!\d)(?<!\d[.,])\d+[.,]\d+(?![.,]?\d)|\d+"
+)
+_SIGNED = re.compile(rf"((?<!\d)[+-]|)(?:{_DECIMAL.pattern})")
+
+
+def _by_numbers(file: Path, number: re.Pattern[str]) -> tuple[list[tuple[int, Any, str]], str]:
+    """A key that sorts what `number` finds by its value, and all else as text of either case."""
+    key, end = list[tuple[int, Any, str]](), 0
+    for found in number.finditer(file.stem):
+        text, value = file.stem[end : found.start()], Decimal(found[0].replace(",", "."))
+        key += [(1, 0, text.casefold()), (0, value, "")]
+        end = found.end()
+    return [*key, (1, 0, file.stem[end:].casefold())], file.name
 
 
 class VideoFile:

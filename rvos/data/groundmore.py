@@ -16,11 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rvos.data.frames import frames_in
 from rvos.data.meta import Ids, as_ids, find_meta, parse_meta
-from rvos.data.png_truth import PngTruth, object_numbers
+from rvos.data.png_truth import NumberedPictures
 from rvos.data.split import Problem, Split, Truth
 from rvos.errors import InputError
 from rvos.masks import Mask, find_json
@@ -61,7 +59,7 @@ def _as_expressions(videos: Path, video: str, entry: Any) -> Any:
     if not isinstance(questions, dict) or not all(isinstance(q, dict) for q in questions.values()):
         raise ValueError('expected {"questions": {id: {question, obj_id, q_type, ...}}}')
     folder = videos / video / "images"
-    frames = sorted(path.stem for path in folder.glob("*.jpg"))
+    frames = frames_in(folder, ".jpg") if folder.is_dir() else []
     if not frames:
         raise ValueError(f"{folder}: expected the video's images, *.jpg")
     expressions = {key: {**q, "exp": q.get("question")} for key, q in questions.items()}
@@ -98,7 +96,7 @@ def read_truth(split: Split) -> Truth:
     return ActionMasks(split, split.frames_at.partition("/")[0])
 
 
-class ActionMasks(PngTruth):
+class ActionMasks(NumberedPictures):
     """The ground-truth tracks of a split: an object while an action lasts."""
 
     def file(self, annotation_id: str, frame: str) -> Path | None:
@@ -114,9 +112,8 @@ class ActionMasks(PngTruth):
         _, first, last = _action(annotation_id)
         return super().mask(annotation_id, frame_idx) if first <= frame_idx <= last else None
 
-    def pixels(self, path: Path, annotation_id: str) -> NDArray[np.bool_]:
-        """(H, W) bool: the pixels that have the object's number."""
-        return object_numbers(path) == _action(annotation_id)[0]
+    def number(self, annotation_id: str) -> int:
+        return _action(annotation_id)[0]
 
 
 def _action(annotation_id: str) -> tuple[int, int, int]:

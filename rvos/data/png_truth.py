@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from rvos.data.archive import instead_of
 from rvos.data.frames import FrameError, image_size
 from rvos.data.split import NoTruth, Split, Truth, Video, check_labelled
-from rvos.masks import Mask, Track, encode, read_pixels
+from rvos.masks import FileError, Mask, Track, encode, read_pixels
 from rvos.masks.files import read_numbers
+
+VOID = 255  # the label of pixels that DAVIS does not score
 
 
 class PngTruth(Truth):
@@ -44,9 +46,16 @@ class PngTruth(Truth):
         return iter(sorted(self.ids))
 
     def track(self, annotation_id: str) -> Track:
-        """One object's masks per frame. Raises FileError for a PNG that cannot be read."""
+        """One object's masks per frame.
+
+        Raises FileError for a PNG that cannot be read, and where `label_problems` has something.
+        """
         video = annotation_id.rpartition("/")[0]
-        return [self.mask(annotation_id, t) for t in range(len(self.frames[video]))]
+        track = [self.mask(annotation_id, t) for t in range(len(self.frames[video]))]
+        if not any(track):
+            for problem in self.label_problems(annotation_id):
+                raise FileError(problem)
+        return track
 
     @abstractmethod
     def pixels(self, path: Path, annotation_id: str) -> NDArray[np.bool_]:
@@ -99,6 +108,43 @@ class MaskFolders(PngTruth):
     def pixels(self, path: Path, annotation_id: str) -> NDArray[np.bool_]:
         """(H, W) bool: the pixels that are not zero."""
         return read_pixels(path)
+
+    def label_problems(self, annotation_id: str) -> Iterator[str]:
+        """A folder whose files are named like no frame."""
+        folder, frames = self.folder(annotation_id), self.frames[annotation_id.rpartition("/")[0]]
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if names and {f"{frame}.png" for frame in frames}.isdisjoint(names):
+            yield f"{folder}: no file is called like a frame, such as {frames[0]}.png: {names[0]}"
+
+
+class NumberedPictures(PngTruth):
+    """A picture of object numbers per frame, which the objects of a video share."""
+
+    @abstractmethod
+    def number(self, annotation_id: str) -> int:
+        """The object's number."""
+
+    def pixels(self, path: Path, annotation_id: str) -> NDArray[np.bool_]:
+        """(H, W) bool: the pixels that have the object's number."""
+        return object_numbers(path) == self.number(annotation_id)
+
+    def label_problems(self, annotation_id: str) -> Iterator[str]:
+        """An object that is in no frame, in a video with labels that no expression is about.
+
+        255 is such a label where no expression is about any other.
+        """
+        video, number = annotation_id.rpartition("/")[0], self.number(annotation_id)
+        files = [self.file(annotation_id, frame) for frame in self.frames[video]]
+        labels = {int(label) for f in files if f for label in np.unique(object_numbers(f))}
+        about = {self.number(i) for i in self.ids if i.rpartition("/")[0] == video}
+        others = labels - about - ({0, VOID} if labels & about else {0})
+        if number not in labels and (others or not labels):
+            said = ", ".join(map(str, sorted(labels))) or "none"
+            more = f", and no expression is about {', '.join(map(str, sorted(others)))}"
+            yield (
+                f"{self.path / video}: object {number} is in no frame; the labels there are {said}"
+                f"{more if others else ''}"
+            )
 
 
 # The expressions of a video and the frames of a clip share their files.

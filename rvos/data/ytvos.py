@@ -13,7 +13,7 @@ left out, as in inference_ytvos.py of ReferFormer and MUTR. The ground truth of 
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos.data.meta import Ids, as_ids, find_meta, listed_videos, parse_meta, split_folder
-from rvos.data.png_truth import MaskFolders, PngTruth, object_numbers
+from rvos.data.png_truth import VOID, MaskFolders, NumberedPictures, PngTruth, object_numbers
 from rvos.data.split import Expression, Problem, Split, Video
 from rvos.masks import FileError, Track, encode, find_json
 
 META = "meta_expressions.json"
 METAS_OF_TRUTH = ("meta_expressions_challenge.json", META)  # in <root>/<split>/; the first has more
-VOID = 255  # the label of pixels that DAVIS does not score
 BOTH_SPLITS = 507  # videos that Ref-YouTube-VOS' valid lists, 305 of them test's
 
 log = logging.getLogger(__name__)
@@ -91,37 +90,15 @@ def read_truth(split: Split) -> PngTruth:
     return (MaskFolders if _lie_by_expression(split) else PaletteAnnotations)(split)
 
 
-class PaletteAnnotations(PngTruth):
+class PaletteAnnotations(NumberedPictures):
     """The ground-truth tracks of a split: one picture per frame, of the numbers of its objects."""
 
     def file(self, annotation_id: str, frame: str) -> Path:
         """The annotation file of one frame, which all objects of the video share."""
         return self.path / annotation_id.rpartition("/")[0] / f"{frame}.png"
 
-    def pixels(self, path: Path, annotation_id: str) -> NDArray[np.bool_]:
-        """(H, W) bool: the pixels that have the object's number."""
-        return object_numbers(path) == int(annotation_id.rpartition("/")[2])
-
-    def track(self, annotation_id: str) -> Track:
-        """One object's masks per frame. Raises FileError, also as `label_problems`."""
-        track = super().track(annotation_id)
-        if not any(track):
-            for problem in self.label_problems(annotation_id):
-                raise FileError(problem)
-        return track
-
-    def label_problems(self, annotation_id: str) -> Iterator[str]:
-        """An object that is in no frame, in a video with labels that no expression is about."""
-        name, _, number = annotation_id.rpartition("/")
-        files = [self.file(annotation_id, frame) for frame in self.frames[name]]
-        labels = {int(label) for file in files for label in np.unique(object_numbers(file))}
-        about = {int(i.rpartition("/")[2]) for i in self.ids if i.rpartition("/")[0] == name}
-        if int(number) not in labels and (others := labels - about - {0, VOID}):
-            yield (
-                f"{files[0].parent}: object {number} is in no frame; the labels there are "
-                f"{', '.join(map(str, sorted(labels)))}, and no expression is about "
-                f"{', '.join(map(str, sorted(others)))}"
-            )
+    def number(self, annotation_id: str) -> int:
+        return int(annotation_id.rpartition("/")[2])
 
     def objects(self, video: Video) -> tuple[list[Track], Track]:
         """The tracks of objects 1, 2, ..., and that of the pixels that do not count (label 255).
@@ -131,7 +108,9 @@ class PaletteAnnotations(PngTruth):
         """
         pictures = self._pictures(video)
         if count := _largest(pictures[0]):
-            return objects_of(pictures, count)
+            tracks, void = objects_of(pictures, count)
+            check_numbers([number for number, track in enumerate(tracks, 1) if any(track)], count)
+            return tracks, void
         raise FileError(
             f"{self.path / video.name / video.frames[0]}.png: the first frame shows no object "
             "(pixels of 255 do not count); DAVIS numbers the objects that it shows"
@@ -169,6 +148,18 @@ def objects_of(
         for number in (*range(1, count + 1), VOID)
     ]
     return tracks[:-1], tracks[-1]
+
+
+def check_numbers(shown: Collection[int], count: int) -> None:
+    """Raises FileError where objects of 1 to `count` are not among those that frames show.
+
+    Protocols count them as objects that are right where nothing is predicted.
+    """
+    if absent := [str(number) for number in range(1, count + 1) if number not in shown]:
+        raise FileError(
+            f"{', '.join(absent)} of the objects 1 to {count} are in no frame, {count} is in the "
+            "first; expected objects that are numbered 1, 2, ..."
+        )
 
 
 def _largest(numbers: NDArray[np.uint8]) -> int:

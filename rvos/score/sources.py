@@ -9,7 +9,6 @@ Four forms are told apart by what lies there:
   other datasets where their layout is named.
 """
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos.data.formats import reader
-from rvos.data.frames import in_order
+from rvos.data.frames import frames_in, in_order
 from rvos.data.mevis import METAS
+from rvos.data.png_truth import VOID
 from rvos.data.split import Expression, Split, Truth, Video, merge_tracks
 from rvos.data.ytvos import objects_of
-from rvos.errors import list_problems
 from rvos.masks import (
     MISSING_FRAME,
     FileError,
@@ -35,8 +34,6 @@ from rvos.masks import (
 )
 from rvos.masks.files import read_numbers
 
-log = logging.getLogger(__name__)
-VOID = 255  # the number of pixels that DAVIS does not score
 INNER = ("Annotations", "480p")  # a dataset's folder above those of its videos
 
 
@@ -168,7 +165,7 @@ class PictureTree(Tree):
         return folders_of(self.path)
 
     def frames(self, video: str) -> list[str]:
-        return frames_in(self.path / video)
+        return frames_in(self.path / video, ".png")
 
     def read(self, video: str, frames: Sequence[str] | None) -> Pictures:
         names = self.frames(video) if frames is None else frames
@@ -194,7 +191,7 @@ class TrackTree(Tree):
         folder = self.path / video
         if not folder.is_dir():
             return self.files.frames(video)
-        names = {name for one in folders_of(folder) for name in frames_in(folder / one)}
+        names = {name for one in folders_of(folder) for name in frames_in(folder / one, ".png")}
         return [p.stem for p in in_order([folder / f"{name}.png" for name in sorted(names)])]
 
     def read(self, video: str, frames: Sequence[str] | None) -> Tracks:
@@ -267,7 +264,7 @@ def open_masks(path: Path, *, is_truth: bool = False) -> PictureTree | TrackTree
     for name in INNER:
         path = path / name if (path / name).is_dir() else path
     videos = folders_of(path) if path.is_dir() else []
-    if any(frames_in(path / video) for video in videos):
+    if any(frames_in(path / video, ".png") for video in videos):
         return PictureTree(path, is_truth=is_truth)
     if videos and not any(any(path.rglob(f"*.{kind}")) for kind in ("png", "json", "json.gz")):
         raise FileError(f"{path}: expected masks in PNG or JSON files, found neither")
@@ -277,15 +274,3 @@ def open_masks(path: Path, *, is_truth: bool = False) -> PictureTree | TrackTree
 def folders_of(path: Path) -> list[str]:
     """The names of the folders in it."""
     return sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def frames_in(folder: Path) -> list[str]:
-    """The names of the PNGs in a folder in the order of their numbers; hidden files are none.
-
-    A warning names other files. Raises FrameError where two orders make sense.
-    """
-    files = [p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir()]
-    pictures = [p for p in files if p.suffix == ".png"]
-    if pictures and (others := sorted(p.name for p in files if p.suffix != ".png")):
-        log.warning(list_problems(f"{folder}: files that are no .png, left out", others))
-    return [p.stem for p in in_order(pictures)]

@@ -86,6 +86,15 @@ def test_masks_beside_an_editors_lock(tmp_path):
         ["frame-1", "frame-2", "frame-10"],
         ["1700000000.123456", "1700000000.223456", "1700000001.000001"],
         ["a1", "b0", "b1"],
+        ["0.04_cam1", "0.08_cam1", "0.2_cam1"],
+        ["0.04s", "0.08s", "0.2s"],
+        ["a0.04", "a0.2", "b0.1"],
+        ["0,04", "0,08", "0,2"],
+        ["1.2.9", "1.2.12"],  # versions
+        ["2024-01-05", "2024-01-12"],
+        ["s1e2", "s1e10", "s2e1"],
+        ["img9", "IMG10", "img11"],
+        ["2_of_20", "10_of_20"],
     ],
 )
 def test_order_of_names(tmp_path, names):
@@ -94,7 +103,18 @@ def test_order_of_names(tmp_path, names):
 
 
 @pytest.mark.parametrize(
-    "names", [["t-2", "t-1", "t+0"], ["-1", "-2", "0", "1"], ["1.5", "1.12"], ["0.5", "0.25", "1"]]
+    "names",
+    [
+        ["t-2", "t-1", "t+0"],
+        ["-1", "-2", "0", "1"],
+        ["-3", "-2", "-1"],
+        ["t-1_cam1", "t-2_cam1", "t0_cam1"],
+        ["1.5", "1.12"],
+        ["0.5", "0.25", "1"],
+        ["0.04", "0.2", "mean"],
+        ["12:30:59.5", "12:30:59.25", "12:31:00.0"],
+        ["1e-3", "1e-2", "1e-1"],
+    ],
 )
 def test_two_orders_that_make_sense_are_refused(tmp_path, names):
     with pytest.raises(FrameError, match="two orders of the frames make sense: is "):
@@ -113,11 +133,20 @@ def test_several_pictures_in_a_file_are_said(tmp_path, name):
         read_pixels(tmp_path / name)
 
 
-def test_a_stack_as_the_video_is_said(tmp_path):
+@pytest.mark.parametrize("name", ["stack.tif", "film.webp", "film.avif"])
+def test_a_stack_as_the_video_is_said(tmp_path, name):
+    """FFmpeg reads the first picture, or none."""
     pages = [picture(level) for level in (0, 80, 160)]
-    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
     with pytest.raises(FrameError, match="it has 3 pictures"):
-        open_frames(tmp_path / "stack.tif")
+        open_frames(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["film.gif", "film.png"])
+def test_an_animation_as_the_video_is_read_whole(tmp_path, name):
+    pages = [picture(level) for level in (0, 80, 160)]
+    pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    assert [int(frame[0, 0, 0]) for frame in open_frames(tmp_path / name)] == [0, 80, 160]
 
 
 # ------------------------------------------------------------------------------------------ films
@@ -339,9 +368,10 @@ def made_ytvos(root, levels, *, obj_id="1", second=None):
     return root
 
 
-def test_labels_that_no_expression_is_about(tmp_path):
-    made_ytvos(tmp_path, [(0, 38), (0, 38)])
-    text = "object 1 is in no frame; the labels there are 0, 38, and no expression is about 38"
+@pytest.mark.parametrize("label", [38, 255])
+def test_labels_that_no_expression_is_about(tmp_path, label):
+    made_ytvos(tmp_path, [(0, label), (0, label)])
+    text = f"object 1 is in no frame; the labels there are 0, {label}, and no expression is about"
     truth = open_truth("ref_youtube_vos", open_split("ref_youtube_vos", tmp_path, "valid"))
     with pytest.raises(FileError, match=text):
         truth.track("v/1")
@@ -351,11 +381,21 @@ def test_labels_that_no_expression_is_about(tmp_path):
     assert [text in problem for problem in report.problems] == [True]
 
 
-@pytest.mark.parametrize("levels", [[(0, 0), (0, 1)], [(2, 0), (2, 2)], [(0, 0), (0, 0)]])
+@pytest.mark.parametrize(
+    "levels", [[(0, 0), (0, 1)], [(2, 0), (2, 2)], [(0, 0), (0, 0)], [(2, 255), (2, 2)]]
+)
 def test_an_object_that_hides_is_no_mistake(tmp_path, levels):
     made_ytvos(tmp_path, levels, second="2")
     truth = open_truth("ref_youtube_vos", open_split("ref_youtube_vos", tmp_path, "valid"))
     assert len(truth.track("v/1")) == 2
+
+
+def test_objects_that_are_not_counted_from_1_are_no_objects_of_davis(tmp_path):
+    """DAVIS' protocols would count 1 and 2 as objects that are right without any mask."""
+    made_ytvos(tmp_path, [(0, 3), (0, 3)], obj_id="3")
+    split = open_split("ref_youtube_vos", tmp_path, "valid")
+    with pytest.raises(FileError, match="1, 2 of the objects 1 to 3 are in no frame"):
+        open_truth("ref_youtube_vos", split).objects(split.videos[0])
 
 
 @pytest.mark.parametrize("first", [(0, 0), (0, 255)])

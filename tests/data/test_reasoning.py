@@ -208,6 +208,50 @@ def test_videos_of_groundmore_need_images_and_a_time(groundmore):
     assert "expression 1: expected a video named ..._0120_0130" in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (38, "object 2 is in no frame; the labels there are 0, 38, and no expression is about 38"),
+        (None, "object 2 is in no frame; the labels there are none"),
+    ],
+)
+def test_an_object_that_no_picture_shows_is_named(groundmore, labels, told):
+    """Other numbers, and pictures under other names: images count from 0."""
+    masks = groundmore / "annotations" / VIDEO / "masks"
+    for path in masks.iterdir():
+        Image.new("L", (60, 40), labels or 2).save(path)
+        path.rename(masks / f"{path.stem[-4:]}.png") if labels is None else None
+    Image.new("L", (60, 40)).save(masks / "frame_000000.png") if labels else None
+    split = open_split("groundmore", groundmore, "test")
+    with pytest.raises(InputError, match=told):
+        open_truth("groundmore", split).track(f"{VIDEO}/2@6..11")
+    assert any(told in problem for problem in problems_of("groundmore", groundmore, "test"))
+
+
+def test_images_of_groundmore_are_in_the_order_of_their_numbers(groundmore, caplog):
+    """The mask of the t-th image is found by t; what is left out is named, but hidden files."""
+    images = groundmore / "annotations" / VIDEO / "images"
+    for t in range(18):
+        (images / f"frame_{t:06d}.jpg").rename(images / f"{t}.jpg")
+    (images / "._3.jpg").write_bytes(b"of a Mac")
+    (images / "17.jpg").rename(images / "17.webp")
+    (video,) = open_split("groundmore", groundmore, "test").videos
+    assert video.frames == tuple(map(str, range(17)))
+    assert "files that are no .jpg, left out (1)" in caplog.text and "17.webp" in caplog.text
+
+
+def test_masks_of_an_object_under_names_of_no_frame_are_named(tmp_path):
+    root = reason_vos(tmp_path, [said("000000001", 0), said("000000002", 1)])
+    folder = root / "Annotations" / "vipseg_0_ab_000000001"
+    for frame in "12":
+        (folder / f"{frame}.png").rename(folder / f"0000{frame}.png")
+    told = "no file is called like a frame, such as 1.png: 00001.png"
+    with pytest.raises(InputError, match=told):
+        checked("reason_vos", root, "valid")
+    (problem,) = problems_of("reason_vos", root, "valid")
+    assert "expression 0" in problem and told in problem
+
+
 def test_a_picture_of_another_size_is_named(groundmore):
     path = groundmore / "annotations" / VIDEO / "masks" / "frame_000009.png"
     Image.new("L", (8, 8)).save(path)
