@@ -90,7 +90,7 @@ def compared(of: Sequence[tuple[Protocol, Sequence[UnitScores]]]) -> list[Scored
     first, scored = of[0][0].name, []
     for protocol, found in of:
         base = _family(protocol.name)
-        if base not in units or base == protocol.name:
+        if base not in units or protocol.name in (base, first):
             base = first
         beside = "" if protocol.name == first else base
         changes = _changes(units[base], found)

@@ -272,6 +272,8 @@ def main(arguments: Sequence[str]) -> int:
     for name, lowest in (("workers", 1), ("rows", 0)):
         if (number := getattr(given, name)) < lowest:
             raise InputError(f"--{name}: expected {lowest} or more, got {number}")
+    settings = {key: getattr(given, key) for key in ("resamples", "confidence", "seed")}
+    Bootstrap([""], **settings)  # wrong settings are said before the work
     dataset = DATASETS[given.dataset]
     protocol = make_protocol(given.protocol or dataset.protocol)
     choices = Choices(
@@ -288,7 +290,7 @@ def main(arguments: Sequence[str]) -> int:
     found = score(truth, sources[0], choices)
     sets = [found.pop("")]
     sets += [score(truth, s, replace(choices, trivial=False))[""] for s in sources[1:]]
-    settings = {key: getattr(given, key) for key in ("resamples", "confidence", "seed")}
+    _check_paired(paths, sets)
     units = sets[0]
     bootstrap = Bootstrap([u.video for u in units], [u.group for u in units], **settings)
     summaries = [summary_of(units, bootstrap) for units in sets]
@@ -325,6 +327,20 @@ def main(arguments: Sequence[str]) -> int:
             both[0]["compare"] = both[1] | {"difference": _as_dict(changes)}
         write_json(given.json, of_run | both[0])
     return 0
+
+
+def _check_paired(paths: Sequence[Path], sets: Sequence[Sequence[UnitScores]]) -> None:
+    """Raises InputError where what is missing in one of the sets is left out of its mean."""
+    names = [{(unit.video, unit.name): None for unit in units} for units in sets]
+    alone = [
+        f"video {video}: {name}: only in {path}"
+        for path, own, others in zip(paths, names, reversed(names), strict=True)
+        for video, name in own
+        if (video, name) not in others
+    ]
+    if alone:
+        title = "--compare: the means go over other names; --missing empty counts all of them"
+        raise InputError(list_problems(title, alone))
 
 
 def _names_in(path: Path) -> list[str]:

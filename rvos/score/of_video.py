@@ -51,8 +51,7 @@ def score_video(
             continue
         lacks: Lacks = ("video" if masks is None else "name") if track is None else ""
         if missing != "error":
-            given = [MISSING_FRAME] * truth.num_frames if track is None else track
-            track = [None if mask is MISSING_FRAME else mask for mask in given]
+            track = [None] * truth.num_frames if track is None else _without_missing(track)
         answers[key] = Answer(
             expression, (truth.track(key), track), lacks if missing == "protocol" else ""
         )
@@ -72,12 +71,17 @@ def _trivial(answers: Mapping[str, Answer]) -> dict[str, dict[str, Answer]]:
     """The trivial answers in place of given ones, by their names."""
     found: dict[str, dict[str, Answer]] = {EMPTY: {}, WHOLE: {}}
     for key, given in answers.items():
-        truth = given.masks[0]
+        truth = _without_missing(given.masks[0])  # what is missing does not count
         for name, (masks, J, F) in trivial_answers(truth).items():
             found[name][key] = Answer(
                 given.expression, (truth, masks), given.missing, scored=(J, F)
             )
     return found
+
+
+def _without_missing(track: Sequence[Any]) -> list[Any]:
+    """Empty masks for frames without a file."""
+    return [None if mask is MISSING_FRAME else mask for mask in track]
 
 
 def _of(video: str, problems: Sequence[str]) -> list[str]:

@@ -241,6 +241,34 @@ def test_two_sets_of_masks_are_paired(two, tmp_path, capsys):
     assert "B - A" in capsys.readouterr().out
 
 
+def test_sets_of_other_names_are_not_paired(tmp_path):
+    """The script leaves out what is missing, so that the two means go over other names."""
+    track = [encode(np.ones(SIZE, np.uint8))] * 2
+    write_json(tmp_path / "whole.json", {"a": {"0": track, "1": track}})
+    write_json(tmp_path / "part.json", {"a": {"0": track}})
+    whole, part = (str(tmp_path / f"{name}.json") for name in ("whole", "part"))
+    words = ["--truth", whole, "--masks", whole, "--compare", part]
+    words += ["--missing", "protocol", "--protocol", "expressions:strict"]
+    with pytest.raises(InputError, match=r"other names; .*\n  video a: 1: only in .*whole.json"):
+        main(words)
+
+
+def test_a_frame_that_does_not_count_need_not_be_there(tmp_path):
+    """MOSEv2 counts the middle one of three frames, where the answer is right."""
+    for folder, frames in (("truth", "01"), ("masks", "012")):
+        place = tmp_path / folder / "a" / "1"
+        place.mkdir(parents=True)
+        for frame in frames:
+            Image.fromarray(np.uint8(255 * (pictures(3)[0] == 1))).save(place / f"{frame}.png")
+    second = tmp_path / "truth" / "a" / "2"
+    second.mkdir()
+    for frame in "012":
+        Image.fromarray(np.zeros(SIZE, np.uint8)).save(second / f"{frame}.png")
+    words = ["--truth", tmp_path / "truth", "--masks", tmp_path / "masks", "--missing", "empty"]
+    found = result_of(*words, "--protocol", "mosev2", tmp_path)
+    assert found["J"] == 1 and found["trivial"]["empty"]["J"] < 1
+
+
 def test_trivial_answers_under_the_same_protocol(tmp_path, capsys):
     """Object 1 shows in the inner frames 1 and 2 of 1, 2, 3: an empty answer has 1 of 3."""
     truth = pictures(7, numbers=(1,))
@@ -345,7 +373,7 @@ def test_a_folder_of_other_files(two, tmp_path):
         (["--workers", "0"], "--workers: expected 1 or more"),
         (["--masks", "nothing"], "nothing: no such file or folder"),
         (["--truth", "nothing"], "nothing: no such file or folder"),
-        (["--confidence", "2"], "confidence"),
+        (["--confidence", "2", "--masks", "nothing"], "confidence"),  # before any file is read
         (["--videos", "/dev/null"], "--videos /dev/null: expected a name of a video per line"),
     ],
 )

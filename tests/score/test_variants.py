@@ -124,6 +124,12 @@ def test_all_protocols_of_a_truth(missing, tmp_path, capsys):
     ]
     printed = capsys.readouterr().out
     assert "left out" in printed and "+37.500" in printed
+    strict = ["--protocol", "expressions:strict"]
+    found = scores([*missing, *strict, "--missing", "protocol", "--all-protocols"], tmp_path)
+    rows = found["protocols"]
+    first = rows["expressions:strict"]  # the first is compared with none, the others with it
+    assert (first["beside"], first["difference"], first["changes"]) == ("", 0, [])
+    assert rows["expressions"]["beside"] == "expressions:strict"
 
 
 def test_missing_masks_stop_the_command_unless_it_is_told(missing, tmp_path):
