@@ -90,13 +90,13 @@ def _expressions(results: Results) -> Table:
 
 
 def _units(results: Results) -> Table:
-    more = list(results.summary(REFINED).more)
-    scores = [f"{kind}{score}" for kind in ("", "coarse_") for score in (*SCORES, *more)]
-    rows = [
-        [unit.video, unit.group, unit.name]
-        + [v for label in (REFINED, COARSE) for v in mean_of([unit], label).as_dict().values()]
-        for unit in results.units[""]
-    ]
+    names = [*SCORES, *results.summary(REFINED).more]
+    scores = [f"{kind}{name}" for kind in ("", "coarse_") for name in names]
+    rows = []
+    for unit in results.units[""]:
+        both = (mean_of([unit], label).as_dict() for label in (REFINED, COARSE))
+        values = [means.get(name) for means in both for name in names]
+        rows.append([unit.video, unit.group, unit.name, *values])
     return Table(["video", "group", "unit", *scores], rows)
 
 

@@ -8,6 +8,7 @@ and when does not matter. This module is their one writer and their one reader.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -236,7 +237,8 @@ class ByLabel(Mapping[str, T]):
 
     def __getitem__(self, label: str) -> T:
         row = self.numbers[_positions(self.labels)[label]].tolist()
-        return self.make(dict(zip(self.measures, row, strict=True)))
+        known = zip(self.measures, row, strict=True)
+        return self.make({key: value for key, value in known if not isnan(value)})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.labels)
@@ -257,9 +259,11 @@ def _positions(names: tuple[str, ...]) -> dict[str, int]:
 
 
 def _table(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    rows = list(scores.values())
-    measures = list(rows[0]) if rows else []
-    values = [[float(row[key]) for key in measures] for row in rows]
+    """Null where a label lacks a measure of another."""
+    measures = list(dict.fromkeys(key for row in scores.values() for key in row))
+    values = [
+        [float(row[key]) if key in row else None for key in measures] for row in scores.values()
+    ]
     return {"labels": list(scores), "measures": measures, "values": values}
 
 

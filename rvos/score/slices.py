@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from rvos.score.measures import Summary
+from rvos.score.protocols import means_of
 from rvos.score.results import ExpressionResult, RuleScores
 
 
@@ -60,12 +62,8 @@ def final(JF: float | None, n_acc: float | None, t_acc: float | None) -> float |
 
 def _means(members: Sequence[RuleScores]) -> dict[str, Any]:
     """J, F, J&F and what the protocol measures beside them; None without expressions."""
-    scores = [score.as_dict() for score in members]
-    keys = list(scores[0]) if scores else ["J", "F"]
-    means: dict[str, Any] = {
-        key: float(np.mean([s[key] for s in scores])) if scores else None for key in keys
-    }
-    JF = (means["J"] + means["F"]) / 2 if scores else None
-    return {"J": means.pop("J"), "F": means.pop("F"), "J&F": JF, **means} | {
-        "num_expressions": len(members)
-    }
+    if not members:
+        return {"J": None, "F": None, "J&F": None, "num_expressions": 0}
+    means = means_of(("", score.as_dict()) for score in members)
+    J, F = means.pop("J"), means.pop("F")
+    return Summary(J, F, means).as_dict() | {"num_expressions": len(members)}

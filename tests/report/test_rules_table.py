@@ -1,18 +1,19 @@
 """ablation.csv and rules.csv: two views of one table; each row equals a run of its rule alone."""
 
+import csv
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from rvos.errors import InputError
 from rvos.masks import read_json, write_json
-from rvos.refine import KeepCoarse, SlidingVote, Vote
+from rvos.refine import KeepCoarse, Refinement, SlidingVote, Vote
 from rvos.report import Run
 from rvos.report.csv_tables import write_tables
 from rvos.report.metrics import Metrics
 from rvos.report.rows import make_rows
-from rvos.score import COARSE, Scorer, grid, labelled, read_results
+from rvos.score import COARSE, Expressions, Scorer, grid, labelled, read_results
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,40 @@ def test_settings_of_an_own_rule_are_further_columns(scored, make_page):
     table = page[page.index('id="rules"') : page.index('id="highlights"')]
     assert "sliding vote" in table and "mode strict" in table and "τ 0.5" in table
     assert f"{100 * rules[2].summary.JF:.2f}" in table
+
+
+class Sure(Expressions):
+    """Measures more where an answer shows something; each expression is a group of its own."""
+
+    name, groups = "sure", "expressions"
+
+    def more(self, answer, J, F, of_video):
+        return {"sure": float(answer.name)} if answer.answered.any() else {}
+
+    def units(self, video, answers, of_video):
+        units = self.of_expressions(video, answers, of_video)
+        return {"": [replace(unit, group=unit.name) for unit in units]}
+
+
+def test_a_measure_may_lack_in_some_rules_and_expressions(tiny, tmp_path):
+    """Expression 3 is answered by nothing, so that the mean goes over 0, 1 and 2."""
+    rules = {"none": lambda candidates: Refinement([None] * len(candidates.coarse), (), ())}
+    every = labelled(Vote(6, 0.5), rules)
+    scorer = Scorer(every, {}, tmp_path, Sure())
+    for video in tiny.videos:
+        scorer(video)
+    results = read_results(tmp_path, [inputs.video.name for inputs in tiny.videos])
+    refine = {"name": "vote"}
+    metrics = Metrics.of_results(results, split="tiny", refine=refine, protocol=Sure())
+    assert metrics.refined.summary.more == {"sure": 1.0}
+    assert metrics.refined.slices["all"]["sure"] == 1.0
+    assert "sure" not in metrics.refined.slices["no_target"]
+    assert results.summary("none").more == {}
+    write_tables(tmp_path, metrics, results)
+    with open(tmp_path / "units.csv", newline="") as file:
+        units = list(csv.DictReader(file))
+    assert [unit["sure"] for unit in units[:4]] == ["0.0", "1.0", "2.0", ""]
+    assert [unit["coarse_J"] for unit in units] == [str(r.coarse.J) for r in results.expressions]
 
 
 @pytest.mark.parametrize(
