@@ -24,10 +24,10 @@ def box(top, left, height, width):
     return mask
 
 
-def measured(truth, prediction, name="mosev2:strict"):
+def measured(truth, prediction, name="mosev2:strict", of_video=None):
     """{"J", "F", ...} of one object."""
     answer = Answer(Expression("v", "1", "", ()), (truth, prediction))
-    found = make_protocol(name).measured(answer, None)
+    found = make_protocol(name).measured(answer, of_video)
     return {"J": found.J, "F": found.F, **found.more}
 
 
@@ -112,6 +112,9 @@ def test_disappearances_and_returns_by_hand(name):
     truth, answer, JF = drawn(name)
     found = measured(truth, answer)
     assert (found["J"].mean() + found["F"].mean()) / 2 == pytest.approx(JF)
+    first = measured(truth, answer, ["mosev2:strict", "expressions"], [None, None])
+    assert first.keys() == found.keys()
+    assert all(np.array_equal(first[key], found[key]) for key in found)
     for key, value in zip(("J&F_d", "J&F_r"), VIDEOS[name][2:], strict=True):
         assert found.get(key) == (None if value is None else pytest.approx(value))
 

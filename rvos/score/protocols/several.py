@@ -5,8 +5,7 @@ from typing import Any
 
 from rvos.data.split import Split, Truth, Video
 from rvos.errors import InputError
-from rvos.score.measures import Scores
-from rvos.score.protocols.protocol import Answer, Protocol, UnitScores
+from rvos.score.protocols.protocol import Answer, Measured, Protocol, UnitScores
 
 
 class Several(Protocol):
@@ -28,11 +27,9 @@ class Several(Protocol):
         """What each of them reads."""
         return [protocol.read(truth, video) for protocol in self.protocols]
 
-    def more(
-        self, answer: Answer, J: Scores, F: Scores, of_video: Sequence[Any]
-    ) -> dict[str, float]:
-        """Those of the first."""
-        return self.protocols[0].more(answer, J, F, of_video[0])
+    def measured(self, answer: Answer, of_video: Sequence[Any]) -> Measured:
+        """As the first does."""
+        return self.protocols[0].measured(answer, of_video[0])
 
     def units(
         self, video: Video, answers: Mapping[str, Answer], of_video: Sequence[Any]
