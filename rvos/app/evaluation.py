@@ -242,8 +242,8 @@ def named_rule(name: str, refine: Mapping[str, Any]) -> Rule:
     if name == refine["name"]:
         return make_rule(**refine)
     own = preset("refine", name)
-    both = [k for k in ("window", "tau") if refine[k] is not None and own[k] is not None]
-    both += [key for key in ("agree",) if key in own and key in refine]
+    both = [k for k in ("window", "tau") if None not in (refine.get(k), own.get(k))]
+    both += ["agree"] * ("agree" in own and "agree" in refine)
     return make_rule(**own | {key: refine[key] for key in both})
 
 

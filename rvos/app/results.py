@@ -102,7 +102,7 @@ def _report(
         refine=cfg["refine"],
         presence=None if isinstance(todo.presence, NoPresence) else chosen,
         protocol=todo.protocol,
-        windows=make_windows(results, todo.rules, cells, cfg["refine"]["tau"], **bootstrap),
+        windows=make_windows(results, todo.rules, cells, cfg["refine"].get("tau"), **bootstrap),
         **{name: [rows[label] for label in labels] for name, labels in todo.tables.items()},
     )
     title = f"{cfg['data']['name']} {split.name}: J&F of {cfg['refine']['name']}"

@@ -44,8 +44,8 @@ def best_overrides(folder: Path, window: int | None = None) -> list[str]:
         best = {**guard.settings, **best, "agree": guard.settings["agree"]}
     if best:
         overrides.append(f"refine={metrics.refine['name']}")
-        settings = [key for key in best if key in metrics.refine and key not in ("window", "tau")]
-        for key in (*settings, "window", "tau"):
+        settings = (key for key in best if key in metrics.refine)
+        for key in sorted(settings, key=("window", "tau").__contains__):  # these two come last
             if key == "agree" and best[key] is None and not guard:
                 continue  # off, as every file of conf/refine says
             overrides.append(f"refine.{key}={json.dumps(best[key], separators=(',', ':'))}")

@@ -31,8 +31,8 @@ def explorer_of(run: Run, identities: Sequence[tuple[str, str]]) -> dict[str, An
         "run": {
             "rule": refine["name"] if known else RULES[0],
             "known": known,
-            "window": refine["window"] if refine["window"] in windows else windows[0],
-            "k": taus.index(refine["tau"]) if refine["tau"] in taus else 0,
+            "window": refine["window"] if refine.get("window") in windows else windows[0],
+            "k": taus.index(refine["tau"]) if refine.get("tau") in taus else 0,
         },
         "expressions": [videos[video]["expressions"][key] for video, key in identities],
     }

@@ -68,7 +68,9 @@ def heat_map(metrics: Metrics, setting: Mapping[str, Any]) -> dict[str, Any] | N
         cell["shade"] = (cell["J&F"] - coarse) / reach
         cell["best"] = cell is best
         cell["paper"] = all(cell[key] == value for key, value in PAPER.items())
-        cell["chosen"] = same_rule and all(setting[key] == cell[key] for key in ("window", "tau"))
+        cell["chosen"] = same_rule and all(
+            setting.get(key) == cell[key] for key in ("window", "tau")
+        )
     taus = list(dict.fromkeys(cell["tau"] for cell in cells))
     windows = list(dict.fromkeys(cell["window"] for cell in cells))
     by_setting = {(cell["window"], cell["tau"]): cell for cell in cells}

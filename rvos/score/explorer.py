@@ -71,7 +71,7 @@ class Explorer:
             return None
         grid = ablation if ablation["windows"] else preset("ablation", "grid")
         windows, taus = (
-            tuple(sorted({*grid[f"{key}s"], *([] if refine[key] is None else [refine[key]])}))
+            tuple(sorted({*grid[f"{key}s"], *([] if refine.get(key) is None else [refine[key]])}))
             for key in ("window", "tau")
         )
         return cls(windows, taus, None if isinstance(presence, NoPresence) else presence)

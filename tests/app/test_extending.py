@@ -145,6 +145,19 @@ def test_a_grid_of_the_own_rule_a_protocol_a_source_of_masks_and_an_export_forma
 
 
 @pytest.mark.slow
+def test_an_own_rule_may_have_neither_window_nor_tau(folder):
+    path = folder / "my_conf" / "refine" / "alone.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("_target_: rvos.refine.KeepCoarse\nname: alone\n")
+    write_coarse(folder)
+    given = ["coarse=files", f"coarse.path={folder / 'coarse'}", "refine=alone"]
+    given += ["ablation.rules=[vote,alone]", "report=html", "report.explorer=true"]
+    metrics = evaluated(folder, "alone", *given)
+    assert metrics["J"] == metrics["coarse"]["J"] and metrics["refine"] == {"name": "alone"}
+    assert [row["settings"].get("window") for row in metrics["tables"]["rules"]] == [15, None]
+
+
+@pytest.mark.slow
 def test_an_own_presence_rule_reads_the_confidence_that_it_names(folder):
     """One clip is sure (0.9), the other not (0.25): a threshold of 0.3 empties every mask."""
     store = folder / "made" / "coarse" / "x"

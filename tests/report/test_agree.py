@@ -42,6 +42,12 @@ def test_best_prints_the_first_of_equals(guarded):
     ]
 
 
+def test_best_of_a_rule_without_windows(run_tiny, tmp_path):
+    given = ["refine=whole_video", "refine.tau=0.5", "ablation=agree", "ablation.agrees=[null]"]
+    run = run_tiny(tmp_path / "run", *given, "report=none")
+    assert best_overrides(run) == ["refine=whole_video", "refine.agree=null", "refine.tau=0.5"]
+
+
 def test_decisions_and_page_say_which_windows_the_guard_kept(guarded):
     decisions = read_json(guarded / "decisions" / "one.json")
     (window,) = decisions["0"]["windows"]
