@@ -5,12 +5,14 @@ compares them (panels: `refined/JF` over `refine.window`, lines by `refine.tau`)
 one refinement rule has its name in its key: `ablation/vote`, `heat_map/vote`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rvos.errors import InputError
 from rvos.report.csv_tables import SCORES, tables_of
 from rvos.report.details import strip_of
 from rvos.report.html import NoPage, Page
@@ -24,6 +26,30 @@ from rvos.stages.run_folder import keep_wandb_id, wandb_id
 
 # The keys of tables that are not of the run's rule alone.
 _TABLES = {"per_expression": "expressions", "units": "units", "rules": "rules"}
+
+
+@contextmanager
+def told_what_to_do() -> Iterator[None]:
+    """Makes an InputError of what W&B refuses, and of W&B that is not installed."""
+    try:
+        from wandb.errors import CommError, UsageError
+    except ImportError:
+        raise InputError("logger=wandb: not installed: pip install 'rvos[wandb]'") from None
+    try:
+        yield
+    except (CommError, UsageError) as error:
+        raise InputError(
+            f"logger=wandb: {error}\nLog in with `wandb login`, or set "
+            "WANDB_MODE=offline and `wandb sync` later"
+        ) from None
+
+
+def check_account() -> None:
+    """Raises InputError where a run could not be logged."""
+    with told_what_to_do():
+        import wandb
+
+        wandb.login()
 
 
 def log_evaluation(
@@ -40,21 +66,22 @@ def log_evaluation(
 
     `project` .. `save_dir` are the keys of conf/logger/wandb.yaml. A folder that was logged before
     goes on with the W&B run it has. Overlays are the strips that `page` has, none with
-    `report=none`. Without an account: WANDB_MODE=offline.
+    `report=none`. Without an account: WANDB_MODE=offline. Raises InputError where W&B refuses.
     """
     import wandb
 
     evaluated = Run.read(folder)
-    run = wandb.init(
-        project=project,
-        group=group,
-        name=name,
-        id=wandb_id(folder, id),
-        dir=save_dir,
-        config=evaluated.config,
-        job_type="eval",
-        resume="allow",
-    )
+    with told_what_to_do():
+        run = wandb.init(
+            project=project,
+            group=group,
+            name=name,
+            id=wandb_id(folder, id),
+            dir=save_dir,
+            config=evaluated.config,
+            job_type="eval",
+            resume="allow",
+        )
     try:
         keep_wandb_id(folder, run.id)
         metrics, rule = evaluated.metrics, evaluated.metrics.refine["name"]

@@ -338,16 +338,11 @@ def start_loggers(trainer: pl.Trainer, settings: dict[str, Any], folder: Path) -
 
 
 def _start_wandb(logger: WandbLogger) -> None:
-    os.environ.setdefault("WANDB_DATA_DIR", _wandb_images(logger))
-    from wandb.errors import CommError, UsageError
+    from rvos.report.dashboard import told_what_to_do
 
-    try:
+    os.environ.setdefault("WANDB_DATA_DIR", _wandb_images(logger))
+    with told_what_to_do():
         _ = logger.experiment
-    except (CommError, UsageError) as error:
-        raise InputError(
-            f"logger=wandb: {error}\nLog in with `wandb login`, or set "
-            "WANDB_MODE=offline and `wandb sync` later"
-        ) from None
 
 
 def finish_loggers(trainer: pl.Trainer) -> None:

@@ -1,9 +1,13 @@
 """W&B logging of a finished run, offline: no account, no network."""
 
 import json
+import os
 import shutil
+import subprocess
 
 import pytest
+from fork_server import forked_python
+from made_data import REPOSITORY
 from PIL import Image
 
 from rvos import InputError, preset
@@ -111,6 +115,16 @@ def test_a_run_is_finished_when_logging_fails(tiny, make_page, tmp_path, spies):
     with pytest.raises(InputError, match="inputs/one.json.gz"):
         log(folder, make_page(), tmp_path)
     assert spies[0][0].finished
+
+
+def test_without_an_account_a_run_says_so_before_it_works(made_data, tmp_path):
+    """W&B itself would end a run that has done all its work, with a traceback."""
+    names = os.environ.keys() - {"WANDB_MODE", "WANDB_API_KEY"}
+    env = {name: os.environ[name] for name in names} | {"HOME": str(tmp_path)}
+    command = [forked_python(), "eval.py", *made_data.write(), "logger=wandb"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=env)
+    assert done.returncode == 1 and done.stderr.startswith("error: logger=wandb: No API key")
+    assert "WANDB_MODE=offline" in done.stderr and not (tmp_path / "out" / "videos").exists()
 
 
 def test_scores_have_the_keys_that_sweeps_optimise():
