@@ -142,7 +142,7 @@ def _with_near_key(message: str, config_name: str, overrides: Sequence[str]) -> 
     if match is None:
         return message
     key = match[1]
-    rest = [text for text in overrides if text.partition("=")[0] != key]
+    rest = [text for text in overrides if "=" in text and text.partition("=")[0] != key]
     try:
         settings: Any = OmegaConf.to_container(_composed(config_name, rest))
         near = get_close_matches(key, flat(settings), n=1)

@@ -276,8 +276,9 @@ def test_help_of_predict_shows_its_own_settings_first():
     "argument, meant",
     [("refine.windw=3", "refine.window"), ("vidoe=a.mp4", "video"), ("zzqqj=3", "--help")],
 )
-def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(argument, meant):
-    command = [sys.executable, "predict.py", argument, "experiment=shapes"]
+def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(argument, meant, tmp_path):
+    own = ["--config-dir", str(tmp_path)]
+    command = [sys.executable, "predict.py", *own, argument, "experiment=shapes"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     key = argument.partition("=")[0]
     assert done.returncode == 1 and done.stderr.startswith(f"error: {key}: no such key; ")
