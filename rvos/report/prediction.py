@@ -48,7 +48,7 @@ def write_page(
         key: {
             "mask": [track],
             "coarse": [inputs.coarse[key]],
-            "masklets": inputs.masklets.get(inputs.nouns[key], []),
+            "masklets": inputs.masklets.get(inputs.key(key), []),
         }
         for key, track in refined.items()
     }

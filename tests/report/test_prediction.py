@@ -1,6 +1,7 @@
 """The page of one's own video: the player with all sentences, and files to download."""
 
 import zipfile
+from dataclasses import replace
 
 import pytest
 from chromium import DESKTOP, PHONE, click, resize
@@ -10,6 +11,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from rvos.data.frames import FrameFolder
 from rvos.masks import read_json
+from rvos.report import prediction
 from rvos.report.prediction import write_page
 
 pytestmark = pytest.mark.browser
@@ -62,3 +64,23 @@ def test_a_space_plays_it(driver, tiny, tmp_path):
     where = player.find_element(By.TAG_NAME, "output")
     player.send_keys(" ")
     WebDriverWait(driver, 10).until(lambda _: not where.text.startswith("1 / 12"))
+
+
+def test_masklets_may_be_those_of_an_expression(tiny, tmp_path, monkeypatch):
+    """A key frame's masklet lies under its expression's id, and not under a noun."""
+    inputs, made, clips = tiny.videos[0], prediction.make_clip, []
+    track = inputs.masklets["square"][1]
+    of_expressions = replace(
+        inputs, masklets={"0": [track], "1": [], "2": [], "3": []}, by_expression=True
+    )
+
+    def make_clip(name, frames, tracks, *others, **settings):
+        clips.append(tracks)
+        return made(name, frames, tracks, *others, **settings)
+
+    monkeypatch.setattr(prediction, "make_clip", make_clip)
+    frames = FrameFolder(tiny.data / "tiny" / "JPEGImages" / "one")
+    refined = inputs.coarse
+    settings = {"files": frames.names, "fps": 10, "note": "", "kinds": []}
+    write_page(tmp_path / "index.html", of_expressions, refined, frames, **settings)
+    assert [clips[0][key]["masklets"] for key in ("0", "1")] == [[track], []]
