@@ -140,7 +140,8 @@ def masklets_of(run: Path, choice: Choice = EVERYTHING) -> list[Masklets]:
     def read(video: Video, decisions: Mapping[str, Any]) -> dict[str, list[Track]]:
         content, tracks = files.read(video.name, video.frames), {}
         ids = [e.expression_id for e in video.expressions]
-        keys = ids if record.by_expression else [decisions[id_]["noun"] for id_ in ids]
+        with reading(run / "decisions" / f"{video.name}.json", "the run is not finished"):
+            keys = ids if record.by_expression else [decisions[id_]["noun"] for id_ in ids]
         for key in keys:
             where, problems = f"{files.source(video.name)}: {key}", list[str]()
             if key not in content:

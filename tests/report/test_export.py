@@ -387,6 +387,12 @@ def test_a_choice_of_nothing_is_one_message(odd_run, capsys, options, said):
     assert said in capsys.readouterr().err
 
 
+def test_masklets_of_a_run_that_is_not_finished(odd_run, capsys):
+    (odd_run[0] / "decisions" / "odd ö.json").unlink()
+    assert main([str(odd_run[0]), "--format", "rle", "--masklets"]) == 1
+    assert "odd ö.json: " in (said := capsys.readouterr().err) and "is not finished" in said
+
+
 def test_a_run_without_confidence_or_masklets_says_so(own_run, capsys):
     assert main([str(own_run), "--format", "rle", "--min-confidence", "0.5"]) == 1
     assert "presence=coarse_score" in capsys.readouterr().err
