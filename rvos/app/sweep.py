@@ -155,19 +155,26 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
 
 
 def print_results(sweep: Sweep, folders: Sequence[Path], console: Console) -> None:
-    """Print the scores of the runs that wrote metrics.json, best first by the sweep's metric."""
+    """Print the scores of the runs that wrote metrics.json, best first by the sweep's metric.
+
+    Raises InputError for runs that have no such metric.
+    """
     files = [path for folder in folders if (path := folder / "metrics.json").is_file()]
     contents = [(path.parent.name, read_json(path)) for path in files]
     rows = [  # train.py's files have `last`
         (name, content["last"] if "last" in content else scores(Metrics.of(content)))
         for name, content in contents
     ]
-    if not rows:
-        return
-    columns = [sweep.metric.name.replace("JF", score) for score in ("J", "F", "JF")]
-    rows.sort(key=lambda row: row[1][columns[-1]], reverse=sweep.metric.goal == "maximize")
-    cells = [[name, *(percent(values[column]) for column in columns)] for name, values in rows]
-    console.print(table_of(f"{sweep.name} (percent)", ["run", *columns], cells))
+    metric = sweep.metric.name
+    columns = list(dict.fromkeys(metric.replace("JF", score) for score in ("J", "F", "JF")))
+    known = [row for row in rows if metric in row[1]]
+    known.sort(key=lambda row: row[1][metric], reverse=sweep.metric.goal == "maximize")
+    cells = [[name, *(percent(values.get(key)) for key in columns)] for name, values in known]
+    if known:
+        console.print(table_of(f"{sweep.name} (percent)", ["run", *columns], cells))
+    if lacking := [name for name, values in rows if metric not in values]:
+        title = f"metric.name: {metric} is not among the scores of these runs"
+        raise InputError(list_problems(title, lacking))
 
 
 def main(arguments: Sequence[str]) -> int:

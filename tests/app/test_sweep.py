@@ -169,6 +169,19 @@ def test_trainings_are_listed_by_their_metric(tmp_path, goal, first):
     assert len(rows) == 2 and f" {first} " in rows[0]
 
 
+def test_runs_without_the_metric_are_named_below_the_table(tmp_path):
+    """A training whose limits left no room for a validation has no score."""
+    content = {**GOOD, "program": "train.py", "metric": {"name": "val/loss", "goal": "minimize"}}
+    sweep = read_sweep(write(tmp_path / "x.yaml", content))
+    for name, last in (("a", {"val/loss": 0.5}), ("b", {"train/loss": 3.0})):
+        write_json(tmp_path / name / "metrics.json", {"steps": 3, "last": last})
+    console = Console(record=True, width=100)
+    with pytest.raises(InputError, match=r"val/loss is not among .* \(1\):\n  b$"):
+        print_results(sweep, [tmp_path / "a", tmp_path / "b"], console)
+    text = console.export_text()
+    assert "50.00" in text and text.count("val/loss") == 1
+
+
 def test_command_line_refuses_what_is_no_override():
     command = [sys.executable, "-m", "rvos", "sweep", str(SWEEPS[0]), "logger"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=CONFIG_DIR.parent)
