@@ -19,7 +19,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -33,8 +32,9 @@ from rvos.app.results import of_folder
 from rvos.data.synthetic import MOTIONS
 from rvos.masks import read_json, write_json
 from rvos.refine import Vote
+from rvos.report.bootstrap import Interval
 from rvos.report.compare import compare
-from rvos.report.windows import make_windows
+from rvos.report.windows import WindowRow, make_windows
 from rvos.score.results import read_results
 
 ENDS = tuple(singular for singular, _ in MOTIONS.values())
@@ -141,23 +141,23 @@ def over_others(run_folder: Path, tau: float) -> dict:
     todo, split, _ = of_folder(run_folder)
     results = read_results(run_folder, [video.name for video in split.videos])
 
-    def at(tau: float) -> dict[str, Any]:
+    def at(tau: float) -> WindowRow:
         rows = make_windows(
             results, todo.rules, todo.tables["ablation"][1:], tau, **todo.page.bootstrap
         )
-        return next(row for row in rows if row["window"] == PAPER.window)
+        return next(row for row in rows if row.window == PAPER.window)
 
-    vote = at(tau)
+    vote, paper = at(tau), at(PAPER.tau)
     return {
-        "W 15 over W 1": over(vote, "shortest"),
-        "W 15 over coarse": over(vote, "coarse"),
-        "paper over coarse": over(at(PAPER.tau), "coarse"),
+        "W 15 over W 1": over(vote, vote.over_shortest),
+        "W 15 over coarse": over(vote, vote.over_coarse),
+        "paper over coarse": over(paper, paper.over_coarse),
     }
 
 
-def over(row: dict[str, Any], other: str) -> dict:
-    change = [row[f"over_{other}{end}"] for end in ("", "_low", "_high")]
-    return in_points(row["J&F"] - change[0], row["J&F"], change)
+def over(row: WindowRow, change: Interval) -> dict:
+    ends = change.mean, change.low, change.high
+    return in_points(row.JF - change.mean, row.JF, ends)
 
 
 def in_points(before: float, after: float, change: Sequence[float]) -> dict:

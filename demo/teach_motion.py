@@ -1,6 +1,7 @@
 """Teach the small model's backbone what moves how, before it learns sentences.
 
-    python -m rvos data synthesize out=data/synthetic_large num_videos.train=700 seed=1
+    python -m rvos data synthesize out=data/synthetic_large num_videos.train=700 seed=1 \
+        camera_shake=3
     python demo/teach_motion.py data/synthetic_large runs/demo_pretrain/mutr.pth \
         runs/demo_motion/mutr.pth
 

@@ -45,6 +45,24 @@ def test_look_alikes_swap_the_sentences_of_twins_alone(tmp_path, monkeypatch):
     }
 
 
+def test_the_differences_are_those_of_the_runs_own_table(
+    run_eval, made_data, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    from demo.demo_proof import over_others
+
+    grid = ["ablation.windows=[1,15]", "ablation.taus=[0.5,0.8]", "refine.tau=0.5"]
+    assert run_eval([*made_data.write(), *grid, "report=none"])[0] == 0
+    tables = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]
+    summaries = [row["summary"] for row in tables["ablation"]]
+    coarse, *cells = (round(50 * (summary["J"] + summary["F"]), 2) for summary in summaries)
+    found = over_others(tmp_path / "out", 0.5)  # cells: W 1 and W 15, each at 0.5 and at 0.8
+    assert [found[name]["A"] for name in found] == [cells[0], coarse, coarse]
+    assert [found[name]["B"] for name in found] == [cells[2], cells[2], cells[3]]
+    change = tables["windows"][1]["over_coarse"]
+    assert found["W 15 over coarse"]["B - A"] == [round(100 * v, 2) for v in change.values()]
+
+
 @pytest.mark.slow
 def test_teaching_motion_changes_the_backbone_alone(tmp_path):
     small_synthetic(tmp_path / "data", num_videos={"train": 2}, num_frames=6)
