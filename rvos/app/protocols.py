@@ -8,10 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from rvos.errors import InputError
+from rvos.report.csv_tables import SCORES
 from rvos.score.protocols import PROTOCOLS, Protocol, UnitScores, means_of
 from rvos.score.sources import TruthSource
-
-SCORES = ("J", "F", "J&F")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rvos.app.protocols import Scored, compared, fitting, print_protocols
+from rvos.app.protocols import SCORES, Scored, compared, fitting, print_protocols
 from rvos.errors import InputError, list_problems
 from rvos.masks import read_text, split_lines, write_json
 from rvos.report.bootstrap import Bootstrap, Interval
@@ -29,8 +29,6 @@ from rvos.score.sources import Source, TruthSource, open_masks, open_truth
 from rvos.score.volume import LABEL, with_volume
 
 log = logging.getLogger(__name__)
-SCORES = ("J", "F", "J&F")
-STATISTICS = ("J_recall", "J_decay", "F_recall", "F_decay")
 OF_UNIT = ("video", "name", "frames", "group")  # entries of a unit that are no scores
 
 

@@ -25,8 +25,9 @@ from rvos.data.formats import open_split
 from rvos.data.frames import Size, image_size
 from rvos.data.split import Split, Video, check_track
 from rvos.errors import InputError, list_problems
-from rvos.masks import FileError, Track, TrackFiles, decode, size_of
+from rvos.masks import FileError, Track, TrackFiles, decode
 from rvos.masks.files import ZIP_ERRORS, whole_or_not_at_all
+from rvos.score.inputs import size_of_tracks
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ENCRYPTED = 0x41  # flags of a file in a zip: encryption, strong encryption
@@ -85,7 +86,7 @@ def _tracks(
     if not isinstance(raw, dict):
         problems.append(f"{where}: expected {{expression_id: masks}}, got {raw!r:.60}")
         return {}
-    size = frame_size(split, video) or _size_of_masks(raw)
+    size = frame_size(split, video) or size_of_tracks(raw.values())
     checked: dict[str, tuple[Track, Size]] = {}
     for expression in video.expressions:
         track = raw.get(expression.expression_id)
@@ -107,11 +108,6 @@ def frame_size(split: Split, video: Video) -> Size | None:
     """
     path = split.frame_path(video.name, video.frames[0])
     return image_size(path) if path.is_file() else None
-
-
-def _size_of_masks(tracks: dict[str, Track]) -> Size | None:
-    masks = (mask for track in tracks.values() if isinstance(track, list) for mask in track)
-    return next((size for mask in masks if (size := size_of(mask)) is not None), None)
 
 
 def _images(track: Track, size: Size) -> list[bytes]:

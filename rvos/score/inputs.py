@@ -152,7 +152,7 @@ class _OneVideo:
         raw_coarse = self._content(source.coarse, "Coarse masks")
         raw_masklets = self._content(source.masklets, "Masklets") if source.masklets else {}
         lists = [tracks for tracks in raw_masklets.values() if isinstance(tracks, list)]
-        size = size or _size_of([*raw_coarse.values(), *chain(*lists)])
+        size = size or size_of_tracks([*raw_coarse.values(), *chain(*lists)])
         keys = [expression.expression_id for expression in video.expressions]
         coarse = {key: self._coarse(raw_coarse, key, size) for key in keys}
         nouns = {key: self._noun(key) for key in keys}
@@ -205,7 +205,7 @@ class _OneVideo:
                 fits = self._fits(annotation_id, expression.expression_id)
                 if fits and annotation_id not in raw:
                     raw[annotation_id] = truth.track(annotation_id)
-        size = _size_of(raw.values())
+        size = size_of_tracks(raw.values())
         tracks = {key: self._track(track, size, self._place(key)) for key, track in raw.items()}
         return tracks, size
 
@@ -334,7 +334,7 @@ def _merged(video: Video, by_annotation: dict[str, Track]) -> dict[str, Track]:
     return {e.expression_id: merged[e.annotation_ids] for e in video.expressions}
 
 
-def _size_of(tracks: Iterable[Any]) -> Size | None:
+def size_of_tracks(tracks: Iterable[Any]) -> Size | None:
     """(height, width) of the first mask that has one."""
     masks = (mask for track in tracks if isinstance(track, list) for mask in track)
     return next((size for mask in masks if (size := size_of(mask)) is not None), None)

@@ -56,12 +56,16 @@ def j_and_f_of(truth: Contour, prediction: Contour) -> tuple[float, float]:
     shared, recalled, precise = in_common(truth, prediction)
     either = truth.area + prediction.area - shared
     J = shared / either if either else 1.0
-    if not truth.num_pixels or not prediction.num_pixels:
-        return J, float(truth.num_pixels == prediction.num_pixels)
-    precision = precise / prediction.num_pixels
-    recall = recalled / truth.num_pixels
+    return J, f_of(recalled, truth.num_pixels, precise, prediction.num_pixels)
+
+
+def f_of(recalled: int, num_true: int, precise: int, num_predicted: int) -> float:
+    """F, 0..1, of the boundary pixels: how many of the true and of the predicted ones match."""
+    if not num_true or not num_predicted:
+        return float(num_true == num_predicted)
+    precision, recall = precise / num_predicted, recalled / num_true
     total = precision + recall
-    return J, 2 * precision * recall / total if total else 0.0
+    return 2 * precision * recall / total if total else 0.0
 
 
 def score_track(truth: Track, prediction: Track) -> tuple[Scores, Scores]:

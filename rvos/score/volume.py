@@ -12,7 +12,7 @@ import numpy as np
 from rvos.errors import InputError
 from rvos.masks import Track
 from rvos.score.contour import contour_of, in_common
-from rvos.score.measures import Scores
+from rvos.score.measures import Scores, f_of
 from rvos.score.protocols import Answer, Protocol
 from rvos.score.protocols.davis import Unsupervised
 
@@ -60,8 +60,4 @@ def j_and_f_of_volume(truth: Track, prediction: Track) -> tuple[float, float]:
         recalled, precise = recalled + matches_g, precise + matches_p
         num_true, num_predicted = num_true + g.num_pixels, num_predicted + p.num_pixels
     volume_J = shared / either if either else 1.0
-    if not num_true or not num_predicted:
-        return volume_J, float(num_true == num_predicted)
-    precision, recall = precise / num_predicted, recalled / num_true
-    total = precision + recall
-    return volume_J, 2 * precision * recall / total if total else 0.0
+    return volume_J, f_of(recalled, num_true, precise, num_predicted)

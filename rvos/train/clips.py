@@ -136,14 +136,14 @@ class ClipDataset(Dataset[Sample]):
         anchors = self.recipe.anchors(len(video.frames))
         return video, expression, anchors[index - int(self._ends[pair])]
 
-    def largest_size(self, draws: int = 100) -> tuple[int, int]:
-        """Largest height and width in pixels of `draws` clips spread over the epoch.
+    def largest_size(self) -> tuple[int, int]:
+        """Largest height and width in pixels of 100 clips spread over the epoch.
 
         Their geometry is drawn anew; a frame that cannot be read is left to who trains on it.
         """
         rng = np.random.default_rng(self.seed)
         sizes = [(1, 1)]
-        for index in np.linspace(0, len(self) - 1, draws).astype(int):
+        for index in np.linspace(0, len(self) - 1, 100).astype(int):
             with suppress(FrameError):
                 original = self._original_size(self.clip(index)[0])
                 sizes.append(self.recipe.geometry(rng, original).size)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rvos.score.contour import TOLERANCE, Contour, boundary_pixels, in_common
 from rvos.score.given import Frame, shape_of
-from rvos.score.measures import Scores
+from rvos.score.measures import Scores, f_of
 from rvos.score.pairs import contour_of_frame
 from rvos.score.protocols.protocol import Answer, Protocol
 
@@ -120,17 +120,15 @@ def disk(radius: float) -> Disk:
 
 def boundary_f(truth: Contour, prediction: Contour, disk: Disk) -> float:
     """F of two contours of one frame size, of pixels that match within a disk; 0..1."""
-    if not truth.num_pixels or not prediction.num_pixels:
-        return float(truth.num_pixels == prediction.num_pixels)
     true, predicted = boundary_pixels(truth), boundary_pixels(prediction)
-    precision = _matched(predicted, true, disk) / len(predicted)
-    recall = _matched(true, predicted, disk) / len(true)
-    total = precision + recall
-    return 2 * precision * recall / total if total else 0.0
+    recalled, precise = _matched(true, predicted, disk), _matched(predicted, true, disk)
+    return f_of(recalled, len(true), precise, len(predicted))
 
 
 def _matched(pixels: NDArray[np.int64], others: NDArray[np.int64], disk: Disk) -> int:
     """How many of `pixels` have one of `others` in the disk around them; (N, 2) rows, columns."""
+    if not len(pixels) or not len(others):
+        return 0
     corner = others.min(0)
     height, width = others.max(0) - corner + 1
     above = np.zeros((height + 1, width), np.int64)  # how many of a column lie above a row
