@@ -183,23 +183,25 @@ def print_summary(
     for column in ("", *sum(sets, []), *(["B - A", interval] if changes else [])):
         table.add_column(column, justify="right" if column else "left")
     names = [name for name in summaries[0] if name not in ("interval", "videos", "names")]
+    several = summaries[0]["videos"] > 1  # one video gives no interval
     for name in names:
         cells = []
         for summary in summaries:
-            low, high = summary["interval"].get(name, (None, None))
-            cells += [f"{100 * summary[name]:.2f}", _interval(low, high, "")]
+            ends = summary["interval"].get(name) if several else None
+            cells += [f"{100 * summary[name]:.2f}", _interval(ends, "")]
         if name in changes:
             change = changes[name]
-            mark = " *" if change.excludes_zero else "  "
-            cells += [f"{100 * change.mean:+.2f}", _interval(change.low, change.high, "+") + mark]
+            mark = " *" if several and change.excludes_zero else "  "
+            ends = [change.low, change.high] if several else None
+            cells += [f"{100 * change.mean:+.2f}", _interval(ends, "+") + mark]
         table.add_row(name, *cells)
     console.print(table)
     if changes:
         console.print("B - A is paired: both see the same resampled videos. * excludes 0.")
 
 
-def _interval(low: float | None, high: float | None, sign: str) -> str:
-    return "" if low is None or high is None else f"{100 * low:{sign}.2f} .. {100 * high:{sign}.2f}"
+def _interval(ends: Sequence[float] | None, sign: str) -> str:
+    return "" if ends is None else " .. ".join(f"{100 * end:{sign}.2f}" for end in ends)
 
 
 def print_trivial(console: Console, summaries: Mapping[str, Mapping[str, Any]]) -> None:

@@ -119,7 +119,7 @@ def print_comparison(console: Console, comparison: Comparison, confidence: float
     counts = f"{len(comparison.a.identities)} expressions in {len(videos)} videos"
     rows = [
         [name, percent(before), percent(after), signed(change.mean)]
-        + [range_of(change) + (" *" if change.excludes_zero else "  ")]
+        + [range_of(change) + (" *" if change.excludes_zero else "  ") if len(videos) > 1 else ""]
         for name, (before, after, change) in comparison.scores.items()
     ]
     rows += [

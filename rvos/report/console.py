@@ -95,8 +95,9 @@ def _print_scores(console: Console, metrics: Metrics, results: Results, **bootst
     ]
     none = [""] * len(more)
     rows.append(["change", *(signed(i.mean) for i in intervals), *none])
-    label = f"  {100 * bootstrap['confidence']:g} % over {over.num_videos} videos"
-    rows.append([label, *map(range_of, intervals), *none])
+    if over.num_videos > 1:
+        label = f"  {100 * bootstrap['confidence']:g} % over {over.num_videos} videos"
+        rows.append([label, *map(range_of, intervals), *none])
     rows += [row(f"trivial: {name}", means) for name, means in metrics.trivial.items()]
     title = f"{metrics.split}: {count}, protocol {metrics.protocol} (percent)"
     console.print(table_of(title, ["masks", *SCORES, *more], rows))

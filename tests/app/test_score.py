@@ -241,6 +241,17 @@ def test_two_sets_of_masks_are_paired(two, tmp_path, capsys):
     assert "B - A" in capsys.readouterr().out
 
 
+def test_one_video_gives_no_interval(tmp_path, capsys):
+    """Whatever is resampled of one video is that video: no interval could exclude anything."""
+    track = [encode(np.ones(SIZE, np.uint8))] * 2
+    write_json(tmp_path / "truth.json", {"a": {"0": track}})
+    write_json(tmp_path / "empty.json", {"a": {"0": [None, None]}})
+    truth, empty = (str(tmp_path / f"{name}.json") for name in ("truth", "empty"))
+    assert main(["--truth", truth, "--masks", empty, "--compare", truth]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│ J ")]
+    assert rows and "+100.00" in rows[0] and ".." not in rows[0] and "*" not in rows[0]
+
+
 def test_sets_of_other_names_are_not_paired(tmp_path):
     """The script leaves out what is missing, so that the two means go over other names."""
     track = [encode(np.ones(SIZE, np.uint8))] * 2

@@ -55,6 +55,21 @@ def with_refined(result, **changes):
     return replace(result, scores={**result.scores, "refined": refined})
 
 
+def test_one_video_has_no_interval(tiny, make_page, tmp_path, capsys):
+    """Whatever is resampled of one video is that video: no interval could exclude anything."""
+    a, b = (
+        rewritten(run, tmp_path / run.name, lambda results: {"one": results["one"]})
+        for run in (tiny.other, tiny.run)
+    )
+    assert command("compare")([str(a), str(b)]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(" J&F ")]
+    assert rows and not any("*" in row or ".." in row for row in rows)
+    page = make_page(strips=0).write(b).read_text()
+    headline = page[page.index('id="headline"') : page.index('id="kinds"')]
+    assert "One video gives no intervals" in headline and "excludes 0" not in headline
+    assert 'class="interval"' not in headline and " in 1 video " in page
+
+
 def test_order_of_rows_does_not_matter_and_changes_are_ranked(tiny, tmp_path):
     """B is A with videos reversed and two J&F changed: one by -0.5, one by +0.25."""
     changed = {("one", "0"): -0.5, ("two", "1"): 0.25}
