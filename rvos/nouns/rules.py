@@ -97,9 +97,9 @@ def _scan(tokens: list[str], start: int) -> str | None:
             if behind is None:
                 return owner
             i = behind
-        elif word in words.NUMBERS or (word.isdigit() and int(word) > 1):
+        elif word in words.NUMBERS or (word.isdecimal() and int(word) > 1):
             several, i = True, i + 1
-        elif _stands_before_noun(tokens, i, start):
+        elif _stands_before_noun(tokens, i):
             i += 1
         elif not _is_noun_here(tokens, i, start):
             return owner
@@ -130,7 +130,7 @@ def _owns(tokens: list[str], i: int) -> bool:
     )
 
 
-def _stands_before_noun(tokens: list[str], i: int, start: int) -> bool:
+def _stands_before_noun(tokens: list[str], i: int) -> bool:
     """Whether word `i` is a determiner, adjective, adverb, participle, or "and" between these."""
     word, following = tokens[i], _at(tokens, i + 1)
     if word == "can" and _at(tokens, i - 1) in words.ARTICLES:

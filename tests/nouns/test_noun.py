@@ -30,7 +30,9 @@ def test_rules(row):
     assert ((noun.text, noun.lemma) if noun else ("", "")) == (row["noun"], row["lemma"])
 
 
-@pytest.mark.parametrize("expression", ["", "   ", "!?", "...", "'s", "the", "of of", "12"])
+@pytest.mark.parametrize(
+    "expression", ["", "   ", "!?", "...", "'s", "the", "of of", "12", "the 5² dogs"]
+)
 def test_what_is_no_expression_has_no_noun_or_one_but_does_not_fail(expression):
     head_noun(expression)
 
