@@ -126,7 +126,7 @@ def _images(folder: Path) -> list[Path]:
     not be told apart), for a link to nothing, and where two orders of the names make sense.
     """
     visible = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    images = [p for p in visible if p.suffix.lower() in _image_suffixes() and not p.is_dir()]
+    images = [p for p in visible if is_image(p)]
     rest = {*visible} - {*images}
     if images and (others := sorted(p.name for p in rest if not p.is_dir())):
         log.warning(list_problems(f"{folder}: files that are no frames, left out", others))
@@ -141,6 +141,11 @@ def _images(folder: Path) -> list[Path]:
         title = f"{folder}: expected one image per frame; several have the same name"
         raise FrameError(list_problems(title, twice))
     return files
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name is that of an image, and it is no folder."""
+    return path.suffix.lower() in _image_suffixes() and not path.is_dir()
 
 
 @cache

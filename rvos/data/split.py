@@ -15,7 +15,7 @@ from typing import Any
 
 from rvos.data.archive import FilePath, find_frames
 from rvos.data.decoding import FrameError, Size, image_size
-from rvos.data.frames import FrameFolder, Frames, Thinned, fingerprint, open_frames
+from rvos.data.frames import FrameFolder, Frames, Thinned, fingerprint, is_image, open_frames
 from rvos.errors import NO_TEXT, InputError, is_text, list_problems
 from rvos.masks import (
     Mask,
@@ -115,8 +115,8 @@ class OwnSplit(Split):
         return _thinned(self.path, self.every, self.max_frames)
 
     def files(self, video: Video) -> list[str]:
-        images = self.path.iterdir() if self.path.is_dir() else ()
-        by_name = {image.stem: image.name for image in images if image.stem in set(video.frames)}
+        files = self.path.iterdir() if self.path.is_dir() else ()
+        by_name = {file.stem: file.name for file in files if is_image(file)}
         return [by_name.get(frame, f"{frame}.jpg") for frame in video.frames]
 
     def size(self, video: Video) -> Size | None:

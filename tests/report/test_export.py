@@ -109,6 +109,7 @@ def own_run(tmp_path):
     folder.mkdir()
     for t in range(5):
         Image.new("RGB", (12, 8)).save(folder / f"img_{t}.png")
+        (folder / f"img_{t}.json").write_text("{}")  # as programs for labels write them
     split = own_split(folder, ["the cat", "the dog", "the cat"], every=2)
     keep_split(run, split)
     masks = []
