@@ -99,7 +99,7 @@ def from_coco(segmentation: Any, size: Sequence[int], *, may_be_empty: bool = Fa
 def _from_coco(segmentation: Any, size: Sequence[int]) -> Mask:
     if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
         counts = segmentation["counts"]
-        if list(segmentation.get("size", ())) != list(size):
+        if size_of(segmentation) != tuple(size):
             raise MaskError(f"size: expected {list(size)}, got {_short(segmentation.get('size'))}")
         if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != size[0] * size[1]:
             raise MaskError(f"counts: expected run lengths that add up to {size[0]} x {size[1]}")

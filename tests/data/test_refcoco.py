@@ -240,6 +240,7 @@ def test_a_picture_of_another_size_than_its_mask_is_a_problem(tmp_path):
         {"size": [40, 60], "counts": [-80, 2480]},
         {"size": [40, 60], "counts": [True, 2399]},
         {"size": [60, 40], "counts": [2400]},
+        {"size": 40, "counts": [2400]},
     ],
 )
 def test_a_segmentation_that_is_none_is_refused(segmentation):
