@@ -124,14 +124,15 @@ class TrackFiles:
 
     def read(self, video: str, frames: Sequence[str] | None = None) -> Any:
         """The value of one video; `frames` are the frame names, needed for a PNG tree."""
+        if video not in self:
+            raise FileError(f"{self.path}: video {video} is not there")
         if self._one_file is not None:
             value = self._one_file.read(video)
             if self._one_file.is_coco:
                 return coco.tracks_of(value, frames, instances=self.instances)
             return _tracks_of(value)
         path = self._file(video)
-        if path is None:
-            raise FileError(f"{self.path}: video {video} is not there")
+        assert path is not None
         if path.is_file():
             return _tracks_of(read_json(path))
         if frames is None:

@@ -129,6 +129,8 @@ def stored(request, tmp_path):
 def test_track_files_of_every_form(stored):
     files = TrackFiles(stored)
     assert files.videos() == ["a", "b"] and "a" in files and "c" not in files
+    with pytest.raises(FileError, match="video c is not there"):
+        files.read("c", "xyz")
     for video, ids in (("a", ["0", "1"]), ("b", ["0"])):
         value = files.read(video, "xyz")
         assert list(value) == ids
