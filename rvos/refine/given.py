@@ -137,7 +137,9 @@ def _follow_each_other(windows: Any) -> bool:
     try:
         cuts = [0, *(window["stop"] for window in windows)]
         return all(
-            window["start"] == cut < window["stop"] and isinstance(window["selected"], list)
+            window["start"] == cut < window["stop"]
+            and type(window["start"]) is type(window["stop"]) is int
+            and isinstance(window["selected"], list)
             for window, cut in zip(windows, cuts, strict=False)
         )
     except (TypeError, KeyError):

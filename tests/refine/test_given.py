@@ -25,6 +25,10 @@ def decide(present, *masklets):
     return {"present": present, "masklets": list(masklets)}
 
 
+def window(start, stop):
+    return {"start": start, "stop": stop, "selected": [0]}
+
+
 def given(tmp_path, decision):
     """The rule for expression 0 of video v."""
     write_json(tmp_path / "decisions.json", {"v": {"0": decision}})
@@ -72,6 +76,8 @@ def test_decisions_by_hand(tmp_path, candidates, decision, track, selected, kept
         (decide("yes", 0), 'expected {"present": true or false'),
         ({"present": True}, 'expected {"present": true or false'),
         ([0], r"got \[0\]"),
+        (decide(True) | {"windows": [window(0, 2.0)]}, "expected windows"),
+        (decide(True) | {"windows": [window(0, 1)]}, "expected windows of 2 frames, got 1"),
     ],
 )
 def test_wrong_decisions(tmp_path, candidates, decision, message):
