@@ -45,10 +45,11 @@ def open_index(source: Path) -> "MaskIndex":
     building = Path(tempfile.mkdtemp(dir=folder, prefix=".building-"))
     try:
         _build(source, key, building)
-        _replace(building, folder / "masks")
+        if (index := _whole_index(folder / "masks", key)) is None:  # else another was faster
+            _replace(building, folder / "masks")
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return MaskIndex(folder / "masks")
+    return index or MaskIndex(folder / "masks")
 
 
 def _whole_index(folder: Path, key: dict[str, Any]) -> "MaskIndex | None":
