@@ -62,7 +62,7 @@ def read_split(
 
 def _ids(video: str, entry: dict[str, Any]) -> Ids:
     objects = as_ids(entry, "obj_id")
-    if wrong := [number for number in objects if not number.isdecimal()]:
+    if wrong := [n for n in objects if not n.isdecimal() or int(n) in (0, VOID)]:
         raise ValueError(f'"obj_id": expected the number of an object, got {wrong[0]!r}')
     return Ids(tuple(f"{video}/{number}" for number in objects), objects)
 

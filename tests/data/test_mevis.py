@@ -64,6 +64,23 @@ def test_the_index_is_built_once_and_again_when_the_file_changes(tmp_path, monke
     assert Annotations(split).track("0") == MASKS["1"]
 
 
+def test_an_index_that_another_process_has_just_built_stays(tmp_path, monkeypatch):
+    """Its reader may open the files later: they are never away, as they would be if replaced."""
+    split, build = read_split(write_split(tmp_path), "train"), mask_index._build
+
+    def build_second(*args):
+        with monkeypatch.context() as patch:
+            patch.setattr(mask_index, "_build", build)
+            others.append(Annotations(split).index.folder.stat().st_ino)
+        build(*args)
+
+    others = []
+    monkeypatch.setattr(mask_index, "_build", build_second)
+    index = Annotations(split).index
+    assert [index.folder.stat().st_ino] == others and index.track("0") == MASKS["0"]
+    assert [path.name for path in index.folder.parent.iterdir()] == ["masks"]
+
+
 def test_workers_get_the_index_by_its_path(tmp_path):
     truth = Annotations(read_split(write_split(tmp_path), "train"))
     truth.mask("0", 0)
@@ -170,11 +187,12 @@ def test_ids_of_a_wrong_kind_are_named(tmp_path, key, value):
     assert len(left_out) == 1
 
 
-def test_an_object_without_a_number_is_named(tmp_path):
-    meta = {"v": {"frames": ["0"], "expressions": {"0": {"exp": "a cat", "obj_id": "one"}}}}
+@pytest.mark.parametrize("number", ["one", "0", 255])  # 0 is the background, 255 does not count
+def test_an_object_without_a_number_is_named(tmp_path, number):
+    meta = {"v": {"frames": ["0"], "expressions": {"0": {"exp": "a cat", "obj_id": number}}}}
     path = tmp_path / "meta_expressions/valid/meta_expressions.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"videos": meta}))
     (tmp_path / "valid").mkdir()
-    with pytest.raises(InputError, match="expected the number of an object, got 'one'"):
+    with pytest.raises(InputError, match=f"expected the number of an object, .*got '{number}'"):
         open_split("ref_davis", tmp_path, "valid")
