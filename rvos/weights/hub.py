@@ -336,7 +336,8 @@ def _refusal(error: Any, page: str) -> str:
 
 def _proxy() -> str:
     """The proxy in use, without a password; "" for none."""
-    address = next(iter(getproxies().values()), "")
+    proxies = getproxies()  # "no" has the hosts that are reached without one
+    address = next((proxies[kind] for kind in ("https", "all", "http") if kind in proxies), "")
     return re.sub(r"//[^@/]*@", "//", address)
 
 

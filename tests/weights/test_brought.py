@@ -1,5 +1,7 @@
 """Weights as people bring them: not numbers, other endings, other files; what a hub may refuse."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -173,6 +175,18 @@ def test_a_slow_proxy_has_the_time_that_huggingface_hub_is_given(tmp_path, hub, 
         fetching.listing(DINO, "main", ["*.json"])
     monkeypatch.setattr(fetching._constants(), "HF_HUB_ETAG_TIMEOUT", 20)
     assert fetching.listing(DINO, "main", ["*.json"]).files
+
+
+def test_hosts_without_a_proxy_are_no_proxy(monkeypatch):
+    """Clusters set no_proxy, which Python lists among the proxies."""
+    from rvos.weights import hub as fetching
+
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+    assert fetching._in_a_line(OSError("refused")) == "refused"
+    monkeypatch.setenv("https_proxy", "http://user:word@proxy:3128")
+    assert fetching._in_a_line(OSError("refused")) == "refused; by the proxy http://proxy:3128"
 
 
 def test_a_socks_proxy_names_its_package(tmp_path, hub):  # noqa: F811
