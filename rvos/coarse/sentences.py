@@ -78,9 +78,8 @@ class SentenceStage(CoarseMasks):
         return FrameCache(frames).fill()
 
     def make(self, video: Video, content: FrameCache, advance: Advance) -> dict[str, Answer]:
-        answers = self.source.answers(
-            content, list(dict.fromkeys(e.text for e in video.expressions))
-        )
+        texts = list(dict.fromkeys(e.text for e in video.expressions))
+        answers = self.source.answers(content, texts) if texts else {}
         made = {e.expression_id: answers[e.text] for e in video.expressions}
         self.remarks += [
             f"video {video.name}, expression {key}: {answer.remark}"

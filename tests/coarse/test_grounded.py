@@ -23,7 +23,7 @@ from rvos.coarse.grounded import Grounded
 from rvos.coarse.sentences import choices, subjects_of
 from rvos.data.frames import VideoFile
 from rvos.data.mevis import read_split
-from rvos.masks import read_json, union
+from rvos.masks import read_json, union, write_json
 from rvos.refine import CoarseScore
 from rvos.settings import build
 from rvos.stages.devices import OneDevice
@@ -126,6 +126,18 @@ def test_scores_per_frame_are_those_of_the_surest_object(run):
     mean = sum(0.9 * score for score in seen) / NUM_FRAMES
     assert CoarseScore(0.5).confidence(scores["expressions"]["0"]) == pytest.approx(mean, abs=1e-4)
     assert CoarseScore(0.5).confidence(scores["expressions"]["2"]) == 0
+
+
+def test_a_video_without_sentences_has_no_masks(run, tmp_path):
+    meta = tmp_path / "valid_u" / "meta_expressions.json"
+    content = read_json(meta)
+    content["videos"]["b"] = content["videos"]["a"]
+    content["videos"]["a"] = content["videos"]["a"] | {"expressions": {}}
+    write_json(meta, content)
+    folder = meta.parent / "JPEGImages"
+    (folder / "b").symlink_to(folder / "a")
+    tracks, scores, _, _ = run()
+    assert tracks == scores["expressions"] == {}
 
 
 def test_a_second_start_makes_nothing_and_other_settings_are_another_store(run):
