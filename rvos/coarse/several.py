@@ -15,8 +15,7 @@ from rvos.masks import (
     TrackFiles,
     area,
     canonical_track,
-    decode,
-    encode,
+    majority,
 )
 from rvos.settings import Text, all_checked, checked
 from rvos.stages.store import given_files
@@ -95,7 +94,7 @@ class FusedTracks(TrackFiles):
         keys = dict.fromkeys(key for value in values for key in value)
         if self.fusion == "first":
             return {key: next(v[key] for v in values if key in v) for key in keys}
-        fused = agreement if self.fusion == "agreement" else majority
+        fused = agreement if self.fusion == "agreement" else majority_of
         return {key: fused(self._tracks(video, key, values)) for key in keys}
 
     def _tracks(self, video: str, key: str, values: Sequence[dict[str, Any]]) -> list[Track]:
@@ -136,15 +135,6 @@ def agreement(tracks: Sequence[Track]) -> Track:
     return tracks[int(np.argmax(means.round(12)))]
 
 
-def majority(tracks: Sequence[Track]) -> Track:
+def majority_of(tracks: Sequence[Track]) -> Track:
     """Pixels that are in more than half of the tracks, frame by frame."""
-    result: Track = []
-    for masks in zip(*tracks, strict=True):
-        present = [mask for mask in masks if mask is not None]
-        if 2 * len(present) <= len(masks):
-            result.append(None)
-            continue
-        votes = np.sum([decode(mask) for mask in present], axis=0, dtype=np.int64)  # (H, W)
-        pixels = np.asarray(2 * votes > len(masks))
-        result.append(encode(pixels) if pixels.any() else None)
-    return result
+    return [majority(masks) for masks in zip(*tracks, strict=True)]

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         encode,
         from_coco,
         from_runs,
+        majority,
         minus,
         overlap_fractions,
         size_of,
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from rvos.masks.tracks import TrackFiles
 
 __all__ = [
-    "read_text",
-    "split_lines",
     "FileError",
     "MaskError",
     "Box",
@@ -72,6 +71,7 @@ __all__ = [
     "find_json",
     "from_coco",
     "from_runs",
+    "majority",
     "minus",
     "overlap_fractions",
     "overlay",

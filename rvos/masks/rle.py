@@ -267,6 +267,15 @@ def minus(mask: Mask, other: Mask) -> Mask:
     return encode(rest) if rest.any() else None
 
 
+def majority(masks: Sequence[Mask]) -> Mask:
+    """Pixels that are in more than half of the masks, absent ones included; None for none."""
+    present = [decode(mask) for mask in masks if mask is not None]
+    if 2 * len(present) <= len(masks):
+        return None
+    pixels = 2 * np.sum(present, axis=0) > len(masks)  # (H, W)
+    return encode(pixels) if pixels.any() else None
+
+
 def overlap_fractions(masklets: Sequence[Mask], coarse: Mask) -> NDArray[np.float64]:
     """f_i = |v_i and u| / |v_i| in double precision, (O,); 0 where an instance is absent."""
     fractions = np.zeros(len(masklets))

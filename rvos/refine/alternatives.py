@@ -1,14 +1,12 @@
 """Other rules than the paper's, each with its source."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import field, replace
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
-from rvos.masks import Mask, Track, bounding_box, decode, encode, union
+from rvos.masks import Mask, Track, bounding_box, majority, union
 from rvos.refine.candidates import Candidates, Combination, Refinement, Span, Window
 from rvos.refine.guard import agreement, judged, with_windows
 from rvos.refine.vote import Vote, WindowRule
@@ -121,7 +119,7 @@ class PixelMajority(Vote):
             for t in range(window.start, window.stop):
                 frame_masklets = candidates.masklets.union(t, voted.combinations[t])
                 voters = (candidates.coarse[t], frame_masklets, voted.track[t])
-                track.append(candidates.coarse[t] if window.kept_coarse else _majority(voters))
+                track.append(candidates.coarse[t] if window.kept_coarse else majority(voters))
         return Refinement(track, voted.combinations, voted.windows)
 
 
@@ -144,15 +142,6 @@ class ConditionalFusion(Vote):
         if 2 * small <= len(pairs):
             return voted
         return Refinement([union(pair) for pair in pairs], voted.combinations, voted.windows)
-
-
-def _majority(masks: Sequence[Mask]) -> Mask:
-    """Pixels that are in more than half of the masks."""
-    present = [decode(mask) for mask in masks if mask is not None]
-    if 2 * len(present) <= len(masks):
-        return None
-    pixels = 2 * np.sum(present, axis=0) > len(masks)  # (H, W)
-    return encode(pixels) if pixels.any() else None
 
 
 def _box_area(mask: Mask) -> int:

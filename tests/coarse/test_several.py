@@ -6,7 +6,7 @@ from made_data import MadeData, square
 
 from rvos import InputError
 from rvos.coarse import Several
-from rvos.coarse.several import agreement, majority, video_iou
+from rvos.coarse.several import agreement, majority_of, video_iou
 from rvos.masks import decode, read_json, write_json
 
 A, B, C = square(2, 2), square(20, 20), square(40, 5)  # 10 x 10 pixels each, apart
@@ -48,7 +48,7 @@ def test_agreement(tracks, expected):
     ],
 )
 def test_majority(masks, expected):
-    (found,) = majority([[mask] for mask in masks])
+    (found,) = majority_of([[mask] for mask in masks])
     assert (0 if found is None else int(decode(found).sum())) == expected
     assert found is None or (decode(found).astype(bool) <= decode(A).astype(bool)).all()
 
