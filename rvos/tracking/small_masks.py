@@ -187,4 +187,4 @@ def around(box: BoxXyxy, margin: float, size: tuple[int, ...]) -> tuple[int, int
     wide, high = margin * (x1 - x0), margin * (y1 - y0)
     left, top = max(0, int(x0 - wide)), max(0, int(y0 - high))
     right, bottom = min(size[1], int(np.ceil(x1 + wide))), min(size[0], int(np.ceil(y1 + high)))
-    return min(left, right - 2), min(top, bottom - 2), right, bottom
+    return max(0, min(left, right - 2)), max(0, min(top, bottom - 2)), right, bottom

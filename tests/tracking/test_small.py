@@ -195,6 +195,7 @@ def test_every_asks_the_network_for_a_part_of_the_frames_and_carries_the_rest():
 def test_the_box_with_its_margin_stays_in_the_frame():
     assert around(np.float32([10, 20, 30, 40]), 0.5, (100, 200)) == (0, 10, 40, 50)
     assert around(np.float32([190, 90, 210, 110]), 0.5, (100, 200)) == (180, 80, 200, 100)
+    assert around(np.float32([0, 0, 0.4, 0.4]), 0.5, (100, 200)) == (0, 0, 1, 1)
 
 
 # -------------------------------------------------------------------------------- messages
