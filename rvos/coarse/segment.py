@@ -82,12 +82,9 @@ def segment_video(
     source: Frames,
     expressions: Sequence[str],
     settings: CoarseSettings,
-    *,
-    report: Callable[[int], None] | None = None,
 ) -> list[Segmentation]:
     """Coarse masks of one's own video, one Segmentation per expression, on the model's device.
 
-    `report(n)` is called with the number of expression-frames done since the last call.
     Raises FrameError for frames that cannot be read and InputError for an empty expression.
     """
     lengths = [settings.clip_length] * len(expressions)
@@ -96,9 +93,7 @@ def segment_video(
         (lengths,) = released_script_lengths([video], settings.clip_length, settings.sampling)
     with NetworkFrames(source, settings.short_side) as frames:
         plans = [cut(len(frames), length, settings.sampling) for length in lengths]
-        return segment_clips(
-            model, frames, encoder(model, expressions), plans, settings, report=report
-        )
+        return segment_clips(model, frames, encoder(model, expressions), plans, settings)
 
 
 TextEncoder = Callable[[Sequence[int]], TextFeatures]  # positions of expressions -> their words
@@ -119,7 +114,10 @@ def segment_clips(
     *,
     report: Callable[[int], None] | None = None,
 ) -> list[Segmentation]:
-    """One Segmentation for each of `plans`, the sub-clips of each expression."""
+    """One Segmentation for each of `plans`, the sub-clips of each expression.
+
+    `report(n)` is called with the number of expression-frames done since the last call.
+    """
     model.eval()
     weights = next(model.parameters())
     device = weights.device

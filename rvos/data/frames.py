@@ -56,9 +56,7 @@ class Frames(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def open_frames(
-    path: Path | str, names: Sequence[str] | None = None, *, at_most: int | None = None
-) -> Frames:
+def open_frames(path: Path | str, *, at_most: int | None = None) -> Frames:
     """A folder of images (`FrameFolder`) or a video file (`VideoFile`).
 
     `at_most`: only so many frames from the start are asked for; no more of a file are decoded.
@@ -67,7 +65,7 @@ def open_frames(
     address = str(path)
     path = Path(path)
     if path.is_dir():
-        return FrameFolder(path, names)
+        return FrameFolder(path)
     if path.is_file():
         return VideoFile(path, at_most)
     if re.match(r"[A-Za-z][\w+.-]+:/", address):

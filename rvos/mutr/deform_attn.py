@@ -25,7 +25,6 @@ def deform_attn(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor)
     backward pass recomputes the samples, which per level are P times as large as the output.
     """
     batch, _, heads, _ = value.shape
-    points = locations.shape[4]
     grid = rearrange(2 * locations - 1, "b q m l p xy -> l (b m) q p xy")
     weights = rearrange(weights, "b q m l p -> l (b m) 1 q p")
     levels = value.split([h * w for h, w in sizes], dim=1)
@@ -44,7 +43,7 @@ def deform_attn(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor)
         else:
             part = _sample(maps, grid[level], weights[level])
         out = part if out is None else out + part
-    assert out is not None and points == weights.shape[-1]
+    assert out is not None
     return rearrange(out, "(b m) d q -> b q (m d)", b=batch, m=heads)
 
 

@@ -108,9 +108,10 @@ class SalientObject:
         self._network = read_network(path)
         self._output = self._network.getUnconnectedOutLayersNames()[0]
 
-    def __call__(self, picture: Frame, side: int = SALIENT_SIDE) -> NDArray[np.float32]:
+    def __call__(self, picture: Frame) -> NDArray[np.float32]:
         """(H, W, 3) RGB -> (H, W) float32, scaled so that 0 and 1 occur."""
-        small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_LINEAR)
+        side = (SALIENT_SIDE, SALIENT_SIDE)
+        small = cv2.resize(picture, side, interpolation=cv2.INTER_LINEAR)
         pixels = small.astype(np.float32) / max(float(small.max()), 1.0)
         pixels = (pixels - np.array(SALIENT_MEAN, np.float32)) / np.array(SALIENT_STD, np.float32)
         self._network.setInput(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]))
