@@ -1,4 +1,4 @@
-"""A split -> the coarse store, by MUTR: `coarse=mutr`. Or masks that exist: `coarse=files`.
+"""A split -> the coarse store, by MUTR: `coarse=mutr`.
 
 Per video two files are written, each atomically: `<stores>/coarse_scores/<store>/<video>.json.gz`
 with the scores of the queries and the protocol, then `<stores>/coarse/<store>/<video>.json.gz` with

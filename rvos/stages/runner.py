@@ -169,7 +169,7 @@ def _work(
 
 
 def _order(stage: Stage, videos: Sequence[Video]) -> tuple[list[str], list[str]]:
-    """The missing videos, shuffled; last, and once more alone, those that may kill a process.
+    """The missing videos, shuffled, those that have killed processes last; and these by themselves.
 
     Whoever starts asks for what has failed again.
     """
