@@ -6,12 +6,12 @@ Torch is imported when the network is loaded, so that wrong settings are named a
 from typing import Any, Literal
 
 from rvos.data.frames import FrameCache
-from rvos.errors import InputError
 from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import ScoredMasklets
 from rvos.masks import MaskletScores, MaskletTracks
 from rvos.settings import Text, checked
 from rvos.stages.devices import Place
+from rvos.stages.runner import TooLarge
 
 
 @checked(frozen=False, kw_only=True)
@@ -47,7 +47,8 @@ class Sam3(ScoredMasklets):
         try:
             return self._segmenter.segment(frames, task.wanted)
         except torch.OutOfMemoryError as error:
-            raise InputError(
+            torch.cuda.empty_cache()
+            raise TooLarge(
                 f"masklets=sam3: out of GPU memory with {len(task.wanted)} nouns "
                 f"({str(error)[:120]}); choose masklets.precision=bf16 or masklets=sam2"
             ) from None

@@ -369,6 +369,17 @@ def run(tmp_path, monkeypatch):
     return run
 
 
+def test_out_of_memory_is_a_video_that_does_not_fit(run, monkeypatch, tmp_path):
+    def segment(self, frames, nouns):
+        raise torch.OutOfMemoryError("tried to allocate too much")
+
+    monkeypatch.setattr(ConceptSegmenter, "segment", segment)
+    with pytest.raises(InputError, match="video a is not there"):
+        run(["cat"])
+    (failed,) = tmp_path.rglob(".a.failed")
+    assert "masklets: videos that do not fit into memory" in failed.read_text()
+
+
 @pytest.mark.parametrize("delay", [0, 3, 15])
 def test_every_instance_is_tracked_from_the_frame_in_which_it_is_seen(run, delay):
     """The second dog enters in frame 3; `delay` frames pass before an answer is given."""
