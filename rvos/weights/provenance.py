@@ -45,8 +45,8 @@ def digest(given: str | Path, *, key: str = "weights") -> str:
 
     No recorded file is read. Raises InputError where there is none.
     """
-    path = local_folder(given, key=key)
-    return file_sha256(path) if path.is_file() else content_digest(path, _known(given), key=key)
+    path, known = local_folder(given, key=key), _known(given)
+    return _hash(path, known) if path.is_file() else content_digest(path, known, key=key)
 
 
 def digests(used: Mapping[str, str]) -> str | None:

@@ -13,6 +13,7 @@ from stand_in_hub import Hub
 from rvos import InputError
 from rvos.app.weights import fits, get
 from rvos.masks import file_sha256
+from rvos.weights import provenance
 from rvos.weights.table import GROUPS, WEIGHTS
 
 ROWS = [WEIGHTS[name] for name in GROUPS["small"]]
@@ -49,13 +50,15 @@ def served(monkeypatch, tmp_path):
         yield hub
 
 
-def test_get_small_fetches_all_four_and_nothing_twice(served, tmp_path):
+def test_get_small_fetches_all_four_and_nothing_twice(served, tmp_path, monkeypatch):
     assert get(["small"], None, Console(quiet=True)) == 0
     names = {path.name for path in (tmp_path / "weights").glob("*.onnx")}
     assert names == {row.files[0] for row in ROWS}
     asked = len(served.requests)
     assert get(["small"], None, Console(quiet=True)) == 0
     assert len(served.requests) == asked
+    monkeypatch.setattr(provenance, "file_sha256", lambda path: pytest.fail(f"{path} is read"))
+    assert provenance.digest("u2netp") == WEIGHTS["u2netp"].sha256
 
 
 def test_other_bytes_than_the_tables_are_refused(served, tmp_path):
