@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.progress import track as progress
 from rvos.data.archive import FilePath, TarPath, instead_of
 from rvos.data.mask_index import index_folders, writable_index_folder
 from rvos.data.split import Problem, Split, Truth, Video
-from rvos.masks import read_json, write_json
+from rvos.masks import FileError, read_json, write_json
 from rvos.masks.files import IMAGE_ERRORS
 
 Frames = dict[str, Any]  # what is kept of a video: {"key", "size", "problems"}
@@ -104,7 +105,7 @@ def _check_frames(split: Split, decode: bool, workers: int) -> dict[str, Frames]
 
 def _kept(split: Split) -> dict[str, Frames]:
     for folder in index_folders(split.folder):
-        if (folder / "frames.json").is_file():
+        with suppress(FileError):  # not there, or damaged: frames are looked at anew
             return read_json(folder / "frames.json")
     return {}
 
