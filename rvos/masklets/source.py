@@ -42,16 +42,16 @@ def coarse_of(files: TrackFiles, video: Video) -> dict[str, CoarseTrack]:
     if video.name not in files:
         raise FileError(f"{files.path}: video {video.name} is not there")
     raw = files.read(video.name, video.frames)
-    confidence = frame_scores(files, video)
-    tracks = {}
+    tracks: dict[str, Track] = {}
     for key in (e.expression_id for e in video.expressions):
         masks = raw.get(key) if isinstance(raw, dict) else None
         track = canonical_track(masks) if isinstance(masks, list) else None
         if track is None or len(track) != len(video.frames):
             where = f"{files.source(video.name)}: video {video.name}, expression {key}"
             raise FileError(f"{where}: expected {len(video.frames)} sound coarse masks")
-        tracks[key] = CoarseTrack(track, confidence[key])
-    return tracks
+        tracks[key] = track
+    confidence = frame_scores(files, video)
+    return {key: CoarseTrack(track, confidence[key]) for key, track in tracks.items()}
 
 
 def frame_scores(coarse: TrackFiles, video: Video) -> dict[str, NDArray[np.float64]]:

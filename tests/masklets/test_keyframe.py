@@ -14,7 +14,7 @@ from rvos.coarse.several import FusedTracks
 from rvos.data.mevis import read_split
 from rvos.data.split import Expression, Video
 from rvos.masklets.keyframe import key_frame
-from rvos.masklets.source import frame_scores
+from rvos.masklets.source import coarse_of, frame_scores
 from rvos.masks import TrackFiles, decode, encode, read_json, write_json
 from rvos.settings import build
 from rvos.stages.devices import OneDevice
@@ -76,6 +76,9 @@ def test_scores_are_those_of_the_chosen_query_in_each_sub_clip(tmp_path):
     found = frame_scores(TrackFiles(store), video_of(5, "per", "long"))
     assert found["per"].tolist() == [0.7, 0.6, 0.7, 0.6, 0.7]
     assert found["long"].tolist() == [0.2, 0.6, 0.2, 0.6, 0.2]
+    for other in (video_of(5, "new"), video_of(4, "per")):  # of another release
+        with pytest.raises(InputError, match=r"expected \d sound coarse masks"):
+            coarse_of(TrackFiles(store), other)
     fused = FusedTracks([TrackFiles(store)], "first")
     assert frame_scores(fused, video_of(5, "per"))["per"].tolist() == [0] * 5
 
