@@ -20,7 +20,8 @@ class Sharing:
 
     def __post_init__(self) -> None:
         number, slash, count = str(self.shard).partition("/")
-        if slash and number.isdecimal() and count.isdecimal() and self.shards in (None, int(count)):
+        is_share = slash and number.isdecimal() and count.isdecimal() and int(count)
+        if is_share and self.shards in (None, int(count)):
             object.__setattr__(self, "shard", int(number))
             object.__setattr__(self, "shards", int(count))
         last = self.shards - 1 if self.shards else 0

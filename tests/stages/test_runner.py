@@ -222,6 +222,7 @@ def test_shards_are_parts_of_nearly_equal_work():
         ((None, 3), "shard: expected both shard and shards"),
         (("x", 2), "got 'x'"),
         (("1/2", 3), "got '1/2'"),
+        (("0/0",), "got '0/0'"),
         ((0, 0), "shards: expected a whole number >= 1"),
     ],
 )
