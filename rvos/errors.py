@@ -88,3 +88,20 @@ def list_problems(title: str, problems: Sequence[str], *, shown: int = 10) -> st
     if len(problems) > shown:
         lines.append(f"  ... and {len(problems) - shown} more")
     return "\n".join(lines).encode(errors="backslashreplace").decode()  # names may be no UTF-8
+
+
+# Modules of the extra `models` of pyproject.toml that its core does not have.
+MODELS = ("einops", "psutil", "pytorch_lightning", "timm", "torch", "torchvision", "transformers")
+
+
+@contextmanager
+def needing_models() -> Iterator[None]:
+    """A package that only networks need, and that is not installed, becomes an InputError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in MODELS:
+            raise
+        raise InputError(
+            f"this needs {error.name}, which is not installed: pip install 'rvos[models]'"
+        ) from None

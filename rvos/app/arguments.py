@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rvos import CONFIG_DIR
-from rvos.errors import InputError
+from rvos.errors import InputError, needing_models
 
 SENTENCES = {"expression"}  # keys whose value is a text, whatever it holds: `null` and `${` too
 LISTS = {"score.protocol"}  # keys whose value is a text, or a list of texts
@@ -130,9 +130,10 @@ def _composed(arguments: Sequence[str], config_name: str) -> Any:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """What Hydra and OmegaConf cannot read or compose becomes an InputError."""
+    """What Hydra and OmegaConf cannot read, and a missing package, become an InputError."""
     try:
-        yield
+        with needing_models():
+            yield
     except OverrideParseException as error:
         raise InputError(
             f"argument {error.override!r}: expected key=value, or an option as --help lists them"

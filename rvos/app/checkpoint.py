@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rvos.errors import InputError, list_problems
+from rvos.errors import InputError, list_problems, needing_models
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -12,8 +12,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m rvos checkpoint", description=main.__doc__)
     parser.add_argument("files", nargs="+", metavar="FILE")
     files = parser.parse_args(arguments).files
-    from rvos.mutr.checkpoint import misfits, summary  # needs torch: not for --help
-    from rvos.weights.tensors import read_state
+    with needing_models():  # not for --help
+        from rvos.mutr.checkpoint import misfits, summary
+        from rvos.weights.tensors import read_state
 
     status = 0
     for path in files:

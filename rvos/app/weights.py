@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 
-from rvos.errors import InputError, list_problems
+from rvos.errors import InputError, list_problems, needing_models
 from rvos.masks import FileError, file_sha256, read_json
 from rvos.weights import hub
 from rvos.weights.local import (
@@ -167,8 +167,9 @@ def _damaged(weight: Weight) -> Iterable[str]:
 def _opened(path: Path) -> tuple[list[str], "Contents | None"]:
     """Errors of the loader that a run would use, and what the weights are."""
     try:
-        contents = fits(path)
-        open_as_a_run_does(path)
+        with needing_models():
+            contents = fits(path)
+            open_as_a_run_does(path)
     except InputError as error:
         return [str(error)], None
     return [], contents

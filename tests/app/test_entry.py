@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
-from made_data import REPOSITORY
+from made_data import REPOSITORY, davis_arguments
 from omegaconf import OmegaConf
 
 from rvos import CONFIG_DIR
@@ -297,3 +297,33 @@ def test_a_number_for_a_key_that_refers_to_a_number_is_a_number():
     """conf/ has `${trainer.log_every_n_steps}` there, which is a text only to look at."""
     typed = ["callbacks.speed.every_n_steps=1", "paths.runs=2024"]
     assert as_typed(typed, "train") == [typed[0], "paths.runs='2024'"]
+
+
+CORE = """
+import sys
+class WithoutNetworks:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "pytorch_lightning"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, WithoutNetworks())
+from rvos.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "experiment=demo", "data.root=nowhere"],
+        ["eval", *davis_arguments()[1:5], "masklets=sam2"],
+        ["checkpoint", "checkpoints/mutr_tiny_demo.pth"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_core_alone_says_what_networks_need(words, tmp_path):
+    """`pip install rvos` has no torch; what needs it is refused at the start, in one line."""
+    place = [f"output_dir={tmp_path}"] * (words[0] != "checkpoint")
+    command = [sys.executable, "-c", CORE, *words, *place]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.search(r"^error: this needs \w+, .* pip install 'rvos\[models\]'$", done.stderr, re.M)
