@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, TypeAdapter
 from rich.console import Console
 from yaml import YAMLError
 
@@ -26,9 +26,12 @@ from rvos.report.console import percent, table_of
 from rvos.report.dashboard import scores
 from rvos.report.metrics import Metrics
 from rvos.settings import Checks, Text, checked, configured_folder, make
+from rvos.stages.run_folder import as_written, reading
 
 _PROGRAMS = {"train.py": "train", "eval.py": "eval"}  # file of a checkout -> command of rvos
 _NEEDED = {"${program}", "${args_no_hyphens}"}  # macros of W&B, beside ${env}
+_AGAIN = "delete the run's folder and start the sweep again"
+_SCORES = TypeAdapter(dict[str, float])
 _FINISHED = ".finished"  # in the folder of a run that ended with status 0
 
 
@@ -101,7 +104,7 @@ def read_sweep(path: Path | str) -> Sweep:
         return make(Sweep, "", keys, title=f"{path}")
     except OSError as error:  # OmegaConf's of a file that is no mapping
         raise InputError(f"{path}: cannot be read: {error}") from None
-    except YAMLError as error:
+    except (YAMLError, RecursionError) as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     except SettingsError as error:
         raise InputError(
@@ -134,7 +137,9 @@ def run_sweep(sweep: Sweep, folder: Path, extra: Sequence[str], console: Console
         folders.append(target)
         overrides = overrides_of(sweep, run, extra)
         if (target / _FINISHED).is_file():
-            if differing := set(read_json(target / _FINISHED)) ^ set(overrides):
+            with reading(target / _FINISHED, _AGAIN):
+                differing = set(read_json(target / _FINISHED)) ^ set(overrides)
+            if differing:
                 raise InputError(
                     f"{target}: finished before with other overrides: "
                     f"{' '.join(sorted(differing))}; delete it, or give the overrides it was run "
@@ -160,11 +165,12 @@ def print_results(sweep: Sweep, folders: Sequence[Path], console: Console) -> No
     Raises InputError for runs that have no such metric.
     """
     files = [path for folder in folders if (path := folder / "metrics.json").is_file()]
-    contents = [(path.parent.name, read_json(path)) for path in files]
-    rows = [  # train.py's files have `last`
-        (name, content["last"] if "last" in content else scores(Metrics.of(content)))
-        for name, content in contents
-    ]
+    rows = []
+    for path in files:
+        with reading(path, _AGAIN):
+            content = read_json(path)  # train.py's files have `last`
+            found = content["last"] if "last" in content else scores(Metrics.of(content))
+            rows.append((path.parent.name, as_written(_SCORES, found)))
     metric = sweep.metric.name
     columns = list(dict.fromkeys(metric.replace("JF", score) for score in ("J", "F", "JF")))
     known = [row for row in rows if metric in row[1]]

@@ -16,6 +16,7 @@ from typing import Any
 
 from rvos.errors import InputError
 from rvos.masks import read_json, write_json
+from rvos.masks.files import parse_json
 
 WAITS = 8  # how often a call is sent again after 429, 5xx, a lost connection or no answer in time
 
@@ -164,10 +165,10 @@ class Caller:
 def _kept(body: bytes) -> dict[str, Any]:
     """What is kept of a server's answer; one without a message counts as an empty reply."""
     try:
-        answer = json.loads(body)
+        answer = parse_json(body)
         choice = answer["choices"][0]
         text, whole = choice["message"]["content"], choice.get("finish_reason") != "length"
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return {"text": "", "whole": True, "tokens": 0, "usage": None}
     usage = answer.get("usage")
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None

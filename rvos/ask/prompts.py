@@ -59,7 +59,7 @@ class Prompts:
         try:
             content = yaml.safe_load(read_text(path))
             return cls(Texts(**content), path.stem, file_sha256(path))
-        except (yaml.YAMLError, TypeError) as error:
+        except (yaml.YAMLError, TypeError, RecursionError) as error:
             raise FileError(f"{path}: not a file of prompts: {error}") from None
         except SettingsError as error:
             raise InputError(f"{path}: {error}") from None

@@ -31,6 +31,7 @@ from rvos.masks import (
     write_bytes,
 )
 from rvos.masks.draw import number_color
+from rvos.masks.files import parse_json
 from rvos.refine import decision_problems
 from rvos.report.strips import spread
 from rvos.settings import Count, checked
@@ -205,12 +206,13 @@ def check_answers(path: Path, questions: Path | None = None) -> int:
         raise InputError(
             f"{questions}: no such file; `python -m rvos ask RUN` writes it, --questions names it"
         )
+    lines = split_lines(read_text(questions))
     try:
-        for line in filter(None, split_lines(read_text(questions))):
-            asked = json.loads(line)
+        for line in filter(None, lines):
+            asked = parse_json(line)
             of_video = expected.setdefault(asked["video"], {})
             of_video[asked["expression_id"]] = len(asked["candidates"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{questions}: not a file of questions: {error!r}") from None
     if problems := decision_problems(read_json(path), expected):
         raise InputError(list_problems(f"{path}: wrong answers", problems))

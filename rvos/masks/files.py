@@ -35,6 +35,10 @@ ZIP_ERRORS = (
 _NO_JSON = ("not valid JSON", ValueError, ijson.JSONError, EOFError, zlib.error, RecursionError)
 NO_UTF8 = "cannot be read as text. Save it as UTF-8"
 _INVALID = "invalid bytes in UTF8"  # what ijson says of it, with bytes that are no text
+_DEEPEST = 100  # levels of a JSON file; those that rvos knows have ten at most
+_BRACKETS = bytes.maketrans(b"[{]}", b"\1\1\xff\xff")  # as int8: a level more, a level less
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 _told_of_alpha: set[Path] = set()  # trees of images: one warning each
 log = logging.getLogger(__name__)
 
@@ -92,7 +96,13 @@ def damaged_part(path: Path) -> str | None:
 def read_json(path: Path) -> Any:
     """A .json or .json.gz file. A key that occurs twice in an object is an error."""
     with reading(path, *_NO_JSON), open_json(path) as file:
-        return json.load(file, object_pairs_hook=_dict_without_duplicates)
+        return parse_json(file.read())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a text in JSON says. Raises ValueError where it is none, too deep, or has keys twice."""
+    _Nesting().check(text.encode() if isinstance(text, str) else text)
+    return json.loads(text, object_pairs_hook=_dict_without_duplicates)
 
 
 def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
@@ -107,11 +117,49 @@ def stream_json(path: Path) -> Iterator[tuple[str, Any]]:
 
     with reading(path, *_NO_JSON), open_json(path) as file:
         seen: set[str] = set()
-        for key, value in ijson.kvitems(file, "", use_float=True, map_type=StrictDict):
+        bounded = _Bounded(file)
+        for key, value in ijson.kvitems(bounded, "", use_float=True, map_type=StrictDict):
             if key in seen or twice:
                 raise _twice([*twice, key][0])
             seen.add(key)
             yield key, value
+
+
+class _Nesting:
+    """How deep the brackets of a JSON text nest, which is given piece by piece.
+
+    A parser's memory and stack grow with the depth: 100 kB of brackets would take ijson gigabytes.
+    """
+
+    def __init__(self) -> None:
+        self._depth, self._open = 0, b""
+
+    def check(self, data: bytes) -> None:
+        """Raise ValueError where the next piece of the text goes deeper than any file does."""
+        for start in range(0, len(data), 2**16):
+            self._check(data[start : start + 2**16])
+
+    def _check(self, piece: bytes) -> None:
+        piece = _TEXT.sub(b"", self._open + piece)
+        outside, quote, text = piece.partition(b'"')  # of a text that goes on in the next piece
+        self._open = quote + text[len(text.rstrip(b"\\")) :]
+        steps = np.frombuffer(outside.translate(_BRACKETS, _NO_BRACKETS), np.int8)
+        depths = self._depth + np.cumsum(steps, dtype=np.int64)
+        if depths.size and depths.max() > _DEEPEST:
+            raise ValueError(f"it has more than {_DEEPEST} objects or lists in each other")
+        self._depth = int(depths[-1]) if depths.size else self._depth
+
+
+class _Bounded:
+    """A file of JSON whose nesting is checked before its reader sees it."""
+
+    def __init__(self, file: BufferedIOBase):
+        self._file, self._nesting = file, _Nesting()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._nesting.check(data)
+        return data
 
 
 def open_json(path: Path) -> BufferedIOBase:

@@ -1,12 +1,13 @@
 """Run folders: the settings of the results in a folder, and whether a new run may write there."""
 
+import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
@@ -21,6 +22,7 @@ SPLIT_FILE = "split.json"  # {video: {"frames", "files", "size", "expressions": 
 MASKLETS_FILE = "masklets.json"  # {"path" from the run folder, "by_expression"}
 WANDB_ID_FILE = "wandb_id"  # of the W&B run that each start into the folder goes on with
 
+T = TypeVar("T")
 # Settings that change nothing, by what it is that they do not change: a whole group, or one key.
 NO_EFFECT: Mapping[str, frozenset[str]] = {
     # the results in a run folder: they may differ between two runs into it
@@ -92,6 +94,14 @@ def reading(path: Path, todo: str = "eval.py writes it: run it again") -> Iterat
         raise InputError(f"{path}: not the scores of a run: {problem}; {todo}") from None
 
 
+def as_written(kind: TypeAdapter[T], content: Any) -> T:
+    """What rvos has written as JSON: numbers are numbers there, and true is not 1.
+
+    Raises ValidationError for anything else.
+    """
+    return kind.validate_json(json.dumps(content), strict=True)
+
+
 def has_no_effect(key: str, on: str) -> bool:
     """Whether a dotted key has no effect on what `on` names (a key of NO_EFFECT)."""
     return key in NO_EFFECT[on] or key.partition(".")[0] in NO_EFFECT[on]
@@ -102,7 +112,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS_FILE
     try:
         content = yaml.safe_load(read_text(path)) if path.is_file() else {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: not the settings of a run: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("config", {}), dict):
         raise InputError(f"{path}: not the settings of a run: expected {{config: {{...}}}}")
@@ -200,7 +210,7 @@ def kept_videos(folder: Path) -> list[KeptVideo]:
             "If an older rvos made it, start the run again with its settings"
         )
     with reading(path):
-        kept = _SPLIT.validate_python(read_json(path))
+        kept = as_written(_SPLIT, read_json(path))
     # Names of one's own files may be what a dataset's may not: long, with backslashes.
     wrong = [
         name
@@ -237,7 +247,7 @@ class MaskletsRecord:
     def read(cls, folder: Path) -> "MaskletsRecord":
         """That of a run. Raises InputError."""
         with reading(folder / MASKLETS_FILE):
-            return _MASKLETS.validate_python(read_json(folder / MASKLETS_FILE))
+            return as_written(_MASKLETS, read_json(folder / MASKLETS_FILE))
 
 
 @dataclass(frozen=True)
@@ -266,7 +276,7 @@ def read_decisions(folder: Path, video: str) -> dict[str, Any]:
     path = folder / "decisions" / f"{video}.json"
     with reading(path):
         decisions = read_json(path)
-        _DECISIONS.validate_python(decisions)
+        as_written(_DECISIONS, decisions)
     return decisions
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from rvos import masks
-from rvos.masks import FileError, MaskError, TrackFiles
+from rvos.masks import FileError, MaskError, TrackFiles, files
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 PIXELS = SIZES.flatmap(lambda size: arrays(np.uint8, size, elements=st.integers(0, 1)))
@@ -216,14 +217,39 @@ def test_bad_json_names_the_file(tmp_path, name, content):
         list(masks.stream_json(path))
 
 
-def test_json_that_is_too_deep_names_the_file(tmp_path):
-    (tmp_path / "deep.json").write_text("[" * 100_000 + "]" * 100_000)
-    with pytest.raises(FileError, match=r"deep.json: not valid JSON: .*recursion"):
-        masks.read_json(tmp_path / "deep.json")
-    text = '{"v": {"0": ' + "[" * 1500 + "]" * 1500 + "}}"
-    (tmp_path / "masks.json").write_text(text)
-    with pytest.raises(FileError, match=r"masks.json: not valid JSON: .*recursion"):
-        TrackFiles(tmp_path / "masks.json")
+@pytest.mark.parametrize("levels", [100, 1500, 100_000])
+@pytest.mark.parametrize(("start", "end"), ["[]", ('{"a":', "}"), ('{"[\\"[":[', "]}")])
+@pytest.mark.parametrize("ends", [True, False])
+def test_json_that_is_too_deep_names_the_file(tmp_path, levels, start, end, ends):
+    """Nothing takes the gigabytes that ijson would, whether the brackets are closed or not."""
+    path = tmp_path / "deep.json"
+    path.write_text('{"v":' + start * levels + ("1" + end * levels + "}") * ends)
+    for read in (masks.read_json, TrackFiles, lambda path: list(masks.stream_json(path))):
+        with pytest.raises(FileError, match=r"deep.json: not valid JSON: .*more than 100 objects"):
+            read(path)
+
+
+TEXTS = st.text('"\\[{}]é', max_size=4)
+NESTED = st.recursive(
+    TEXTS, lambda v: st.lists(v, max_size=3) | st.dictionaries(TEXTS, v, max_size=2), max_leaves=9
+)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(value=NESTED, size=st.integers(1, 9))
+def test_the_depth_of_json_is_that_of_its_value(value, size):
+    """Brackets in texts do not count, however the text is cut into pieces."""
+
+    def depth(value):
+        inner = value.values() if isinstance(value, dict) else value
+        return 0 if isinstance(value, str) else 1 + max(map(depth, inner), default=0)
+
+    for above, fits in ((100 - depth(value), True), (101 - depth(value), False)):
+        text = ("[" * above + json.dumps(value) + "]" * above).encode()
+        nesting = files._Nesting()
+        with nullcontext() if fits else pytest.raises(ValueError, match="more than 100"):
+            for start in range(0, len(text), size):
+                nesting.check(text[start : start + size])
 
 
 def test_truncated_gzip_names_the_file(tmp_path):
