@@ -20,7 +20,7 @@ from rvos.score.protocols import Expressions, Protocol, mean_of
 from rvos.score.results import ExpressionResult, Results
 from rvos.score.slices import answers
 from rvos.score.trivial import TRIVIAL
-from rvos.stages.run_folder import reading
+from rvos.stages.run_folder import as_written, reading
 
 log = logging.getLogger(__name__)
 FILE = "metrics.json"  # in a run folder
@@ -189,7 +189,7 @@ class Metrics:
     def of(cls, content: Mapping[str, Any]) -> "Metrics":
         """From what `as_dict` gave, or an older release."""
         masks = {"refined": _nested(content), "coarse": _nested(content["coarse"])}
-        return _METRICS.validate_python({**content, **content.get("tables", {}), **masks})
+        return as_written(_METRICS, {**content, **content.get("tables", {}), **masks})
 
 
 _TABLES = ("ablation", "rules", "thresholds", "agrees", "windows")

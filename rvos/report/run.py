@@ -18,11 +18,13 @@ from rvos.masks import FileError, Track, TrackFiles, read_json
 from rvos.report.bootstrap import Bootstrap
 from rvos.report.metrics import AGAIN, FILE, Metrics
 from rvos.report.strips import FramePath
+from rvos.score.ablation import COARSE, REFINED
 from rvos.score.protocols import Unit
 from rvos.score.results import ExpressionResult, Results, read_results
 from rvos.stages.run_folder import (
     MASKLETS_FILE,
     MaskletsRecord,
+    as_written,
     read_decisions,
     read_settings,
     reading,
@@ -64,7 +66,16 @@ class Run:
         metrics = Metrics.read(folder)
         if not metrics.videos:
             raise InputError(f"{folder / FILE}: written by an older release; {AGAIN}")
-        return cls(folder, metrics, read_results(folder, metrics.videos), read_settings(folder))
+        results = read_results(folder, metrics.videos)
+        with reading(folder / FILE, AGAIN):
+            for label, masks in ((COARSE, metrics.coarse), (REFINED, metrics.refined)):
+                kept, found = masks.summary, results.summary(label)
+                if not np.allclose((kept.J, kept.F), (found.J, found.F), rtol=0, atol=1e-9):
+                    raise InputError(
+                        f"{folder / FILE}: J&F of the {label} masks is {kept.JF} there, and "
+                        f"{found.JF} in the files of the videos; {AGAIN}"
+                    )
+        return cls(folder, metrics, results, read_settings(folder))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -103,7 +114,7 @@ class Run:
         decisions = read_decisions(self.folder, name)
         refined, scores = self._of_video("refined", name), self._of_video("scores", name)
         with reading(self.folder / "inputs" / name):
-            inputs = _INPUTS.validate_python(self._of_video("inputs", name))
+            inputs = as_written(_INPUTS, self._of_video("inputs", name))
             problems: list[str] = []
 
             def checked(key: str, kind: str, track: Any) -> Track:
@@ -120,7 +131,7 @@ class Run:
             }
             if problems:
                 raise InputError(list_problems(f"{self.folder}: malformed masks", problems))
-            scores = _SCORES.validate_python(scores)
+            scores = as_written(_SCORES, scores)
             return VideoResults(name, inputs.frames, tracks, decisions, scores)
 
     def _of_video(self, folder: str, name: str) -> Any:

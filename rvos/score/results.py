@@ -24,7 +24,7 @@ from rvos.score.jumps import Jumps
 from rvos.score.measures import Summary
 from rvos.score.protocols import Unit, mean_of
 from rvos.stages.records import beside
-from rvos.stages.run_folder import reading
+from rvos.stages.run_folder import as_written, reading
 
 FOLDER = "videos"  # of the files, in a run folder
 LAYOUT = 3  # of the files; 1 had no facts of the expressions, 2 no trivial answers
@@ -192,17 +192,18 @@ class VideoFiles:
             content = read_json(path)
             if content.get("layout") != LAYOUT:
                 raise InputError(f"{path}: written by another release; start eval.py again")
+            kept = as_written(_FILE, content)
             units = {
                 mean: [
                     Unit(name, unit, group, ByLabel.of(table, dict)) for unit, group, table in rows
                 ]
-                for mean, rows in content["units"].items()
+                for mean, rows in kept.units.items()
             }
             expressions = [
                 _unpacked(entry, video=name, expression_id=key)
-                for key, entry in content["expressions"].items()
+                for key, entry in kept.expressions.items()
             ]
-            return VideoResult(expressions, units, content["scored_as_empty"], content["lacking"])
+            return VideoResult(expressions, units, kept.scored_as_empty, kept.lacking)
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.json.gz"
@@ -229,10 +230,10 @@ class ByLabel(Mapping[str, T]):
     make: Callable[[dict[str, float]], T]  # what is given for a label, of {measure: number}
 
     @classmethod
-    def of(cls, table: Mapping[str, Any], make: Callable[[dict[str, float]], T]) -> "ByLabel[T]":
+    def of(cls, table: "_Table", make: Callable[[dict[str, float]], T]) -> "ByLabel[T]":
         """From what `_table` gave."""
-        names = _shared(tuple(table["labels"])), _shared(tuple(table["measures"]))
-        numbers = np.asarray(table["values"], np.float64).reshape(*map(len, names))
+        names = _shared(table.labels), _shared(table.measures)
+        numbers = np.asarray(table.values, np.float64).reshape(*map(len, names))
         return cls(*names, numbers, make)
 
     def __getitem__(self, label: str) -> T:
@@ -267,7 +268,30 @@ def _table(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     return {"labels": list(scores), "measures": measures, "values": values}
 
 
-_EXPRESSION = TypeAdapter(ExpressionResult)
+@dataclass(frozen=True)
+class _Table:
+    """Scores in a file, as `_table` writes them."""
+
+    labels: tuple[str, ...]
+    measures: tuple[str, ...]
+    values: list[list[float]]
+
+
+@dataclass(frozen=True)
+class _File:
+    """The content of a video's file."""
+
+    scored_as_empty: int
+    lacking: dict[str, str]
+    expressions: dict[str, dict[str, Any]]
+    units: dict[str, list[tuple[str, str, _Table]]]
+
+
+_EXPRESSION, _TABLE, _FILE = (
+    TypeAdapter(ExpressionResult),
+    TypeAdapter(_Table),
+    TypeAdapter(_File),
+)
 
 
 def _packed(result: ExpressionResult) -> dict[str, Any]:
@@ -278,5 +302,5 @@ def _packed(result: ExpressionResult) -> dict[str, Any]:
 
 
 def _unpacked(entry: Mapping[str, Any], **identity: str) -> ExpressionResult:
-    scores = ByLabel.of(entry["scores"], RuleScores.of_row)
-    return _EXPRESSION.validate_python({**entry, **identity, "scores": scores})
+    scores = ByLabel.of(as_written(_TABLE, entry["scores"]), RuleScores.of_row)
+    return replace(as_written(_EXPRESSION, {**entry, **identity, "scores": {}}), scores=scores)

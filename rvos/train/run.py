@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
+from pydantic import TypeAdapter
 from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from pytorch_lightning.loggers import WandbLogger
 
@@ -23,7 +24,13 @@ from rvos.masks import read_json, write_json
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import differing_tensors, load_weights, save_official
 from rvos.mutr.losses import MutrLoss
-from rvos.stages.run_folder import check_folder, keep_wandb_id, read_settings
+from rvos.stages.run_folder import (
+    as_written,
+    check_folder,
+    keep_wandb_id,
+    read_settings,
+    reading,
+)
 from rvos.train.datamodule import DataModule
 from rvos.train.joint import JointClips
 from rvos.train.optim import Optim
@@ -38,6 +45,17 @@ WEIGHTS = "mutr.pth"  # the best weights, in the official format
 METRICS = "metrics.json"  # is written last: it says that the run finished
 RESULTS = (METRICS, CHECKPOINTS)
 LOADER_ENDED = re.compile("DataLoader worker|Pin memory thread exited")  # in errors of PyTorch
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """What is read of the metrics of a run that has ended; there is more."""
+
+    steps: int
+    epochs: int
+
+
+_ENDED = TypeAdapter(_Ended)
 
 
 @dataclass(frozen=True)
@@ -276,13 +294,15 @@ def finished(resume: Path, folder: Path, settings: Mapping[str, Any]) -> dict[st
     run, limits = resume.parent.parent, settings["trainer"]
     if resume.name != "last.ckpt" or not (run / METRICS).is_file():
         return None
-    metrics, before = read_json(run / METRICS), read_settings(run)
-    same = all(
-        before.get("config", {}).get("trainer", {}).get(key) == limits[key]
-        for key in ("max_epochs", "max_steps", "max_time")
-    )
+    with reading(run / METRICS, "without it, the run goes on: delete it"):
+        metrics, before = read_json(run / METRICS), read_settings(run)
+        done = as_written(_ENDED, metrics)
+        same = all(
+            before.get("config", {}).get("trainer", {}).get(key) == limits[key]
+            for key in ("max_epochs", "max_steps", "max_time")
+        )
     steps, epochs = limits["max_steps"], limits["max_epochs"]
-    reached = 0 <= steps <= metrics["steps"] or 0 <= (epochs or -1) <= metrics["epochs"]
+    reached = 0 <= steps <= done.steps or 0 <= (epochs or -1) <= done.epochs
     if not same and not reached:
         return None
     if run.resolve() == folder.resolve():
@@ -291,7 +311,7 @@ def finished(resume: Path, folder: Path, settings: Mapping[str, Any]) -> dict[st
         "nothing left to do: %s ended after %d steps. To train on, raise trainer.max_epochs or "
         "trainer.max_steps",
         run,
-        metrics["steps"],
+        done.steps,
     )
     return metrics
 

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from commands import command
 
@@ -13,6 +14,7 @@ from rvos.report import best
 from rvos.report.compare import compare
 from rvos.report.metrics import Metrics
 from rvos.report.run import Run
+from rvos.score.measures import Summary
 from rvos.score.results import VideoFiles
 
 SETTINGS = {"resamples": 2000, "confidence": 0.95, "seed": 0}
@@ -45,7 +47,12 @@ def rewritten(run, folder, change):
     results = change({name: files.read(name) for name in metrics.videos})
     for name, result in results.items():
         files.write(SimpleNamespace(name=name), "", result)
-    replace(metrics, videos=list(results)).write(folder)
+    kept = {"videos": list(results)}
+    for label in ("coarse", "refined"):
+        scores = [u.scores[label] for result in results.values() for u in result.units[""]]
+        J, F = (float(np.mean([score[key] for score in scores])) for key in "JF")
+        kept[label] = replace(getattr(metrics, label), summary=Summary(J, F))
+    replace(metrics, **kept).write(folder)
     return folder
 
 
@@ -92,6 +99,34 @@ def test_order_of_rows_does_not_matter_and_changes_are_ranked(tiny, tmp_path):
     assert list(ranked.items()) == list(changed.items())
     assert (comparison.num_better, comparison.num_worse) == (1, 1)
     assert comparison.scores["J&F"][2].mean == pytest.approx(-0.25 / 12)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("scored_as_empty",), "0"),
+        (("lacking",), {"F": 1}),
+        (("units", "", 0, 2, "values", 0, 0), "0.5"),
+        (("units", "", 0, 0), 3),
+        (("units", "", 0, 2, "values", 0, 0), 0.125),  # J: another mean than in metrics.json
+        (("units", "", 0, 2, "values", 0, 0), float("nan")),
+        (("expressions", "0", "num_frames"), 12.0),
+        (("expressions", "0", "num_targets"), True),
+        (("expressions", "0", "scores", "values", 0, 0), [0.5]),
+        (("expressions", "0", "scores", "labels", 0), None),
+    ],
+)
+def test_scores_of_a_video_are_read_as_they_were_written(tiny, tmp_path, place, value):
+    """Nothing is taken for a number that rvos would have written otherwise."""
+    shutil.copytree(tiny.run, tmp_path / "run")
+    path = tmp_path / "run" / "videos" / "one.json.gz"
+    content = node = read_json(path)
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = value
+    write_json(path, content)
+    with pytest.raises(InputError, match=r"(one.json.gz|metrics.json): .*again"):
+        Run.read(tmp_path / "run")
 
 
 def test_runs_of_other_expressions_are_refused(tiny, tmp_path):

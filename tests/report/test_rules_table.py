@@ -137,6 +137,10 @@ def test_a_measure_may_lack_in_some_rules_and_expressions(tiny, tmp_path):
     [
         ("coarse", {"J": "high", "F": 0.5}, "coarse.summary.J"),
         ("num_frames", None, "num_frames"),
+        ("num_frames", "36", "num_frames"),
+        ("num_frames", 36.0, "num_frames"),
+        ("coarse", {"J": True, "F": 0.5}, "coarse.summary.J"),
+        ("coarse", {"J": "0.5", "F": 0.5}, "coarse.summary.J"),
         ("tables", {"rules": [{"label": "vote"}]}, "rules.0.settings"),
         ("coarse", [0.5], "AttributeError"),
     ],
