@@ -274,7 +274,7 @@ class _Table:
 
     labels: tuple[str, ...]
     measures: tuple[str, ...]
-    values: list[list[float]]
+    values: list[list[float | None]]  # None: it has none
 
 
 @dataclass(frozen=True)
