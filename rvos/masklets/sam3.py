@@ -9,16 +9,17 @@ from rvos.data.frames import FrameCache
 from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import ScoredMasklets
 from rvos.masks import MaskletScores, MaskletTracks
-from rvos.settings import Text, checked
+from rvos.settings import checked
 from rvos.stages.devices import Place
 from rvos.stages.runner import TooLarge
+from rvos.weights.local import HubFolder
 
 
 @checked(frozen=False, kw_only=True)
 class Sam3(ScoredMasklets):
     """`masklets=sam3`: every instance of the nouns, from the frame on in which SAM 3 sees it."""
 
-    weights: Text
+    weights: HubFolder
     precision: Literal["bf16", "fp32"]
 
     name = "sam3"

@@ -9,15 +9,16 @@ from typing import Any, ClassVar, Literal
 
 from rvos.data.frames import FrameCache
 from rvos.masks import MaskletScores, MaskletTracks
-from rvos.settings import Count, Flag, Share, Text, checked
+from rvos.settings import Count, Flag, Share, Text, checked, wrong
 from rvos.stages.devices import Place
+from rvos.weights.local import HubFolder, find, names_file
 
 
 @checked(frozen=False, kw_only=True)
 class Detection:
     """`detect.*`: where and how Grounding DINO looks for the noun or the sentence."""
 
-    weights: Text  # Hugging Face folder or name
+    weights: HubFolder
     frames: Literal["first", "stride"]
     stride: Count  # frames
     box_threshold: Share  # least confidence of a box
@@ -48,6 +49,24 @@ class Tracking:
 
     group: ClassVar[str] = "masklets"  # in messages
     uses_gpu: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Raises SettingsError for weights that the tracker does not read."""
+        row, is_file = find(self.weights), names_file(self.weights)
+        model_type = row.model_type if row else None  # None: not known
+        reads, expected = {
+            "transformers": (
+                model_type in (None, "sam2_video"),
+                "SAM 2's folder or name on the hub, or Meta's .pt file",
+            ),
+            "edgetam": (
+                model_type in (None, "edgetam_video") and not is_file,
+                "EdgeTAM's folder, or yonigozlan/EdgeTAM-hf",
+            ),
+            "sam2_package": (is_file, "Meta's .pt file"),
+        }[self.tracker]
+        if not reads:
+            raise wrong("weights", f"{expected}, for tracker={self.tracker}", self.weights)
 
     def settings(self) -> dict[str, Any]:
         """What decides the masks. Batch and group sizes do not, beyond the last float digits."""

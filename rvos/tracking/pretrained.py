@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from rvos.errors import InputError
-from rvos.weights.local import FILES, local_folder
+from rvos.weights.local import local_folder, names_file
 from rvos.weights.tensors import check_numbers
 
 # One buffer of SAM 2 under two names: transformers 4 keeps only one of them in a file.
@@ -73,11 +73,6 @@ def load_processor(
         return processor_class.from_pretrained(local_folder(weights, key=key))
     except Exception as error:  # of many kinds, where a file is damaged
         raise missing(weights, error, key=key, download=download) from None
-
-
-def names_file(weights: str) -> bool:
-    """Whether weights are a file; else they are a folder or a name on the hub."""
-    return Path(weights).suffix.lower() in FILES or Path(weights).is_file()
 
 
 def fill_twins(model: Any, absent: set[str]) -> set[str]:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from rvos.errors import InputError
-from rvos.tracking.pretrained import names_file
 from rvos.tracking.sam2_frames import ModelFrames
 from rvos.tracking.sam2_weights import (
     DOWNLOAD,
@@ -22,6 +21,7 @@ from rvos.tracking.sam2_weights import (
     version_of,
 )
 from rvos.tracking.track import Step, VideoModel, drop_unread
+from rvos.weights.local import names_file
 
 
 class PackageTracker(VideoModel):

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from rvos.errors import InputError
-from rvos.tracking.pretrained import load_strictly, missing, names_file
+from rvos.tracking.pretrained import load_strictly, missing
+from rvos.weights.local import names_file
 from rvos.weights.tensors import read_state
 
 DOWNLOAD = (

@@ -7,8 +7,9 @@ from family_models import KEYS_FILE, SIZE, full_models, shapes_of, tiny_edgetam
 from small_models import Pictures, package_model, transformers_model
 from test_detect import small_detector
 
-from rvos import InputError
+from rvos import InputError, SettingsError, preset
 from rvos.masks import canonical, read_json
+from rvos.settings import build
 from rvos.tracking.detect import Detector, load_detector
 from rvos.tracking.sam2 import load_tracker
 from rvos.tracking.sam2_frames import ModelFrames, processor_pixels
@@ -160,6 +161,26 @@ def test_pixels_are_those_of_the_processor(size):
     processor = Sam2VideoVideoProcessor(size={"height": SIZE, "width": SIZE})
     expected = processor(videos=frame[None], return_tensors="pt").pixel_values_videos[0, 0]
     assert torch.equal(processor_pixels(frame, SIZE), expected)
+
+
+@pytest.mark.parametrize(
+    "choice, changes, told",
+    [
+        ("sam2", {"tracker": "edgetam"}, "weights: expected EdgeTAM's folder"),
+        ("sam2", {"tracker": "sam2_package"}, "weights: expected Meta's .pt file"),
+        ("sam2", {"weights": "EdgeTAM-hf"}, "weights: expected SAM 2's folder"),
+        ("sam3", {"weights": "sam3.pt"}, "weights: expected a folder or a name on the hub"),
+        ("sam2", {"detect": "dino.pth"}, "detect.weights: expected a folder or a name on the hub"),
+    ],
+)
+def test_weights_of_another_form_are_refused_before_any_work(choice, changes, told):
+    settings = preset("masklets", choice)
+    if "detect" in changes:
+        changes = {"detect": settings["detect"] | {"weights": changes["detect"]}}
+    with pytest.raises(SettingsError, match=f"^masklets.{told}"):
+        build(settings | changes, "masklets")
+    edgetam = {"tracker": "edgetam", "weights": "yonigozlan/EdgeTAM-hf"}
+    build(preset("masklets", "sam2") | edgetam, "masklets")
 
 
 def test_weights_of_another_model_are_refused(folder, tmp_path):
