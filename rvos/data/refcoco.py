@@ -60,18 +60,18 @@ def read_split(
     pictures = _find_pictures(folder)
     path = _find_sentences(folder, split, meta)
     unreadable: list[Problem] = []
-    reading = _Reading({}, {}, {})
+    content = _Reading({}, {}, {})
     for sentence in _original(path, split) if path.suffix == ".p" else _converted(path):
         try:
-            reading.add(sentence)
+            content.add(sentence)
         except ValueError as error:
             video = str(sentence.get("file_name")).removesuffix(".jpg")
             unreadable.append(Problem(video, str(sentence.get("id")), str(error)))
-    videos, malformed = parse_videos(reading.videos, "anno_id", _ids)
+    videos, malformed = parse_videos(content.videos, "anno_id", _ids)
     check_found(path, videos, unreadable + malformed, bad)
     # One file of refs has all splits.
     identity = hashlib.sha256(f"{file_sha256(path)} {split}".encode()).hexdigest()
-    return Pictures(folder, split, videos, identity, pictures, reading.masks)
+    return Pictures(folder, split, videos, identity, pictures, content.masks)
 
 
 def has_split(root: Path, split: str, meta: str | None) -> bool:

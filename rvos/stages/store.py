@@ -8,7 +8,6 @@ Files of different settings never mix: another setting, checkpoint or data file 
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,10 +113,6 @@ class Store:
     def has(self, video: str) -> bool:
         """Whether the video's file is there."""
         return self._file(video).is_file()
-
-    def missing(self, videos: Iterable[str]) -> list[str]:
-        """Those of `videos` without a file."""
-        return [video for video in videos if not self.has(video)]
 
     def read(self, video: str) -> Any:
         """One video's value. Raises FileError."""

@@ -7,7 +7,7 @@ of both answers. Answers move between frames by the boxes and the optical flow w
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import cv2
 import numpy as np
@@ -78,9 +78,9 @@ def masks_of(
     """One mask per frame; None where there is no box or nothing salient in it."""
     track: Track = [None] * len(frames)
     shown = [(t, box) for t, box in enumerate(boxes) if box is not None]
-    answered = _every_frame if settings.every == 1 else _some_frames
+    answered = _every_frame if settings.every == 1 else partial(_some_frames, every=settings.every)
     crops = ((t, _Crop(frames[t], box, settings.margin)) for t, box in shown)
-    for t, crop, answer in answered(crops, len(shown), salient, settings.every):
+    for t, crop, answer in answered(crops, len(shown), salient):
         track[t] = _mask(crop, answer, settings)
     return track
 
@@ -89,9 +89,7 @@ _Crops = Iterable[tuple[int, _Crop]]
 _Answers = Iterator[tuple[int, _Crop, Probability]]
 
 
-def _every_frame(
-    crops: _Crops, count: int, salient: Callable[[Frame], Probability], every: int
-) -> _Answers:
+def _every_frame(crops: _Crops, count: int, salient: Callable[[Frame], Probability]) -> _Answers:
     """The network's answer for each crop, smoothed: half of it, a quarter of each neighbour's.
 
     A crop at the end of the track takes a third of its only neighbour's.
