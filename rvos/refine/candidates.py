@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from rvos.masks import Mask, Track, check_together, overlap_fractions, union
+from rvos.masks import Mask, Track, area, check_together, overlap_fractions, union
 
 Combination = tuple[int, ...]  # positions of masklets in their list, ascending
 Span = tuple[int, int, Combination]  # C_sel of the frames start .. stop - 1
@@ -62,6 +62,7 @@ class Masklets:
     def __init__(self, tracks: Sequence[Track]):
         self.tracks = list(tracks)  # O tracks of T masks
         check_together({f"masklet {i}": track for i, track in enumerate(self.tracks)})
+        self.tracks = [_without_empty(track) for track in self.tracks]
         self._unions: dict[tuple[int, Combination], Mask] = {}
 
     def union(self, frame_idx: int, selected: Combination) -> Mask:
@@ -91,7 +92,7 @@ class Candidates:
     ):
         first = {f"masklet {i}": track for i, track in enumerate(masklets.tracks[:1])}
         check_together({"coarse masks": coarse} | first)
-        self.coarse = coarse
+        self.coarse = _without_empty(coarse)
         self.masklets = masklets
         self.confidence = confidence or {}
         self.video, self.expression_id = video, expression_id
@@ -126,6 +127,11 @@ class Candidates:
         if key not in self._ious:
             self._ious[key] = float(coco.iou([mask], [coarse], [0])[0, 0])
         return self._ious[key]
+
+
+def _without_empty(track: Track) -> Track:
+    """The track with None for masks of area 0, which mean the same."""
+    return [mask if area(mask) else None for mask in track]
 
 
 class Rule(Protocol):

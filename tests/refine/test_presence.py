@@ -27,7 +27,7 @@ from rvos.score.ablation import thresholds
 from rvos.score.measures import Summary
 
 best = command("best")
-MASK = {"size": [1, 2], "counts": "02"}
+MASK, EMPTY = {"size": [1, 2], "counts": "02"}, {"size": [1, 2], "counts": "2"}
 
 
 def candidates(coarse, scores=None):
@@ -62,6 +62,7 @@ def test_masks_go_where_the_score_is_below_the_threshold(rule, name, threshold, 
         ([None, None], 0.0, True),  # 0 is not below 0; empty either way
         ([None, None], 1e-9, False),
         ([MASK, MASK], 1.0, True),
+        ([MASK, EMPTY, EMPTY, EMPTY], 0.2501, False),  # an empty mask is as none
     ],
 )
 def test_share_of_frames_with_a_mask(track, threshold, present):
@@ -79,6 +80,8 @@ def test_share_of_frames_is_of_the_refined_mask():
     whole = Vote(window=4, tau=0.5)  # 2 to 2, the first combination wins
     assert ShareOfFrames(1.0).on(whole)(given).track == [MASK] * 4
     assert ShareOfFrames(1.0).on(whole)(given).windows == whole(given).windows
+    given = Candidates([MASK, MASK], Masklets([[MASK, EMPTY]]))
+    assert ShareOfFrames(0.0).on(Vote(window=2, tau=0.5))(given).track == [MASK, None]
 
 
 def test_none_is_the_refinement_rule_itself():
