@@ -393,8 +393,13 @@ def _check_size(frame: Frame, size: Size, where: str, remedy: str = "") -> None:
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 that tells two videos apart: of a file's bytes, of a folder's names and sizes."""
+    """SHA-256 that tells two inputs apart: of a file, of a folder's images, or of all files in it.
+
+    Names and bytes count: images that are not compressed have equal sizes.
+    """
     if path.is_file():
         return file_sha256(path)
-    lines = [f"{p.name} {p.stat().st_size}" for p in sorted(path.iterdir()) if p.exists()]
+    images = [p for p in path.iterdir() if is_image(p)]
+    files = sorted(p for p in images or path.rglob("*") if p.is_file())
+    lines = [f"{p.relative_to(path)} {file_sha256(p)}" for p in files]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

@@ -99,6 +99,20 @@ def test_a_thinned_film_is_another_split(tmp_path):
     assert whole.meta_sha256 != thin.meta_sha256
 
 
+def test_other_pictures_of_the_same_names_and_sizes_are_another_split(tmp_path):
+    """As of a second recording, not compressed; what lies beside the pictures does not count."""
+
+    def identity(level):
+        for t in range(3):
+            Image.new("RGB", (8, 8), (level, t, 0)).save(tmp_path / f"{t}.bmp")
+        return own_split(tmp_path, ["a dog"]).meta_sha256
+
+    first = identity(0)
+    assert identity(1) != first
+    (tmp_path / "notes.txt").write_text("mine")
+    assert identity(0) == first
+
+
 def test_a_cut_file_gives_the_frames_that_are_whole(tmp_path):
     path = write_video(tmp_path / "v.avi", range(0, 250, 5))
     path.write_bytes(path.read_bytes()[:-2000])
