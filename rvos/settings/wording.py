@@ -16,7 +16,10 @@ CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 def wrong_values(
     error: ValidationError, described: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> WrongValues:
-    """What pydantic found in the arguments of `described`, one problem per key of conf/."""
+    """What pydantic found in the arguments of `described`, one problem per key of conf/.
+
+    Raises TypeError for too many values without names: a mistake in a program.
+    """
     schema = _schema(described)
     names = list(inspect.signature(described).parameters)
     given = dict(zip(names, args, strict=False)) | dict(kwargs)
@@ -24,6 +27,9 @@ def wrong_values(
     problems: dict[str, Problem] = {}
     for mistake in error.errors(include_url=False):
         kind, (first, *rest) = mistake["type"], mistake["loc"] or ("",)
+        if kind == "unexpected_positional_argument":
+            count = f"takes {first} values without their names, got {len(args)}"
+            raise TypeError(f"{described.__qualname__}: {count}")
         loc = [names[first] if isinstance(first, int) else first, *map(str, rest)]
         cause = mistake.get("ctx", {}).get("error")
         if isinstance(cause, WrongValues):

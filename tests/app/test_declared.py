@@ -108,6 +108,12 @@ def test_three_wrong_values_of_a_users_rule_are_three_messages(rule):
     assert type(made) is rule and pickle.loads(pickle.dumps(made)) == made == rule(3, 0.5, 2.0)
 
 
+@pytest.mark.parametrize("values", [(3, 0.5, 0.5), (3, 0.5, 0.5, 1, 2)])
+def test_values_that_need_their_names_are_refused_as_python_does(values):
+    with pytest.raises(TypeError, match="Rule: takes 2 values without their names, got"):
+        Vote(*values)
+
+
 class Handmade(WindowRule):
     def __init__(self, scale, **settings):
         super().__init__(**settings)
