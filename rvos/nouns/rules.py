@@ -97,7 +97,7 @@ def _scan(tokens: list[str], start: int) -> str | None:
             if behind is None:
                 return owner
             i = behind
-        elif word in words.NUMBERS or (word.isdecimal() and int(word) > 1):
+        elif word in words.NUMBERS or (word.isdecimal() and word.lstrip("0") not in ("", "1")):
             several, i = True, i + 1
         elif _stands_before_noun(tokens, i):
             i += 1
