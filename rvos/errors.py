@@ -40,12 +40,22 @@ class SettingsError(InputError):
         return SettingsError, (self.problems,)
 
 
-NO_TEXT = "it cannot be written as UTF-8; rename it, or write it anew"
+NO_TEXT = "it cannot be written as UTF-8; rename it, or write it anew" + (
+    # with LC_ALL=C PYTHONUTF8=0 all names seem to be none
+    "" if sys.getfilesystemencoding() == "utf-8" else ", or set PYTHONUTF8=1"
+)
 
 
 def is_text(text: str) -> bool:
     """Whether a text is of whole characters: halves of one, and bytes of a name, are none."""
-    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+    return text.isascii() or not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
+def check_texts(*texts: str) -> None:
+    """Raise InputError for the first that no file of results could hold."""
+    for text in texts:
+        if not is_text(text):
+            raise InputError(f"{text!r}: {NO_TEXT}")
 
 
 @contextmanager
@@ -60,9 +70,8 @@ def one_message() -> Iterator[None]:
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
             stream.reconfigure(errors="backslashreplace")
     try:
-        for name in (*sys.argv[1:], os.getcwd()):
-            if not is_text(name):
-                raise InputError(f"{name!r}: {NO_TEXT}")
+        ours = (value for name, value in os.environ.items() if name.startswith("RVOS_"))
+        check_texts(*sys.argv[1:], os.getcwd(), *ours)
         yield
     except InputError as error:
         message = str(error)

@@ -32,6 +32,13 @@ def test_a_name_that_is_no_text_is_told_at_the_start(monkeypatch, capsys):
     assert said.startswith(r"error: 'caf\udce9.json': it cannot be written as UTF-8; rename it")
 
 
+def test_a_folder_of_the_environment_that_is_no_text_is_told_too(monkeypatch, capsys):
+    monkeypatch.setenv("RVOS_RUNS", "caf\udce9")
+    with pytest.raises(SystemExit, match="1"), one_message():
+        raise AssertionError("the work begins")
+    assert r"'caf\udce9': it cannot be written" in capsys.readouterr().err
+
+
 def test_what_a_terminal_cannot_show_is_escaped(monkeypatch):
     """As with LANG=C in a batch job: the results are there, so a print must not end the program."""
     shown = io.BytesIO()

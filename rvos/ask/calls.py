@@ -76,6 +76,8 @@ class Caller:
             raise InputError(
                 "expected --server URL, or OPENAI_API_KEY in the environment for a paid server"
             )
+        if key and not (key.isascii() and key.isprintable()):
+            raise InputError("OPENAI_API_KEY: expected one line of ASCII letters; copy it again")
         self._client = OpenAI(
             # A server of one's own asks for none, and the package refuses to go without.
             api_key=key or "none",

@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from rvos.data.archive import FilePath
 from rvos.errors import InputError
-from rvos.masks.files import IMAGE_ERRORS, check_single
+from rvos.masks.files import IMAGE_ERRORS, check_single, pointer
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 Size = tuple[int, int]  # height, width in pixels
@@ -103,7 +103,9 @@ def _open_image(file: FilePath) -> Image.Image:
         image = Image.open(file if isinstance(file, Path) else file.open("rb"))
         check_single(image)
     except IMAGE_ERRORS as error:
-        raise FrameError(f"{file}: cannot be read as an image: {error}") from None
+        raise FrameError(
+            f"{file}: {pointer(file) or f'cannot be read as an image: {error}'}"
+        ) from None
     if image.tile and ";16" in str(image.tile[0][3]):  # the raw mode: I;16B, RGB;16B, ...
         raise FrameError(f"{file}: has 16 bits per channel; rvos reads 8: mogrify -depth 8 *.png")
     return image
@@ -339,4 +341,5 @@ def _open_video(path: Path) -> Any:
     try:
         return av.open(f"file:{path}")  # else FFmpeg takes 10:30.mp4 for an address
     except (av.error.FFmpegError, OSError) as error:
-        raise FrameError(f"{path}: cannot be opened as a video: {error}") from None
+        told = pointer(path) or f"cannot be opened as a video: {error}"
+        raise FrameError(f"{path}: {told}") from None

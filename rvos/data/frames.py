@@ -128,8 +128,10 @@ def _images(folder: Path) -> list[Path]:
     rest = {*visible} - {*images}
     if images and (others := sorted(p.name for p in rest if not p.is_dir())):
         log.warning(list_problems(f"{folder}: files that are no frames, left out", others))
-    if broken := [p.name for p in images if not p.exists()]:
-        title = f"{folder}: frames that are links to nothing (not fetched by git-annex?)"
+    if broken := [p.name for p in images if not p.is_file()]:
+        title = (
+            f"{folder}: frames that are no files, or links to nothing (not fetched by git-annex?)"
+        )
         raise FrameError(list_problems(title, broken))
     if no_text := [repr(p.name) for p in images if not is_text(p.name)]:
         raise FrameError(list_problems(f"{folder}: names of frames: {NO_TEXT}", no_text))

@@ -16,7 +16,7 @@ from typing import Any
 from rvos.data.archive import FilePath, find_frames
 from rvos.data.decoding import FrameError, Size, image_size
 from rvos.data.frames import FrameFolder, Frames, Thinned, fingerprint, is_image, open_frames
-from rvos.errors import NO_TEXT, InputError, is_text, list_problems
+from rvos.errors import InputError, check_texts, list_problems
 from rvos.masks import (
     Mask,
     MaskError,
@@ -38,6 +38,10 @@ class Expression:
     object_ids: tuple[str, ...] = ()  # the dataset's numbers of the objects within the video
     type: str = ""  # the dataset's kind of expression, where it has kinds
     labelled: bool = True  # False where the dataset does not say which objects are meant
+
+    def __post_init__(self) -> None:
+        check_texts(self.video, self.expression_id, self.text)
+        check_texts(*self.annotation_ids, *self.object_ids, self.type)
 
 
 @dataclass(frozen=True)
@@ -143,9 +147,7 @@ def own_split(
     """
     if empty := [str(i) for i, text in enumerate(sentences) if not text.strip()]:
         raise InputError(list_problems("sentences without words; number", empty))
-    for text in (str(path), *sentences):
-        if not is_text(text):
-            raise InputError(f"{text!r}: {NO_TEXT}")
+    check_texts(str(path), *sentences)
     frames, path = _thinned(path, every, max_frames), Path(path)
     name = path.resolve().stem.lstrip(".") or "video"  # hidden files are no results
     expressions = [Expression(name, str(i), text, ()) for i, text in enumerate(sentences)]

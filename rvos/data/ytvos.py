@@ -106,19 +106,15 @@ class PaletteAnnotations(NumberedPictures):
         Objects are those up to the largest label of the first frame, as in DAVIS' evaluation
         (davis2017-evaluation, davis2017/davis.py). Raises FileError, also where it has none.
         """
-        pictures = self._pictures(video)
-        if count := _largest(pictures[0]):
-            tracks, void = objects_of(pictures, count)
-            check_numbers([number for number, track in enumerate(tracks, 1) if any(track)], count)
-            return tracks, void
-        raise FileError(
-            f"{self.path / video.name / video.frames[0]}.png: the first frame shows no object "
-            "(pixels of 255 do not count); DAVIS numbers the objects that it shows"
-        )
+        pictures, count = self._pictures(video), self.num_objects(video)
+        tracks, void = objects_of(pictures, count)
+        check_numbers([number for number, track in enumerate(tracks, 1) if any(track)], count)
+        return tracks, void
 
     def num_objects(self, video: Video) -> int:
         """The largest label of the first frame, without 255. Raises FileError."""
-        return _largest(object_numbers(self.path / video.name / f"{video.frames[0]}.png"))
+        path = self.path / video.name / f"{video.frames[0]}.png"
+        return largest_number(object_numbers(path), f"{path}: ")
 
     def _pictures(self, video: Video) -> list[NDArray[np.uint8]]:
         return [object_numbers(self.path / video.name / f"{f}.png") for f in video.frames]
@@ -162,5 +158,11 @@ def check_numbers(shown: Collection[int], count: int) -> None:
         )
 
 
-def _largest(numbers: NDArray[np.uint8]) -> int:
-    return int(numbers[numbers != VOID].max(initial=0))
+def largest_number(first: NDArray[np.uint8] | None, where: str = "") -> int:
+    """How many objects a video has, by its first frame. Raises FileError where it shows none."""
+    if first is not None and (count := int(first[first != VOID].max(initial=0))):
+        return count
+    raise FileError(
+        f"{where}the first frame shows no object (pixels of 255 do not count); DAVIS numbers the "
+        "objects that it shows"
+    )

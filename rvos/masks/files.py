@@ -1,5 +1,6 @@
 """Files of masks and settings: JSON, texts and pictures read; all written whole or not at all."""
 
+import errno
 import gzip
 import hashlib
 import json
@@ -39,6 +40,7 @@ _DEEPEST = 100  # levels of a JSON file; those that rvos knows have ten at most
 _BRACKETS = bytes.maketrans(b"[{]}", b"\1\1\xff\xff")  # as int8: a level more, a level less
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_NOT_IN_FAT = set('\\:*?"<>|')
 _told_of_alpha: set[Path] = set()  # trees of images: one warning each
 log = logging.getLogger(__name__)
 
@@ -56,27 +58,53 @@ def unpacked_sha256(path: Path) -> str:
 
 
 @contextmanager
-def reading(path: object, said: str = "", *errors: type[Exception]) -> Iterator[None]:
+def reading(path: Path, said: str = "", *errors: type[Exception]) -> Iterator[None]:
     """What a file of wrong content or without access raises becomes a FileError with its path.
 
     `errors` are those of a wrong content, and `said` is what to say of it.
     """
     try:
+        if path.is_fifo() and path.parts[1:2] != ("dev",):  # else a shell's
+            raise FileError(f"{path}: a pipe, which may never end; expected a file")
         yield
     except FileError:
         raise
     except errors as error:
         no_utf8 = isinstance(error, UnicodeError) or _INVALID in str(error)
-        reason = _INVALID if _INVALID in str(error) else error
-        raise FileError(f"{path}: {NO_UTF8 if no_utf8 else said}: {reason}") from None
+        reason = _INVALID if _INVALID in str(error) else " ".join(str(error).split())
+        told = pointer(path) or f"{NO_UTF8 if no_utf8 else said}: {reason}"
+        raise FileError(f"{path}: {told}") from None
     except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
+        told = pointer(path) or f"cannot be read: {error.strerror or error}"
+        raise FileError(f"{path}: {told}") from None
+
+
+def pointer(path: Any) -> str:
+    """What a file is that only says where its content lies, by its first bytes; "" for others."""
+    with suppress(OSError), path.open("rb") as file:
+        begin = file.read(64)
+        if begin.startswith(b"version https://git-lfs"):
+            return "a pointer of Git LFS: fetch the file itself with `git lfs pull`"
+        if b"annex/objects/" in begin:
+            return "a pointer of git-annex: fetch the file itself with `git annex get`"
+    return ""
 
 
 def file_stamp(path: Path) -> list[int]:
     """[size in bytes, time of the last change in ns]: another where a file was written anew."""
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
+
+
+def files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """All files below a folder in order; of linked folders too, but for links to one above."""
+    if (here := os.path.realpath(folder)) in above:
+        return
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from files_below(Path(entry.path), above | {here})
+        elif entry.is_file():  # editors leave dead links
+            yield Path(entry.path)
 
 
 def damaged_part(path: Path) -> str | None:
@@ -180,6 +208,8 @@ def read_text(path: Path) -> str:
     """A text file in UTF-8, or in the encoding that its byte order mark names. Raises FileError."""
     with reading(path, NO_UTF8, ValueError):
         data = path.read_bytes()
+        if told := pointer(path):
+            raise FileError(f"{path}: {told}")
         marked = json.detect_encoding(data)
         text = data.decode(marked if marked in ("utf-8-sig", "utf-16", "utf-32") else "utf-8")
         text = text.replace("\ufeff", "")  # marks of files that were joined
@@ -261,7 +291,10 @@ def naming(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:
             raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+        reason = os.strerror(error.errno)
+        if error.errno in (errno.EINVAL, errno.ENOENT) and (marks := set(path.name) & _NOT_IN_FAT):
+            reason += f"; exFAT, NTFS and shared drives take no {' '.join(sorted(marks))} in a name"
+        raise OSError(error.errno, reason, str(path)) from None
 
 
 def read_pixels(path: Path) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ from rvos.masks import coco
 from rvos.masks.files import (
     file_sha256,
     file_stamp,
+    files_below,
     open_json,
     read_json,
     read_pixels,
@@ -50,18 +51,18 @@ class TrackFiles:
                     f"{self.path}: expected <video>.json[.gz] files or <video> folders "
                     "of PNG masks, found none"
                 )
+        elif not self.path.is_file():
+            raise FileError(f"{self.path}: no such file or folder")
         elif zipfile.is_zipfile(self.path):
             raise FileError(f"{self.path}: a zip file; unpack it and give the folder")
-        elif self.path.is_file():
-            self._one_file = _Unpacked(self.path)
         else:
-            raise FileError(f"{self.path}: no such file or folder")
+            self._one_file = _Unpacked(self.path)
 
     def videos(self) -> list[str]:
         """The names of all videos."""
         if self._one_file is not None:
             return list(self._one_file.places)
-        files = [p.relative_to(self.path) for p in self.path.rglob("*.json*") if _is_video(p)]
+        files = [p.relative_to(self.path) for p in files_below(self.path) if _is_video(p)]
         names = {str(p).removesuffix(".gz").removesuffix(".json") for p in files}
         others = {p.name for p in self.path.iterdir() if p.is_dir()} - {p.parts[0] for p in files}
         found = (p for name in others for p in _folders_of_videos(self.path / name))
@@ -80,7 +81,7 @@ class TrackFiles:
         if self.path.is_file():
             return file_sha256(self.path)
         digest = hashlib.sha256()
-        for path in sorted(p for p in self.path.rglob("*") if p.is_file()):
+        for path in files_below(self.path):
             digest.update(f"{path.relative_to(self.path)} {file_sha256(path)}\n".encode())
         return digest.hexdigest()
 
@@ -97,8 +98,7 @@ class TrackFiles:
         path = self.path if self._one_file is not None else self._file(video)
         if path is None or path.is_file():
             return [] if path is None else file_stamp(path)
-        files = [p for p in sorted(path.rglob("*")) if p.exists()]  # editors leave dead links
-        return [[str(p.relative_to(path)), *file_stamp(p)] for p in files]
+        return [[str(p.relative_to(path)), *file_stamp(p)] for p in files_below(path)]
 
     def folder_beside(self, stage: str) -> Path | None:
         """Where a store keeps what another stage wrote beside it: `<stores>/<stage>/<store>`."""
@@ -186,12 +186,17 @@ def _is_video(path: Path) -> bool:
     return path.name.endswith((".json", ".json.gz")) and path.name != "provenance.json"
 
 
-def _folders_of_videos(folder: Path) -> Iterator[Path]:
-    """The folders in it that hold a folder per expression; `folder` if it does so itself."""
+def _folders_of_videos(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """The folders in it that hold a folder per expression; `folder` if it does so itself.
+
+    Links to one of those `above` it are passed over, else there would be no end.
+    """
+    above = (*above, folder.resolve())
     inner = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    inner = [p for p in inner if p.resolve() not in above]
     if inner and any(p.is_dir() for p in inner[0].iterdir()):
         for path in inner:
-            yield from _folders_of_videos(path)
+            yield from _folders_of_videos(path, above)
     else:
         yield folder
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from rvos.data.split import Split
-from rvos.errors import InputError, list_problems
+from rvos.errors import InputError, is_text, list_problems
 from rvos.masks import read_json, read_text, split_lines, write_bytes
 from rvos.nouns import parsers as noun_parsers
 from rvos.nouns import rules as noun_rules
@@ -99,7 +99,7 @@ def read_nouns(path: Path, split: Split) -> Nouns:
         nouns[video.name] = {}
         for id_ in (e.expression_id for e in video.expressions):
             noun = entries.get(id_)
-            if isinstance(noun, str) and parts(noun):
+            if isinstance(noun, str) and is_text(noun) and parts(noun):
                 nouns[video.name][id_] = noun
             else:
                 problems.append(

@@ -24,7 +24,7 @@ from rvos.data.frames import frames_in, in_order
 from rvos.data.mevis import METAS
 from rvos.data.png_truth import VOID
 from rvos.data.split import Expression, Split, Truth, Video, merge_tracks
-from rvos.data.ytvos import objects_of
+from rvos.data.ytvos import largest_number, objects_of
 from rvos.masks import (
     MISSING_FRAME,
     FileError,
@@ -32,7 +32,7 @@ from rvos.masks import (
     TrackFiles,
     find_json,
 )
-from rvos.masks.files import read_numbers
+from rvos.masks.files import files_below, read_numbers
 
 INNER = ("Annotations", "480p")  # a dataset's folder above those of its videos
 
@@ -87,9 +87,8 @@ class Pictures:
         return [str(n) for n in np.flatnonzero(seen) if n not in (0, self.void)]
 
     def num_objects(self, video: Video | None = None) -> int:
-        """The largest object number of the first frame."""
-        first = self.pictures[0]
-        return 0 if first is None else int(first[first != VOID].max(initial=0))
+        """The largest object number of the first frame. Raises FileError where there is none."""
+        return largest_number(self.pictures[0])
 
     def objects(self, video: Video | None = None) -> tuple[list[Track], Track]:
         """As `data.ytvos.PaletteAnnotations.objects`."""
@@ -266,7 +265,9 @@ def open_masks(path: Path, *, is_truth: bool = False) -> PictureTree | TrackTree
     videos = folders_of(path) if path.is_dir() else []
     if any(frames_in(path / video, ".png") for video in videos):
         return PictureTree(path, is_truth=is_truth)
-    if videos and not any(any(path.rglob(f"*.{kind}")) for kind in ("png", "json", "json.gz")):
+    if videos and not any(
+        p.name.endswith((".png", ".json", ".json.gz")) for p in files_below(path)
+    ):
         raise FileError(f"{path}: expected masks in PNG or JSON files, found neither")
     return TrackTree(path, is_truth=is_truth)
 

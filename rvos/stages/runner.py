@@ -8,10 +8,10 @@ videos in a random order and looks again before each one. A second start does wh
 """
 
 import logging
-import os
 import random
 import time
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +20,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from rich.console import Console
 
@@ -184,7 +185,7 @@ def _order(stage: Stage, videos: Sequence[Video]) -> tuple[list[str], list[str]]
 
 def _problems(stage: Stage, split: Split, videos: Sequence[Video]) -> list[str]:
     """Everything that would stop the work later."""
-    problems = []
+    problems = _taken_for_one(stage.folder, split.videos)
     for video in videos:
         if stage.reads_frames:
             try:
@@ -194,6 +195,19 @@ def _problems(stage: Stage, split: Split, videos: Sequence[Video]) -> list[str]:
         problems += stage.problems(video)
     title = f"{stage.name}, {split.folder}: videos that cannot be made"
     return [list_problems(title, problems)] if problems else []
+
+
+def _taken_for_one(folder: Path, videos: Sequence[Video]) -> list[str]:
+    """Names of videos that a file system without upper and lower case (exFAT, a Mac's) confuses."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for video in videos:
+        alike[normalize("NFC", video.name).casefold()].append(video.name)
+    problems = [f"one file for the videos {', '.join(n)}" for n in alike.values() if len(n) > 1]
+    if problems:
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.with_name(folder.name.swapcase()).exists():
+            return [f"{folder} is on a disk that has {problem}" for problem in problems]
+    return []
 
 
 def _wait_for_others(place: Place) -> None:
@@ -339,7 +353,6 @@ class _Share:
 
     def _cannot_go_on(self, name: str, error: OSError) -> InputError:
         return InputError(
-            f"{self.stage.folder}: video {name} cannot be written: "
-            f"{os.strerror(error.errno or 0)}. What is finished stays valid; start again to "
-            "continue."
+            f"{self.stage.folder}: video {name} cannot be written: {error.strerror}. What is "
+            "finished stays valid; start again to continue."
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 from rvos import __version__
 from rvos.data.split import Split
-from rvos.errors import InputError
+from rvos.errors import NO_TEXT, InputError, is_text
 from rvos.masks import FileError, TrackFiles, read_json, write_json
 
 NOW = "now"  # in the provenance of a store of an older rvos: the name that it would have today
@@ -204,4 +204,6 @@ def given_nouns(key: str, path: str | None) -> dict[str, dict[str, str]]:
         for entry in nouns.values()
     ):
         raise InputError(f"{key}: {path}: expected {{video: {{expression_id: noun}}}}")
+    if no_text := [n for entry in nouns.values() for n in entry.values() if not is_text(n)]:
+        raise InputError(f"{key}: {path}: {no_text[0]!r}: {NO_TEXT}")
     return nouns

@@ -291,6 +291,11 @@ def explained(what: str, kind: RepoType) -> Iterator[None]:
         ) from None
     except errors.HfHubHTTPError as error:
         raise InputError(f"{what}: {_refusal(error, page)}") from None
+    except UnicodeEncodeError:  # of the headers: all else is quoted
+        raise InputError(
+            f"{what}: your token (HF_TOKEN, `hf auth login`) has letters that are not ASCII: copy "
+            "it again"
+        ) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise InputError(

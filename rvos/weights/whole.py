@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rvos.errors import InputError
 from rvos.masks import FileError, read_json
+from rvos.masks.files import pointer
 
 Groups = tuple[tuple[str, ...], ...]  # of files; a loader needs one of the groups
 _WEIGHTS: Groups = (
@@ -32,11 +33,9 @@ def no_weights(path: Path) -> str:
     """What a file is that stands in the place of weights, by its first bytes; "" for any other."""
     with path.open("rb") as file:
         begin = file.read(64).lstrip().lower()
-    if begin.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS: fetch the file itself with `git lfs pull`"
     if begin.startswith((b"<!doctype", b"<html")):
         return "an HTML page, as a site sends it to who must log in: fetch the file anew"
-    return ""
+    return pointer(path)
 
 
 def is_tokenizer(key: str) -> bool:

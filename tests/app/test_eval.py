@@ -294,6 +294,10 @@ ERRORS = {
     "no nouns": (with_overrides("masklets.nouns={root}/no.json"), ["masklets.nouns", "no.json"]),
     "coarse not JSON": (after_writing("coarse.json", b"{nope"), ["coarse.json", "JSON"]),
     "nouns not JSON": (after_writing("nouns.json", b"[1"), ["nouns.json", "JSON"]),
+    "nouns that are no text": (
+        after_writing("nouns.json", b'{"long": {"0": "\\udce9"}}'),
+        ["nouns.json", "cannot be written as UTF-8"],
+    ),
     "nouns of another form": (after_writing("nouns.json", b'{"long": 3}'), ["nouns.json"]),
     "meta not JSON": (
         after_writing("data/valid_u/meta_expressions.json", b"x"),

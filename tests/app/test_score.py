@@ -105,6 +105,28 @@ def test_brackets_in_a_name_are_no_markup(two, tmp_path, capsys):
     assert "[b]a" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("place", ["caf\udce9/1", "a/caf\udce9"])
+def test_a_name_that_no_table_can_hold_is_said_before_the_scores(tmp_path, place):
+    (tmp_path / place).mkdir(parents=True)
+    Image.new("L", (4, 4), 1).save(tmp_path / place / "0.png")
+    with pytest.raises(InputError, match=r"'caf\\udce9': it cannot be written as UTF-8; rename it"):
+        main(["--truth", str(tmp_path), "--masks", str(tmp_path)])
+
+
+@pytest.mark.parametrize("first", [0, 255, None])
+@pytest.mark.parametrize("protocol", ["semi-supervised", "unsupervised"])
+def test_a_video_whose_first_frame_shows_nothing_is_not_left_out(two, tmp_path, protocol, first):
+    """DAVIS counts the objects of that frame; without one the mean would be of other videos."""
+    *_, truth, masks = two
+    (truth / "b" / "00000.png").unlink()
+    if first is None:
+        (truth / "b" / "00000.png").symlink_to("nowhere")
+    else:
+        Image.new("L", SIZE[::-1], first).save(truth / "b" / "00000.png")
+    with pytest.raises(InputError, match="video b: the first frame shows no object"):
+        main(["--truth", str(truth), "--masks", str(masks), "--protocol", protocol])
+
+
 @pytest.fixture
 def two(tmp_path):
     """Truth and prediction of two videos."""

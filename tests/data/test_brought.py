@@ -13,7 +13,15 @@ from rvos.data.frames import FrameError, FrameFolder, VideoFile, fingerprint, in
 from rvos.data.split import own_split
 from rvos.data.verify import verify
 from rvos.errors import InputError
-from rvos.masks import FileError, TrackFiles, read_json, read_pixels, read_text, split_lines
+from rvos.masks import (
+    FileError,
+    TrackFiles,
+    file_sha256,
+    read_json,
+    read_pixels,
+    read_text,
+    split_lines,
+)
 
 av = pytest.importorskip("av")
 
@@ -63,15 +71,60 @@ def test_links_to_nothing(tmp_path):
     assert FrameFolder(tmp_path).names == ("0",)
     fingerprint(tmp_path)
     os.symlink(".git/annex/objects/none", tmp_path / "1.png")
-    with pytest.raises(FrameError, match=r"(?s)links to nothing.*1\.png"):
+    os.mkfifo(tmp_path / "2.png")  # as one of no file does, it must not be waited for
+    with pytest.raises(FrameError, match=r"(?s)links to nothing.*1\.png.*2\.png"):
         FrameFolder(tmp_path)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
+ANNEX = b"/annex/objects/SHA256E-s3--0.png\n"  # as `git annex unlock` leaves what is not here
+
+
+@pytest.mark.parametrize(("content", "command"), [(LFS, "git lfs pull"), (ANNEX, "git annex get")])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("a.json", read_json),
+        ("a.json.gz", read_json),
+        ("a.json", TrackFiles),
+        ("a.txt", read_text),  # not three sentences
+        ("a.png", read_pixels),
+        ("a.png", lambda path: FrameFolder(path.parent)),
+        ("a.mp4", open_frames),
+    ],
+)
+def test_a_pointer_to_what_was_not_fetched(tmp_path, name, read, content, command):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: a pointer of .*`{command}`$"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("read", [read_json, read_text, TrackFiles, file_sha256, open_frames])
+def test_a_pipe_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(InputError, match="a pipe, which may never end|no such"):
+        read(tmp_path / "a")
+
+
+def test_linked_folders_of_masks_are_read_and_rings_of_links_end(tmp_path):
+    """Another content has another identity, else what was made from it would be used again."""
+    (tmp_path / "elsewhere" / "0").mkdir(parents=True)
+    Image.new("L", (4, 4)).save(tmp_path / "elsewhere" / "0" / "00000.png")
+    (tmp_path / "masks").mkdir()
+    os.symlink("../elsewhere", tmp_path / "masks" / "v")
+    os.symlink(".", tmp_path / "elsewhere" / "self")
+    files = TrackFiles(tmp_path / "masks")
+    assert files.videos() == ["v"]
+    before = files.identity(), files.stamp("v")
+    Image.new("L", (4, 4), 1).save(tmp_path / "elsewhere" / "0" / "00000.png")
+    assert files.identity() != before[0] and files.stamp("v") != before[1]
 
 
 def test_masks_beside_an_editors_lock(tmp_path):
     (tmp_path / "v" / "0").mkdir(parents=True)
     Image.new("L", (4, 4)).save(tmp_path / "v" / "0" / "00000.png")
     os.symlink("user@host.1234", tmp_path / "v" / ".#notes")
-    assert [name for name, *_ in TrackFiles(tmp_path).stamp("v")] == ["0", "0/00000.png"]
+    assert [name for name, *_ in TrackFiles(tmp_path).stamp("v")] == ["0/00000.png"]
 
 
 @pytest.mark.parametrize(
@@ -326,10 +379,15 @@ def test_names_that_are_too_long_for_files_are_said_at_the_start(tmp_path, where
         open_split("mevis", tmp_path, "s")
 
 
-@pytest.mark.parametrize("where", ["expression", "video", "frame"])
+PLACES = ("expression", "video", "frame", "anno_id", "obj_id")
+
+
+@pytest.mark.parametrize("where", PLACES)
 def test_texts_that_cannot_be_written_are_said_at_the_start(tmp_path, where):
-    text = {name: "x" for name in ("expression", "video", "frame")} | {where: "the \ud83d disc"}
-    expressions = {"0": {"exp": text["expression"], "anno_id": []}}
+    text = dict.fromkeys(PLACES, "x") | {where: "the \ud83d disc"}
+    expressions = {
+        "0": {"exp": text["expression"], "anno_id": [text["anno_id"]], "obj_id": [text["obj_id"]]}
+    }
     videos = {text["video"]: {"frames": [text["frame"]], "expressions": expressions}}
     folder = tmp_path / "s"
     folder.mkdir()
@@ -401,8 +459,10 @@ def test_objects_that_are_not_counted_from_1_are_no_objects_of_davis(tmp_path):
 @pytest.mark.parametrize("first", [(0, 0), (0, 255)])
 def test_a_first_frame_without_objects_is_named(tmp_path, first):
     split = open_split("ref_youtube_vos", made_ytvos(tmp_path, [first, (0, 1)]), "valid")
-    with pytest.raises(FileError, match=r"00000\.png: the first frame shows no object"):
-        open_truth("ref_youtube_vos", split).objects(split.videos[0])
+    truth = open_truth("ref_youtube_vos", split)
+    for read in (truth.objects, truth.num_objects):
+        with pytest.raises(FileError, match=r"00000\.png: the first frame shows no object"):
+            read(split.videos[0])
 
 
 @pytest.mark.parametrize("polygons", [[[10, 5, 30, 25]], [], [[5, 5, 5, 5, 5, 5]]])

@@ -100,6 +100,10 @@ def test_the_file_can_be_corrected_by_hand(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"(?s)without noun \(2\).*expression 0.*expression 1"):
         read_nouns(path, split)
+    content["v"] = {"0": "dog", "1": "caf\udce9"}  # could not be written again
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"without noun \(1\)"):
+        read_nouns(path, split)
 
 
 # ------------------------------------------------------------------------------- the command

@@ -210,6 +210,18 @@ def test_a_disk_without_permissions_and_hard_links(tmp_path, monkeypatch):
     assert (tmp_path / "x").read_bytes() == b"whole"
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOENT])
+def test_marks_that_a_disk_takes_in_no_name_are_said(tmp_path, monkeypatch, number, capsys):
+    def refused(*_, **__):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("tempfile.mkstemp", refused)
+    with pytest.raises(SystemExit, match="1"), one_message():
+        write_json(tmp_path / "what: a cat?.json", {})
+    said = capsys.readouterr().err
+    assert said.endswith("; exFAT, NTFS and shared drives take no : ? in a name\n")
+
+
 def test_an_evaluation_without_permissions_and_hard_links(made_data, run_eval, monkeypatch):
     def refused(*_, **__):
         raise PermissionError(errno.EPERM, "Operation not permitted")

@@ -239,3 +239,20 @@ def test_a_record_says_who_began(tmp_path, monkeypatch):
         records.begin("a/b")
         content = read_json(tmp_path / "a" / ".b.started")
         assert content["starts"] == 1 and content["job"] == "7_3" and content["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize(
+    "alike", [("Cat", "cat"), ("Stra\u00dfe", "STRASSE"), ("\u00e9", "e\u0301")]
+)
+def test_a_disk_that_takes_two_names_for_one(tmp_path, alike):
+    """exFAT, NTFS or a Mac's: the second video would overwrite the first, or count as done."""
+    write_split(tmp_path / "data", videos=alike)
+    split = open_split("mevis", tmp_path / "data", "train")
+    stage = Counting(Stores(tmp_path / "stores", "test").open("counts", split, settings={}))
+    as_on_such_a_disk = stage.folder.with_name(stage.folder.name.swapcase())
+    as_on_such_a_disk.mkdir()
+    with pytest.raises(InputError, match=f"one file for the videos {alike[0]}, {alike[1]}"):
+        run_stage(stage, split, OneDevice())
+    as_on_such_a_disk.rmdir()
+    assert run_stage(stage, split, OneDevice()) == {}
+    assert all(map(stage.store.has, alike))
