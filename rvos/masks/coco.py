@@ -100,9 +100,13 @@ def _of_images(content: Mapping[str, Any], names: Mapping[Any, str]) -> dict[str
     for image in sorted(content["images"], key=lambda image: image.get("frame_index", 0)):
         entry, file = entries.get(image.get("video_id"), {}), image["file_name"]
         name = _video_name(entry.get("name") or image.get("video"), file)
+        height, width = image["height"], image["width"]
         if name not in videos:
-            videos[name] = by_id[image.get("video_id")] = _Video((image["height"], image["width"]))
+            videos[name] = by_id[image.get("video_id")] = _Video((height, width))
             _add_absent(videos[name], entry, names)
+        if videos[name].size != (height, width):
+            expected = "{} x {} pixels (height x width)".format(*videos[name].size)
+            raise ValueError(f"{file}: expected {expected} as before, got {height} x {width}")
         places[image["id"]] = videos[name], len(videos[name].frames)
         videos[name].frames.append(PurePosixPath(file).stem)
     for track in content.get("tracks", ()):

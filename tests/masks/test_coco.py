@@ -152,6 +152,13 @@ def test_a_malformed_file_is_named_with_the_place(read, change, said):
     assert "masks.json: " in str(error.value)
 
 
+def test_images_of_several_sizes_are_no_video(read):
+    """As in COCO's own folders of pictures; a polygon would be drawn into the first one's size."""
+    other = image(8, "park/two dogs/c.jpg", video_id=7, frame_index=60) | {"width": 9}
+    with pytest.raises(FileError, match=r"park/two dogs/c.jpg: expected 4 x 6 pixels .* got 4 x 9"):
+        read(TAO | {"images": [*TAO["images"], other]}, "park/two dogs")
+
+
 def test_a_list_of_results_is_refused(read):
     """COCO's and YouTube-VIS' results have no names of videos, lmms-eval's no masks."""
     with pytest.raises(FileError, match="expected an object .* A list of results"):
