@@ -85,8 +85,10 @@ def entry_point(
                 except (OSError, ValueError, TypeError, AssertionError) as error:
                     if in_task:
                         raise
-                    if isinstance(error, OSError):  # Hydra makes the run folder before the task
-                        told = f"output_dir: cannot write to {error.filename}: {error.strerror}"
+                    # Hydra makes the run folder before the task, and opens its log.
+                    cause = error if isinstance(error, OSError) else error.__cause__
+                    if isinstance(cause, OSError):
+                        told = f"output_dir: cannot write to {cause.filename}: {cause.strerror}"
                     elif isinstance(error, UnicodeDecodeError):  # Hydra does not name the file
                         from rvos.masks.files import NO_UTF8
 

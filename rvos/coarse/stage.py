@@ -7,7 +7,7 @@ batched within it), not on devices, order or interruptions.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -134,7 +134,7 @@ class CoarseStage(CoarseMasks):
         split: Split,
         store: Store,
         settings: CoarseSettings,
-        build_model: "Callable[[], MUTR]",
+        build_model: "partial[MUTR]",
     ):
         super().__init__(store)
         self.settings, self.build_model = settings, build_model
@@ -148,6 +148,13 @@ class CoarseStage(CoarseMasks):
 
     def cost(self, video: Video) -> int:
         return cost(video)
+
+    def problems(self, video: Video) -> list[str]:
+        from rvos.mutr.text import too_long
+
+        texts, limits = [e.text for e in video.expressions], self.build_model.keywords
+        long = too_long(texts, limits["tokenizer"], limits["max_tokens"])
+        return super().problems(video) + [f"video {video.name}: {said}" for said in long]
 
     def prepare(self, place: Place) -> None:
         """Raises InputError if the checkpoint does not fit, or is not that of the store."""

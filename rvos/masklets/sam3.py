@@ -9,10 +9,14 @@ from rvos.data.frames import FrameCache
 from rvos.masklets.source import VideoTask
 from rvos.masklets.stage import ScoredMasklets
 from rvos.masks import MaskletScores, MaskletTracks
+from rvos.nouns.finder import parts
 from rvos.settings import checked
 from rvos.stages.devices import Place
 from rvos.stages.runner import TooLarge
+from rvos.stages.work import Work
 from rvos.weights.local import HubFolder
+
+SHORT = 30  # bytes of a noun that SAM 3 reads for certain: a token has one at least
 
 
 @checked(frozen=False, kw_only=True)
@@ -31,6 +35,14 @@ class Sam3(ScoredMasklets):
 
     def weights_used(self) -> dict[str, str]:
         return {"masklets.weights": self.weights}
+
+    def check(self, work: Work) -> None:
+        super().check(work)
+        nouns = {n for of_video in self.find_nouns(work).values() for n in of_video.values()}
+        if doubtful := [p for noun in nouns for p in parts(noun) if len(p.encode()) > SHORT]:
+            from rvos.tracking.sam3 import check_nouns, load_sam3_processor
+
+            check_nouns(load_sam3_processor(self.weights), sorted(doubtful))
 
     def prepare(self, place: Place) -> None:
         from rvos.tracking.sam3 import ConceptSegmenter, load_sam3

@@ -268,6 +268,10 @@ def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
     An OSError (a full disk, somebody else's folder, a name that is too long) has the path's name.
     """
     with naming(path):
+        if _is_stream(path):
+            with open(path, "wb") as file:
+                yield file
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
         try:
@@ -281,6 +285,11 @@ def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
         except BaseException:
             os.unlink(temporary)
             raise
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it takes bytes as /dev/stdout, /dev/null and a shell's >(...) do: never replaced."""
+    return str(path.parent) in ("/dev", "/dev/fd") or path.is_fifo() or path.is_char_device()
 
 
 @contextmanager

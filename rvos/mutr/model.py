@@ -12,7 +12,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from rvos.errors import InputError
+from rvos.errors import InputError, list_problems
 from rvos.mutr.attention import MLP
 from rvos.mutr.backbones import build_backbone
 from rvos.mutr.decoder import Decoder, DecoderLayer, DecoderStates, refine_reference
@@ -24,7 +24,7 @@ from rvos.mutr.mask_head import MaskHead
 from rvos.mutr.mti import MTI
 from rvos.mutr.pixel_decoder import PixelDecoder
 from rvos.mutr.positions import resize_padding, sine_map
-from rvos.mutr.text import TextEncoder, TextFeatures
+from rvos.mutr.text import TextEncoder, TextFeatures, too_long
 from rvos.settings import Count, Flag, Part, Text, checked
 
 Masks = Literal["chosen", "all", "none"]
@@ -189,9 +189,12 @@ class MUTR(nn.Module):
     def add_words(self, expressions: list[str]) -> int:
         """Add unknown words to the vocabulary of `tokenizer: words`; returns how many there are.
 
-        With another tokenizer nothing is added, and 0 is returned.
+        With another tokenizer nothing is added, and 0 is returned. Raises InputError for an
+        expression with too many tokens.
         """
         tokenizer = self.text.word_tokenizer
+        if problems := too_long(expressions, self.text.tokenizer_name, self.text.max_tokens):
+            raise InputError(list_problems("Expressions that MUTR cannot read", problems))
         return 0 if tokenizer is None else tokenizer.add(expressions)
 
     # ------------------------------------------------------------------ video and text together

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -149,14 +149,9 @@ class TextEncoder(nn.Module):
             tokens = self.word_tokenizer(expressions)
         else:
             tokens = self._hub()(expressions)["input_ids"]
-        longest = max(len(ids) for ids in tokens)
-        if longest > self.max_tokens:
-            index = next(i for i, ids in enumerate(tokens) if len(ids) == longest)
-            raise InputError(
-                f"an expression has {longest} tokens, at most {self.max_tokens} are possible:"
-                f" {expressions[index][:60]!r}..."
-            )
-        ids = torch.full((len(tokens), longest), PAD)
+        if problems := _too_long(expressions, tokens, self.max_tokens):
+            raise InputError(problems[0])
+        ids = torch.full((len(tokens), max(map(len, tokens))), PAD)
         for row, tokens_of_one in zip(ids, tokens, strict=True):
             row[: len(tokens_of_one)] = torch.tensor(tokens_of_one)
         padding = ids == PAD
@@ -174,6 +169,27 @@ class TextEncoder(nn.Module):
         words = self.dropout(self.norm(self.projection(hidden)))
         blank = torch.zeros_like(ids, dtype=torch.bool) if padding is None else padding
         return TextFeatures(words, sine_words(blank, words.shape[-1]), padding)
+
+
+def too_long(expressions: Iterable[str], tokenizer: str, max_tokens: int) -> list[str]:
+    """What to say of those that have too many tokens, as found without the network."""
+    # A token has a byte at least, and two stand around them: most are short enough for certain.
+    doubtful = [text for text in expressions if len(text.encode()) + 2 > max_tokens]
+    if not doubtful:
+        return []
+    if tokenizer == WORDS:
+        return _too_long(doubtful, WordTokenizer(UNKNOWN + 1)(doubtful), max_tokens)
+    return _too_long(doubtful, load_tokenizer(tokenizer)(doubtful)["input_ids"], max_tokens)
+
+
+def _too_long(
+    expressions: Sequence[str], tokens: Sequence[Sequence[int]], max_tokens: int
+) -> list[str]:
+    return [
+        f"an expression has {len(ids)} tokens, at most {max_tokens} are possible: {text[:60]!r}..."
+        for text, ids in zip(expressions, tokens, strict=True)
+        if len(ids) > max_tokens
+    ]
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

@@ -34,12 +34,28 @@ def load_sam3(weights: str) -> tuple[Any, Any]:
 
     Raises InputError for weights that are missing, not granted, or of another model.
     """
-    from transformers import Sam3VideoModel, Sam3VideoProcessor
+    from transformers import Sam3VideoModel
     from transformers.models.sam3_video import modeling_sam3_video
 
     modeling_sam3_video.cv_utils_kernel = MaskKernels()
     model = load_strictly(Sam3VideoModel, weights, kind="SAM 3 video", download=DOWNLOAD)
-    return model, load_processor(Sam3VideoProcessor, weights, download=DOWNLOAD)
+    return model, load_sam3_processor(weights)
+
+
+def load_sam3_processor(weights: str) -> Any:
+    """The processor alone. Raises InputError as `load_sam3`."""
+    from transformers import Sam3VideoProcessor
+
+    return load_processor(Sam3VideoProcessor, weights, download=DOWNLOAD)
+
+
+def check_nouns(processor: Any, nouns: Sequence[str]) -> None:
+    """Raises InputError for the first that has more tokens than the text encoder reads."""
+    for noun in nouns:
+        if (count := len(processor.tokenizer(noun)["input_ids"])) > PROMPT_TOKENS:
+            raise InputError(
+                f"noun {noun!r:.60}: expected at most {PROMPT_TOKENS} tokens for SAM 3, got {count}"
+            )
 
 
 class MaskKernels:
@@ -170,12 +186,8 @@ class ConceptSegmenter(VideoModel):
         from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoInferenceSession
 
         session = open_session(Sam3VideoInferenceSession, frames, self.device)
+        check_nouns(self.processor, nouns)
         self.processor.add_text_prompt(session, list(nouns))
-        for key, noun in session.prompts.items():
-            if (count := session.prompt_input_ids[key].shape[1]) > PROMPT_TOKENS:
-                raise InputError(
-                    f"noun {noun!r}: expected at most {PROMPT_TOKENS} tokens for SAM 3, got {count}"
-                )
         return session
 
 

@@ -529,16 +529,24 @@ def copy_case(case, tmp_path) -> Path:
     return tmp_path / "case"
 
 
-def test_missing_frames_and_empty_texts_are_found_before_any_work(case, tmp_path):
+def test_missing_frames_and_texts_that_cannot_be_read_are_found_before_any_work(case, tmp_path):
     folder = copy_case(case, tmp_path)
     (folder / "valid/JPEGImages/video1/00002.jpg").unlink()
     (folder / "valid/JPEGImages/video3/00000.jpg").unlink()
     meta = read_json(folder / "valid/meta_expressions.json")
     meta["videos"]["video4"]["expressions"]["2"]["exp"] = "  "
+    meta["videos"]["video2"]["expressions"]["0"]["exp"] = "red " * 300
     write_json(folder / "valid/meta_expressions.json", meta)
     with pytest.raises(InputError) as error:
         run(folder, tmp_path / "stores")
-    for part in ("video1", "00002.jpg", "video3", "00000.jpg", "video4, expression 2"):
+    for part in (
+        "video1",
+        "00002.jpg",
+        "video3",
+        "00000.jpg",
+        "video4, expression 2",
+        "302 tokens",
+    ):
         assert part in str(error.value)
     assert not list((tmp_path / "stores").rglob("video*"))
 

@@ -32,6 +32,8 @@ def test_vocabulary_that_does_not_fit_is_refused():
 def test_too_long_and_unreadable(tmp_path):
     with pytest.raises(InputError, match="an expression has 202 tokens, at most 64"):
         tiny().encode_text(["circle", "circle " * 200])
+    with pytest.raises(InputError, match="202 tokens, at most 64"):  # before the first step
+        tiny().add_words(["circle", "circle " * 200])
     model = tiny(tokenizer=str(tmp_path / "nothing"))
     with pytest.raises(InputError, match="model.tokenizer=.*nothing: no such weights"):
         model.encode_text(["circle"])

@@ -196,6 +196,21 @@ def test_names_of_241_bytes_and_more(tiny, tmp_path, name, count):
     assert write(tiny, WRITERS[name], out) == 0 and out.stat().st_size > 0
 
 
+def test_pipes_and_devices_are_written_and_never_replaced(tmp_path):
+    """`--csv /dev/stdout`, `--json >(jq .)` and `--out /dev/null`, also of root."""
+    os.mkfifo(tmp_path / "x")
+    read, written = os.pipe()
+    for end, path in (
+        (os.open(tmp_path / "x", os.O_RDONLY | os.O_NONBLOCK), tmp_path / "x"),
+        (read, Path(f"/dev/fd/{written}")),
+    ):
+        write_json(path, {"J": 1})
+        assert os.read(end, 100) == b'{"J":1}'
+    assert (tmp_path / "x").is_fifo() and [p.name for p in tmp_path.iterdir()] == ["x"]
+    write_json(Path("/dev/null"), {})
+    assert Path("/dev/null").is_char_device()
+
+
 def test_a_disk_without_permissions_and_hard_links(tmp_path, monkeypatch):
     """exFAT, and what other systems' disks are mounted as."""
 

@@ -12,7 +12,7 @@ from transformers.models.sam3_video import modeling_sam3_video
 from rvos import InputError, SettingsError, preset
 from rvos.data.mevis import read_split
 from rvos.masklets import Sam3
-from rvos.masks import decode, encode, read_json
+from rvos.masks import decode, encode, read_json, write_json
 from rvos.settings import build
 from rvos.stages.devices import OneDevice
 from rvos.stages.store import Stores
@@ -378,6 +378,16 @@ def test_out_of_memory_is_a_video_that_does_not_fit(run, monkeypatch, tmp_path):
         run(["cat"])
     (failed,) = tmp_path.rglob(".a.failed")
     assert "masklets: videos that do not fit into memory" in failed.read_text()
+
+
+def test_a_noun_of_too_many_tokens_is_told_before_the_network_loads(folder, tmp_path):
+    write_split(tmp_path, {"0": "the dog"})
+    write_json(tmp_path / "nouns.json", {"a": {"0": "dog. " + "a" * 40}})
+    changes = {"nouns": str(tmp_path / "nouns.json"), "weights": str(folder)}
+    source = build(preset("masklets", "sam3") | changes, "masklets")
+    split = read_split(tmp_path, "valid_u")
+    with pytest.raises(InputError, match="expected at most 32 tokens for SAM 3, got 42"):
+        source.check(Work(split, Stores(tmp_path / "stores", "made"), OneDevice()))
 
 
 @pytest.mark.parametrize("delay", [0, 3, 15])
