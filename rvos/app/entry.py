@@ -162,25 +162,21 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in settings.items()}
 
 
-def ask_for_weights(cfg: DictConfig, groups: Sequence[str]) -> None:
-    """Raise InputError where weights of these groups are neither here nor to be had.
-
-    It takes seconds and no torch; the sources fetch when all else is known to be right.
-    """
+def weights_used(cfg: DictConfig, groups: Sequence[str]) -> dict[str, str]:
+    """{setting: weights} of these groups, for `rvos.weights.local.obtain`, which needs no torch."""
     from rvos.stages.store import flat
-    from rvos.weights.local import obtain
 
     settings = plain(cfg)
     used = {
         key: value
         for group in groups
         for key, value in flat(settings[group], group).items()
-        if key.rpartition(".")[2] in ("weights", "checkpoint") and isinstance(value, str)
+        if key.endswith(("weights", "checkpoint")) and isinstance(value, str)
     }
-    tokenizer = settings["model"]["tokenizer"]
-    if "coarse.checkpoint" in used and tokenizer != "words":
+    tokenizer = settings["model"].get("tokenizer", "words")
+    if ("coarse.checkpoint" in used or "model" in groups) and tokenizer != "words":
         used["model.tokenizer"] = tokenizer
-    obtain(used, ask_only=True)
+    return used
 
 
 def devices_of(cfg: DictConfig, *, uses_gpu: bool, sharing: "Sharing | None" = None) -> "Devices":

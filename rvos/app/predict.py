@@ -9,7 +9,7 @@ Settings: conf/predict.yaml. The stages are those of eval.py, with their stores 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from rvos.app.entry import ask_for_weights, entry_point, plain, run_folder
+from rvos.app.entry import entry_point, plain, run_folder, weights_used
 
 RESULTS = ("index.html", "refined", "decisions")
 
@@ -29,6 +29,7 @@ def main(cfg: DictConfig) -> None:
     from rvos.stages.run_folder import claim_folder, keep_split
     from rvos.stages.store import Stores
     from rvos.stages.work import Work
+    from rvos.weights.local import obtain
 
     with Checks() as check:
         todo = check(Evaluation.of, cfg)
@@ -40,7 +41,8 @@ def main(cfg: DictConfig) -> None:
         check(own.offer_small, cfg, uses_gpu=todo.uses_gpu)
         check(own.check_device, cfg.device, uses_gpu=todo.uses_gpu)
         idle = isinstance(todo.masklets, NoMasklets)
-        check(ask_for_weights, cfg, ["coarse"] if idle else ["coarse", "masklets"])
+        used = weights_used(cfg, ["coarse"] if idle else ["coarse", "masklets"])
+        check(obtain, used, ask_only=True)  # the sources fetch when all else is known to be right
         split = check(own_split, cfg.video, texts, **vars(thin))
     folder = run_folder(cfg)
     device = own.choose_device(cfg.device, uses_gpu=todo.uses_gpu)

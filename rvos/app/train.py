@@ -4,11 +4,19 @@ Settings: conf/train.yaml. Checkpoints, curves and overlays go to the run folder
 """
 
 import logging
+from dataclasses import fields
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from rvos.app.entry import check_ranks, entry_point, folder_is_fixed, plain, run_folder
+from rvos.app.entry import (
+    check_ranks,
+    entry_point,
+    folder_is_fixed,
+    plain,
+    run_folder,
+    weights_used,
+)
 
 log = logging.getLogger("rvos.app.train")  # __name__ is __main__
 
@@ -16,27 +24,31 @@ log = logging.getLogger("rvos.app.train")  # __name__ is __main__
 @entry_point("train")
 def main(cfg: DictConfig) -> float | None:
     """Fine-tune MUTR; returns the last J&F of the validations, None if there was none."""
-    check_settings(cfg)
     # Imported here, so that --help is quick.
+    from rvos.stages.run_folder import claim_folder, wandb_id
+    from rvos.train.resume import RESULTS, finished, resume_from
+
+    check_settings(cfg)
+    folder = run_folder(cfg)
+    cfg.output_dir = str(folder)  # also in the jobs of a multirun and in every rank
+    runs = Path(cfg.paths.runs) / cfg.task / cfg.name
+    resume = resume_from(cfg.ckpt_path, folder, runs, folder_is_fixed=folder_is_fixed())
+    if cfg.logger.get("wandb") is not None:
+        before = folder if resume is None else resume.parent.parent
+        cfg.logger.wandb.id = wandb_id(before, cfg.logger.wandb.id)
+    settings = plain(cfg)
+    if resume is not None and (metrics := finished(resume, folder, settings)):
+        return metrics["last"].get("val/JF")
+
+    # Torch takes seconds to import: what is wrong with settings and files has been said before.
     from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
     from rvos.app.training import make_parts
     from rvos.stages.lightning import close_group_at_exit
-    from rvos.stages.run_folder import claim_folder, wandb_id
     from rvos.train import run as training
 
-    folder = run_folder(cfg)
-    cfg.output_dir = str(folder)  # also in the jobs of a multirun and in every rank
-    runs = Path(cfg.paths.runs) / cfg.task / cfg.name
-    resume = training.resume_from(cfg.ckpt_path, folder, runs, folder_is_fixed=folder_is_fixed())
-    if cfg.logger.get("wandb") is not None:
-        before = folder if resume is None else resume.parent.parent
-        cfg.logger.wandb.id = wandb_id(before, cfg.logger.wandb.id)
     parts = make_parts(cfg)  # what is wrong with the settings is said before anything runs
     check_ranks(parts.trainer.world_size)
-    settings = plain(cfg)
-    if resume is not None and (metrics := training.finished(resume, folder, settings)):
-        return metrics["last"].get("val/JF")
     close_group_at_exit()
 
     meta_sha256 = training.open_data(parts)
@@ -47,7 +59,7 @@ def main(cfg: DictConfig) -> float | None:
         training.check_fits(resume, segmenter, parts.trainer)
     if rank_zero_only.rank == 0:
         hashes = {"meta_expressions_sha256": meta_sha256}
-        claim_folder(folder, settings, inputs=hashes, results=training.RESULTS)
+        claim_folder(folder, settings, inputs=hashes, results=RESULTS)
         training.start_loggers(parts.trainer, settings, folder)
         log.info("%s, seed %d -> %s", training.plan(parts), cfg.seed, folder)
     try:
@@ -57,22 +69,30 @@ def main(cfg: DictConfig) -> float | None:
 
 
 def check_settings(cfg: DictConfig) -> None:
-    """Raises SettingsError with what is wrong with rvos' own keys, before torch is imported."""
+    """Raises InputError with what is wrong with rvos' own keys and their files, without torch."""
     from rvos.app.evaluation import score_settings
     from rvos.coarse.settings import coarse_settings
     from rvos.settings import all_checked, build, make
-    from rvos.train.settings import Options, Validation, declared
+    from rvos.train.settings import DataSettings, Options, TrainerSettings, Validation, declared
+    from rvos.weights.local import obtain
 
     groups = plain(cfg)
-    all_checked(
+    own = {field.name: groups["trainer"][field.name] for field in fields(TrainerSettings)}
+    data, *_ = all_checked(
         lambda: build(declared(groups["data"]), "data"),
+        lambda: build(declared(groups["model"]), "model"),
         lambda: build(declared(groups["loss"]), "loss"),
         lambda: build(declared(groups["optim"]), "optim"),
+        lambda: build(declared(groups["callbacks"]), "callbacks"),
         lambda: coarse_settings(groups["coarse"]),
+        lambda: make(TrainerSettings, "trainer", own),
         lambda: make(Validation, "validation", groups["validation"]),
         lambda: make(Options, "", {key: groups[key] for key in ("seed", "compile", "hints")}),
         lambda: score_settings(cfg),
     )
+    if isinstance(data, DataSettings):  # and no class of one's own
+        data.check_there()
+    obtain(weights_used(cfg, ["model"]))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from rvos.data.frames import Frames
 from rvos.data.split import Split, Video
 from rvos.errors import InputError
 from rvos.masks import Track, TrackFiles, file_sha256
-from rvos.settings import checked
+from rvos.mutr import build_mutr
+from rvos.mutr.settings import ModelSettings
+from rvos.settings import checked, inside
 from rvos.stages.devices import Place
 from rvos.stages.run_folder import has_no_effect
 from rvos.stages.runner import Advance, Stage, TooLarge, run_stage
@@ -34,12 +36,19 @@ if TYPE_CHECKING:
 
 @checked
 class Mutr(CoarseSettings):
-    """`coarse=mutr`. `model` builds the network: `functools.partial(build_mutr, ...)`."""
+    """`coarse=mutr`. `model` builds the network: `functools.partial(build_mutr, ...)`.
+
+    Raises SettingsError listing every value that makes no sense, those of the network too.
+    """
 
     model: partial
 
     uses_gpu: ClassVar[bool] = True
     may_have_scores: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.model.func is build_mutr:
+            inside("model", ModelSettings, self.model.keywords)
 
     def check(self, work: Work) -> None:
         """Raises InputError without a checkpoint."""

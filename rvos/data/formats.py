@@ -61,6 +61,12 @@ def open_split(
     return read_split(root, split, bad, meta=meta)
 
 
+def is_there(format: str, root: Path | str, split: str, meta: str | None = None) -> bool:
+    """Whether a dataset's folder has the split."""
+    has_split = getattr(reader(format), "has_split", lambda root, split, _: (root / split).is_dir())
+    return bool(has_split(Path(root), split, meta))
+
+
 def open_truth(format: str, split: Split) -> Truth:
     """The ground truth of a split. Raises InputError if it has none."""
     return reader(format).read_truth(split)

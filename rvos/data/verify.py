@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rvos.data.check import find_problems
-from rvos.data.formats import find_truth, open_split, open_truth, reader
+from rvos.data.formats import find_truth, is_there, open_split, open_truth
 from rvos.data.mevis import Annotations
 from rvos.data.split import Problem, Split, Truth
 from rvos.errors import InputError, SettingsError
@@ -105,8 +105,7 @@ def verify(
     if release not in RELEASES:
         expected = f"expected {' or '.join(RELEASES)}, got {release!r}"
         raise SettingsError([f"data.release: {expected}"])
-    has_split = getattr(reader(format), "has_split", lambda root, split, _: (root / split).is_dir())
-    present = [split for split in splits if has_split(Path(root), split, meta)]
+    present = [split for split in splits if is_there(format, root, split, meta)]
     if not present:
         raise InputError(f"{root}: expected the splits {', '.join(splits)}, found none of them")
     return [

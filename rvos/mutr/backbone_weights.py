@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from rvos.errors import InputError, list_problems
-from rvos.mutr.backbones import RESNETS, SWINS, VIDEO_SWINS, build_backbone
+from rvos.mutr.backbones import build_backbone
 from rvos.mutr.backbones.base import Backbone
 from rvos.mutr.checkpoint import differing_tensors, official_name
 from rvos.mutr.model import MUTR
+from rvos.mutr.settings import RESNETS, SWINS, VIDEO_SWINS
 from rvos.weights.tensors import read_state
 
 BODY = "backbone.0.body."  # where official MUTR files keep the names of these files

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rvos.errors import InputError
+from rvos.mutr.settings import ModelSettings
 from rvos.settings import make, preset
 from rvos.weights.local import local_folder
 
@@ -20,16 +20,13 @@ def build_mutr(
     ImageNet or Kinetics weights for the backbone alone. None: random parameters. Both may be names
     of `python -m rvos weights`. Raises InputError for wrong settings, and weights that do not fit.
     """
+    keys = {"weights": weights, "backbone_weights": backbone_weights} | settings
+    make(ModelSettings, "model", keys)  # before torch is imported
     from rvos.mutr.backbone_weights import load_backbone
     from rvos.mutr.checkpoint import load_weights
     from rvos.mutr.model import MUTR
 
-    if weights is not None and backbone_weights is not None:
-        raise InputError(
-            f"model.backbone_weights={backbone_weights}: model.weights={weights} brings its own "
-            "backbone; give one of the two"
-        )
-    model = make(MUTR, "model", settings)
+    model = MUTR(**settings)
     if weights is not None:
         load_weights(model, local_folder(weights, key="model.weights"))
     if backbone_weights is not None:

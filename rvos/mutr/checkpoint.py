@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from rvos.errors import InputError, list_problems
-from rvos.mutr.backbones import NAMES as BACKBONES
 from rvos.mutr.backbones import build_backbone
 from rvos.mutr.model import MUTR
+from rvos.mutr.settings import BACKBONES
 from rvos.weights.tensors import read_state, write_content
 
 State = dict[str, Tensor]

@@ -68,8 +68,6 @@ def choose_kernel(name: str) -> Kernel:
     """The function of `torch` or `mmcv`. Raises InputError where it cannot be used."""
     if name == "torch":
         return deform_attn
-    if name != "mmcv":
-        raise InputError(f"model.deform_attn={name}: expected torch or mmcv")
     try:
         import mmcv.ops  # noqa: F401
     except ImportError as error:

@@ -8,22 +8,18 @@ the tokens do not attend to each other, so only that token is computed.
 from torch import Tensor, nn
 
 from rvos.mutr.attention import Attention, FeedForward
+from rvos.mutr.settings import GROUPS
 
 
 class Projection(nn.ModuleList):
-    """Input projection: maps of strides 8, 16, 32 -> C channels, and a further level of stride 64.
+    """Input projection: maps of strides 8, 16, 32 -> C channels, and one more of stride 64."""
 
-    Raises ValueError for any other number of levels.
-    """
-
-    def __init__(self, channels: list[int], dim: int, num_levels: int, groups: int):
+    def __init__(self, channels: list[int], dim: int):
         super().__init__()
-        if num_levels != len(channels) + 1:
-            raise ValueError(f"num_levels={num_levels}: only {len(channels) + 1} levels work")
         for channel in channels:
-            self.append(nn.Sequential(nn.Conv2d(channel, dim, 1), nn.GroupNorm(groups, dim)))
+            self.append(nn.Sequential(nn.Conv2d(channel, dim, 1), nn.GroupNorm(GROUPS, dim)))
         last = nn.Conv2d(channels[-1], dim, 3, stride=2, padding=1)
-        self.append(nn.Sequential(last, nn.GroupNorm(groups, dim)))
+        self.append(nn.Sequential(last, nn.GroupNorm(GROUPS, dim)))
         for convolution, _ in self:
             nn.init.xavier_uniform_(convolution.weight)
             nn.init.zeros_(convolution.bias)

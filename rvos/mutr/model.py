@@ -6,7 +6,7 @@ data: backbone, projection, (text), MTA, early fusion, encoder, decoder, MTI, pi
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -24,102 +24,82 @@ from rvos.mutr.mask_head import MaskHead
 from rvos.mutr.mti import MTI
 from rvos.mutr.pixel_decoder import PixelDecoder
 from rvos.mutr.positions import resize_padding, sine_map
+from rvos.mutr.settings import NetworkSettings
 from rvos.mutr.text import TextEncoder, TextFeatures, too_long
-from rvos.settings import Count, Flag, Part, Text, checked
 
 Masks = Literal["chosen", "all", "none"]
 Heads = Literal["upstream", "last"]
 
 
 class MUTR(nn.Module):
-    """The whole network; conf/model/mutr.yaml explains the arguments, which are its keys.
+    """The whole network; the arguments are those of `NetworkSettings`, keys of conf/model.
 
     `encode_video` and `encode_text` run once per video and per expression; the model itself
     combines their features (inference), `forward_clips` does all of it (training).
     """
 
-    @checked
-    def __init__(
-        self,
-        *,
-        backbone: Text,
-        tokenizer: Text,
-        deform_attn: Text,
-        freeze_text_encoder: Flag,
-        num_classes: Count,
-        num_queries: Count,
-        hidden_dim: Count,
-        ffn_dim: Count,
-        num_heads: Count,
-        num_levels: Count,
-        num_points: Count,
-        encoder_layers: Count,
-        decoder_layers: Count,
-        mti_layers: Count,
-        mti_window: Count,
-        dropout: Part,
-        mti_dropout: Part,
-        box_refine: Flag,
-        rel_coord: Flag,
-        mask_channels: Count,
-        text_dim: Count,
-        text_layers: Count,
-        text_heads: Count,
-        text_ffn_dim: Count,
-        vocab_size: Count,
-        max_tokens: Count,
-        checkpoint_backbone: Flag,
-        checkpoint_encoder: Flag,
-    ):
+    def __init__(self, **settings: Any):
         super().__init__()
-        self.box_refine = box_refine
-        dim = hidden_dim
-        self.backbone = build_backbone(backbone, checkpointing=checkpoint_backbone)
-        self.projection = Projection(list(self.backbone.channels[1:]), dim, num_levels, groups=32)
+        s = NetworkSettings(**settings)
+        dim = s.hidden_dim
+        self.box_refine = s.box_refine
+        self.backbone = build_backbone(s.backbone, checkpointing=s.checkpoint_backbone)
+        self.projection = Projection(list(self.backbone.channels[1:]), dim)
         self.text = TextEncoder(
             dim,
-            tokenizer=tokenizer,
-            text_dim=text_dim,
-            text_layers=text_layers,
-            text_heads=text_heads,
-            text_ffn_dim=text_ffn_dim,
-            vocab_size=vocab_size,
-            max_tokens=max_tokens,
-            dropout=dropout,
+            tokenizer=s.tokenizer,
+            text_dim=s.text_dim,
+            text_layers=s.text_layers,
+            text_heads=s.text_heads,
+            text_ffn_dim=s.text_ffn_dim,
+            vocab_size=s.vocab_size,
+            max_tokens=s.max_tokens,
+            dropout=s.dropout,
         )
-        if freeze_text_encoder:
+        if s.freeze_text_encoder:
             self.text.roberta.requires_grad_(False)
-        self.mta = MTA(dim, num_heads, ffn_dim)
-        self.fusion = EarlyFusion(dim, num_heads)
-        self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
+        self.mta = MTA(dim, s.num_heads, s.ffn_dim)
+        self.fusion = EarlyFusion(dim, s.num_heads)
+        self.level_embed = nn.Parameter(torch.randn(s.num_levels, dim))
 
         def deformable() -> DeformableAttention:
-            return DeformableAttention(dim, num_heads, num_levels, num_points, deform_attn)
+            return DeformableAttention(dim, s.num_heads, s.num_levels, s.num_points, s.deform_attn)
 
         self.encoder = Encoder(
-            [EncoderLayer(deformable(), dim, ffn_dim, dropout) for _ in range(encoder_layers)],
-            checkpointing=checkpoint_encoder,
+            [
+                EncoderLayer(deformable(), dim, s.ffn_dim, s.dropout)
+                for _ in range(s.encoder_layers)
+            ],
+            checkpointing=s.checkpoint_encoder,
         )
         self.decoder = Decoder(
             [
-                DecoderLayer(deformable(), dim, num_heads, ffn_dim, dropout)
-                for _ in range(decoder_layers)
+                DecoderLayer(deformable(), dim, s.num_heads, s.ffn_dim, s.dropout)
+                for _ in range(s.decoder_layers)
             ],
             dim,
-            num_queries,
+            s.num_queries,
         )
-        self.mti = MTI(dim, num_queries, num_heads, ffn_dim, mti_layers, mti_window, mti_dropout)
+        self.mti = MTI(
+            dim,
+            s.num_queries,
+            s.num_heads,
+            s.ffn_dim,
+            s.mti_layers,
+            s.mti_window,
+            s.mti_dropout,
+        )
         self.pixel_decoder = PixelDecoder(
             self.backbone.channels[0],
             dim,
-            num_heads,
-            ffn_dim,
-            dropout,
-            checkpointing=checkpoint_encoder,
+            s.num_heads,
+            s.ffn_dim,
+            s.dropout,
+            checkpointing=s.checkpoint_encoder,
         )
-        self.mask_head = MaskHead(dim, mask_channels, rel_coord)
-        heads = decoder_layers if box_refine else 1  # shared by all levels without refinement
-        self.class_heads = nn.ModuleList(nn.Linear(dim, num_classes) for _ in range(heads))
+        self.mask_head = MaskHead(dim, s.mask_channels, s.rel_coord)
+        heads = s.decoder_layers if s.box_refine else 1  # shared by all levels without refinement
+        self.class_heads = nn.ModuleList(nn.Linear(dim, s.num_classes) for _ in range(heads))
         self.box_heads = nn.ModuleList(MLP(dim, dim, 4, 3) for _ in range(heads))
         self._init_heads()
 

@@ -10,22 +10,20 @@ from abc import ABC, abstractmethod
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pydantic import Field
 from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
-from rvos.errors import InputError
 from rvos.masks import write_json
-from rvos.settings import Count, checked
 from rvos.train.clips import Clip
 from rvos.train.datamodule import ClipSampler
 from rvos.train.segmenter import NotFinite
+from rvos.train.settings import AfterSteps, EverySteps, Last, check_best
 from rvos.weights.tensors import write_content
 
 log = logging.getLogger(__name__)
@@ -46,20 +44,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class BestCheckpoint(ModelCheckpoint):
     """`dirpath/<filename>.ckpt` of the best validation: Lightning's, for one file of one name.
 
-    Raises InputError where several files would have one name and the last would overwrite the best,
-    and where the highest loss would be the best.
+    Raises InputError as `check_best`.
     """
 
-    def __init__(self, *, filename: str, save_top_k: int, **lightnings: Any):
-        monitor = lightnings.get("monitor")
-        if "loss" in str(monitor) and lightnings.get("mode") == "max":
-            raise InputError(f"callbacks.best.mode: expected min for {monitor}, got max")
-        if save_top_k not in (0, 1) and "{" not in filename:
-            raise InputError(
-                f"callbacks.best.save_top_k: expected 1, got {save_top_k}: all would be written to "
-                f"{filename}.ckpt. For several, add callbacks.best.filename='{filename}-{{step}}'"
-            )
-        super().__init__(filename=filename, save_top_k=save_top_k, **lightnings)
+    def __init__(self, **keys: Any):
+        check_best(**keys)
+        super().__init__(**keys)
 
 
 class AtSteps(Callback, ABC):
@@ -93,10 +83,10 @@ class LastCheckpoint(AtSteps, Checkpoint):
     `not_finite_rank<r>.json` and stops. `rvos.train.run.fit` gives the signals back.
     """
 
-    @checked
-    def __init__(self, *, dirpath: str | Path, every_n_steps: Count):
-        self.path = Path(dirpath) / "last.ckpt"
-        self.every_n_steps = every_n_steps
+    def __init__(self, **keys: Any):
+        settings = Last(**keys)
+        self.path = Path(settings.dirpath) / "last.ckpt"
+        self.every_n_steps = settings.every_n_steps
         self.signal: int | None = None
         self._stop = False  # the checkpoint is written, and training ends when that can be logged
         self._may_end = False  # at once, since no optimizer step is under way
@@ -189,9 +179,8 @@ class Speed(AtSteps):
     two batches: an upper bound.
     """
 
-    @checked
-    def __init__(self, *, every_n_steps: Count):
-        self.every_n_steps = every_n_steps
+    def __init__(self, **keys: Any):
+        self.every_n_steps = EverySteps(**keys).every_n_steps
 
     def _restart(self) -> None:
         self._started = self._left = time.perf_counter()
@@ -233,9 +222,8 @@ class TimeLeft(AtSteps):
     The first step, which is slower, does not count; nor do validations, which come on top.
     """
 
-    @checked
-    def __init__(self, *, after_steps: Annotated[Count, Field(ge=2)]):
-        self.after_steps = after_steps
+    def __init__(self, **keys: Any):
+        self.after_steps = AfterSteps(**keys).after_steps
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._first = trainer.global_step + 1
@@ -258,9 +246,8 @@ class TimeLeft(AtSteps):
 class Shares(AtSteps):
     """Logs the share (0..1) of each source of a joint training in the clips of the epoch so far."""
 
-    @checked
-    def __init__(self, *, every_n_steps: Count):
-        self.every_n_steps = every_n_steps
+    def __init__(self, **keys: Any):
+        self.every_n_steps = EverySteps(**keys).every_n_steps
 
     def on_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         sampler = getattr(trainer.train_dataloader, "sampler", None)

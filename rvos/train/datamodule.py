@@ -191,7 +191,7 @@ class DataModule(DataSettings, pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Index the masks and check the files, once for all ranks (the result is kept)."""
         if self.train_data is None:
-            for source in self._train_sources().values():
+            for source in self.train_sources().values():
                 self._open(source)
             if self.val_split is not None:
                 self.open(self.val_split)
@@ -199,7 +199,7 @@ class DataModule(DataSettings, pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Open the splits; `stage` is Lightning's `fit` or `validate`."""
         if self.train_data is None:
-            sources = self._train_sources()
+            sources = self.train_sources()
             clips = {name: self._clips(source, self.clip) for name, source in sources.items()}
             weights = {name: source.weight for name, source in sources.items()}
             if self.sources is None:
@@ -273,27 +273,18 @@ class DataModule(DataSettings, pl.LightningDataModule):
             pixels *= -(-side // self.clip.pad_to) * self.clip.pad_to
         return self.batch_size * pixels * (self.clip.num_frames * (3 * 4 + 1) + 1)
 
-    def _train_sources(self) -> dict[str, Source]:
-        if self.sources is None:
-            return {self.name: self._own(str(self.train_split))}
-        return {name: source for name, source in self.sources.items() if source is not None}
-
-    def _own(self, split: str) -> Source:
-        """A split of the dataset itself."""
-        return Source(self.format, str(self.root), split, self.meta)
-
     def _clips(self, source: Source, recipe: ClipRecipe) -> ClipDataset:
         return ClipDataset(*self._open(source), recipe, seed=self.seed, skip_bad=self.skip_bad)
 
     def _val_clips(self, split: str) -> Dataset:
-        clips = self._clips(self._own(split), replace(self.clip, recipe="plain"))
+        clips = self._clips(self.own(split), replace(self.clip, recipe="plain"))
         count = min(self.val_clips, len(clips)) if self.val_clips else len(clips)
         spread = np.linspace(0, len(clips) - 1, count).round().astype(int).tolist()
         return torch.utils.data.Subset(clips, spread)
 
     def open(self, split: str) -> tuple[Split, Truth]:
         """A split of the dataset and its ground truth. Raises InputError for bad data."""
-        return self._open(self._own(split))
+        return self._open(self.own(split))
 
     def _open(self, source: Source) -> tuple[Split, Truth]:
         if source not in self._opened:

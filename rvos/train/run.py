@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,49 +13,29 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-from pydantic import TypeAdapter
 from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from pytorch_lightning.loggers import WandbLogger
 
 from rvos import __version__
 from rvos.coarse.settings import CoarseSettings
 from rvos.errors import InputError, list_problems
-from rvos.masks import read_json, write_json
+from rvos.masks import write_json
 from rvos.mutr import MUTR
 from rvos.mutr.checkpoint import differing_tensors, load_weights, save_official
 from rvos.mutr.losses import MutrLoss
-from rvos.stages.run_folder import (
-    as_written,
-    check_folder,
-    keep_wandb_id,
-    read_settings,
-    reading,
-)
+from rvos.stages.run_folder import keep_wandb_id
 from rvos.train.datamodule import DataModule
 from rvos.train.joint import JointClips
 from rvos.train.optim import Optim
+from rvos.train.resume import CHECKPOINTS, METRICS
 from rvos.train.segmenter import Segmenter
 from rvos.train.settings import Options, Validation
 from rvos.train.validation import VideoScores
 from rvos.weights.tensors import read_content, state_of
 
 log = logging.getLogger(__name__)
-CHECKPOINTS = "checkpoints"  # in the run folder
 WEIGHTS = "mutr.pth"  # the best weights, in the official format
-METRICS = "metrics.json"  # is written last: it says that the run finished
-RESULTS = (METRICS, CHECKPOINTS)
 LOADER_ENDED = re.compile("DataLoader worker|Pin memory thread exited")  # in errors of PyTorch
-
-
-@dataclass(frozen=True)
-class _Ended:
-    """What is read of the metrics of a run that has ended; there is more."""
-
-    steps: int
-    epochs: int
-
-
-_ENDED = TypeAdapter(_Ended)
 
 
 @dataclass(frozen=True)
@@ -235,85 +215,6 @@ def _ends_amid_a_batch(error: Exception) -> bool:
     names = [str(frame.f_globals.get("__name__")) for frame in frames]
     handing_over = ("multiprocessing.", "torch.multiprocessing.")
     return "torch.utils.data.dataloader" in names and names[-1].startswith(handing_over)
-
-
-def resume_from(
-    ckpt_path: str | None, folder: Path, runs: Path, *, folder_is_fixed: bool = True
-) -> Path | None:
-    """The checkpoint to go on with. `last`: that of `folder`, else of the newest run in `runs`.
-
-    A job that SLURM has requeued goes on by itself. Raises InputError when there is none, when
-    `folder` holds a checkpoint that a new start would overwrite, and for a requeued job that got
-    another folder than before (`folder_is_fixed` is false).
-    """
-    last = folder / CHECKPOINTS / "last.ckpt"
-    requeued = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
-    if ckpt_path is None and requeued and not folder_is_fixed:
-        raise InputError(
-            "SLURM has requeued this job, and without output_dir=... it gets a new run folder: it "
-            "would start anew. Submit it with output_dir=..., and go on now with ckpt_path=last"
-        )
-    if ckpt_path is None and last.is_file():
-        if requeued:
-            return last
-        raise InputError(
-            f"output_dir {folder} holds checkpoints; go on with ckpt_path=last, or "
-            "choose another folder"
-        )
-    if ckpt_path != "last":
-        return None if ckpt_path is None else _checkpoint(Path(ckpt_path))
-    if last.is_file():
-        return last
-    checkpoints = sorted(
-        runs.glob(f"*/{CHECKPOINTS}/last.ckpt"), key=lambda path: path.stat().st_mtime
-    )
-    if not checkpoints:
-        raise InputError(f"ckpt_path=last: no {CHECKPOINTS}/last.ckpt in {folder} nor in {runs}/*")
-    return checkpoints[-1]
-
-
-def _checkpoint(path: Path) -> Path:
-    """The same, if it is a file."""
-    if path.is_file():
-        return path
-    last = path / CHECKPOINTS / "last.ckpt"
-    if last.is_file():
-        todo = f"a run folder; give ckpt_path={last}, or output_dir={path} ckpt_path=last"
-    else:
-        what = "a folder without checkpoints" if path.is_dir() else "no such file"
-        todo = f"{what}; expected RUN/{CHECKPOINTS}/last.ckpt of a run of train.py"
-    raise InputError(f"ckpt_path: {path}: {todo}")
-
-
-def finished(resume: Path, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The metrics of the run that `resume` is the end of, if it leaves nothing to do; else None.
-
-    It does not where the run ended by itself within the present limits of the trainer. Raises
-    InputError where `folder` holds that run with other settings.
-    """
-    run, limits = resume.parent.parent, settings["trainer"]
-    if resume.name != "last.ckpt" or not (run / METRICS).is_file():
-        return None
-    with reading(run / METRICS, "without it, the run goes on: delete it"):
-        metrics, before = read_json(run / METRICS), read_settings(run)
-        done = as_written(_ENDED, metrics)
-        same = all(
-            before.get("config", {}).get("trainer", {}).get(key) == limits[key]
-            for key in ("max_epochs", "max_steps", "max_time")
-        )
-    steps, epochs = limits["max_steps"], limits["max_epochs"]
-    reached = 0 <= steps <= done.steps or 0 <= (epochs or -1) <= done.epochs
-    if not same and not reached:
-        return None
-    if run.resolve() == folder.resolve():
-        check_folder(folder, dict(settings), inputs=before.get("inputs", {}), results=RESULTS)
-    log.info(
-        "nothing left to do: %s ended after %d steps. To train on, raise trainer.max_epochs or "
-        "trainer.max_steps",
-        run,
-        done.steps,
-    )
-    return metrics
 
 
 def check_fits(path: Path, segmenter: Segmenter, trainer: pl.Trainer) -> None:

@@ -3,33 +3,97 @@
 `DECLARED` names what checks the keys of a `_target_` of conf/ whose module imports torch.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from rvos.data.formats import is_there, open_split
 from rvos.data.verify import Release
+from rvos.errors import InputError
 from rvos.settings import Amount, Count, Flag, Folder, Positive, Text, Whole, checked, wrong
 from rvos.train.recipe import ClipRecipe
 
+Limit = Annotated[int, Field(strict=True, ge=-1)]  # -1: none
+
 DECLARED = {
+    "rvos.mutr.build_mutr": "rvos.mutr.settings.ModelSettings",
     "rvos.mutr.losses.MutrLoss": "rvos.mutr.loss_weights.Weights",
     "rvos.train.augment.Photometric": "rvos.train.recipe.Photometric",
     "rvos.train.augment.Resizing": "rvos.train.recipe.Resizing",
+    "rvos.train.callbacks.BestCheckpoint": "rvos.train.settings.check_best",
+    "rvos.train.callbacks.LastCheckpoint": "rvos.train.settings.Last",
+    "rvos.train.callbacks.Shares": "rvos.train.settings.EverySteps",
+    "rvos.train.callbacks.Speed": "rvos.train.settings.EverySteps",
+    "rvos.train.callbacks.TimeLeft": "rvos.train.settings.AfterSteps",
     "rvos.train.clips.ClipRecipe": "rvos.train.recipe.ClipRecipe",
     "rvos.train.datamodule.DataModule": "rvos.train.settings.DataSettings",
     "rvos.train.joint.Source": "rvos.train.settings.Source",
+    "rvos.train.optim.Optim": "rvos.train.optim.Optim",
+    "rvos.train.pseudo.PseudoClip": "rvos.train.pseudo.PseudoClip",
 }
 
 
 def declared(node: Any) -> Any:
-    """A node of conf/ (plain values) with the targets of DECLARED, to check its keys alone."""
+    """A node of conf/ (plain values) with the targets of DECLARED, to check its keys alone.
+
+    What other targets check is found when they are built: to import them may take long.
+    """
     if not isinstance(node, Mapping):
         return node
-    return {
-        key: DECLARED.get(value, value) if key == "_target_" else declared(value)
-        for key, value in node.items()
-    }
+    items = {key: declared(node[key]) for key in node if key not in ("_target_", "_partial_")}
+    target = DECLARED.get(node.get("_target_", ""))
+    return items if target is None else items | {"_target_": target}
+
+
+@checked
+class EverySteps:
+    """The keys of callbacks that do something every few optimizer steps."""
+
+    every_n_steps: Count
+
+
+@checked
+class AfterSteps:
+    """The keys of `callbacks.time_left`."""
+
+    after_steps: Annotated[Count, Field(ge=2)]  # optimizer steps
+
+
+@checked
+class Last(EverySteps):
+    """The keys of `callbacks.last`."""
+
+    dirpath: Folder
+
+
+def check_best(*, filename: str, save_top_k: int, **lightnings: Any) -> None:
+    """Look at the keys of `callbacks.best` together; Lightning looks at each.
+
+    Raises InputError where several files would have one name and the last would overwrite the best,
+    and where the highest loss would be the best.
+    """
+    monitor = lightnings.get("monitor")
+    if "loss" in str(monitor) and lightnings.get("mode") == "max":
+        raise InputError(f"callbacks.best.mode: expected min for {monitor}, got max")
+    if save_top_k not in (0, 1) and "{" not in filename:
+        raise InputError(
+            f"callbacks.best.save_top_k: expected 1, got {save_top_k}: all would be written to "
+            f"{filename}.ckpt. For several, add callbacks.best.filename='{filename}-{{step}}'"
+        )
+
+
+@checked
+class TrainerSettings:
+    """Those keys of conf/trainer that say how much is done where; Lightning checks the others."""
+
+    devices: Annotated[
+        Count | Literal[-1] | Sequence[Whole] | Annotated[str, Field(pattern=r"^(auto|[-\d, ]+)$")],
+        Field(description="a number of devices, auto, or a list of their indices"),
+    ]
+    num_nodes: Count
+    max_epochs: Limit | None
+    max_steps: Limit
 
 
 @checked
@@ -109,3 +173,20 @@ class DataSettings:
         if (self.sources is None) == (self.train_split is None):
             expected = "a text" if self.sources is None else "null beside data.sources"
             raise wrong("train_split", expected, self.train_split)
+
+    def train_sources(self) -> dict[str, Source]:
+        """What is trained on, by name."""
+        if self.sources is None:
+            return {self.name: self.own(str(self.train_split))}
+        return {name: source for name, source in self.sources.items() if source is not None}
+
+    def own(self, split: str) -> Source:
+        """A split of the dataset itself."""
+        return Source(self.format, str(self.root), split, self.meta)
+
+    def check_there(self) -> None:
+        """Raises InputError for a split that is not on disk."""
+        own = [self.own(split) for split in (self.val_split, self.split) if split is not None]
+        for source in [*self.train_sources().values(), *own]:
+            if not is_there(source.format, source.root, source.split, source.meta):
+                open_split(source.format, source.root, source.split, meta=source.meta)  # says why

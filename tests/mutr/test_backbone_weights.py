@@ -95,7 +95,9 @@ def test_video_swin(tmp_path):
 
 
 def test_one_of_the_two(tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="model.weights=x.pth brings its own backbone"):
+    with pytest.raises(
+        InputError, match="model.backbone_weights: expected null beside weights=x.pth"
+    ):
         build("swin_t", "y.pth", weights="x.pth")
     monkeypatch.setenv("RVOS_WEIGHTS", str(tmp_path))
     with pytest.raises(InputError, match="python -m rvos weights get backbone_swin_t"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_mutr import SENTENCES, close, frames, tiny
 
-from rvos import InputError
+from rvos import InputError, SettingsError
 from rvos.mutr.backbones.resnet import SpaceTime
 from rvos.mutr.build import load_model
 
@@ -113,10 +113,26 @@ def test_refusals(model):
         model.encode_text(["circle", "  "])
     with pytest.raises(InputError, match="2 videos and 3 expressions"):
         predict(model, frames(2, 1, 3, *SIZE), SENTENCES)
-    with pytest.raises(InputError, match="resnet18: expected one of resnet50"):
-        tiny(backbone="resnet18")
-    with pytest.raises(InputError, match="deform_attn=cuda: expected torch or mmcv"):
-        tiny(deform_attn="cuda")
+
+
+@pytest.mark.parametrize(
+    "key, value, expected",
+    [
+        (
+            "backbone",
+            "resnet18",
+            "one of resnet50, resnet101, .* or the dotted name of a class of your own",
+        ),
+        ("deform_attn", "cuda", "torch or mmcv"),
+        ("num_levels", 3, "4"),
+        ("hidden_dim", 100, "a multiple of 32"),
+        ("num_heads", 7, "a divisor of hidden_dim=64"),
+        ("text_heads", 5, "a divisor of text_dim=64"),
+    ],
+)
+def test_a_network_that_cannot_be_is_said_in_one_line(key, value, expected):
+    with pytest.raises(SettingsError, match=f"^model.{key}: expected {expected}, got {value!r}$"):
+        tiny(**{key: value})
 
 
 def test_float64_and_bfloat16(model):
@@ -221,7 +237,7 @@ def test_all_wrong_settings_are_said_at_once():
     with pytest.raises(InputError) as error:
         load_model("mutr_tiny", hidden_dim="x", dropout=1, rel_coord=0)
     assert list(error.value.messages) == [
-        "model.hidden_dim: expected a whole number >= 1, got 'x'",
+        "model.hidden_dim: expected a multiple of 32, got 'x'",
         "model.dropout: expected a number >= 0 and < 1, got 1",
         "model.rel_coord: expected true or false, got 0",
     ]

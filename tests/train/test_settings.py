@@ -420,6 +420,13 @@ def test_wrong_values_are_named_before_torch_is_imported(tmp_path):
         "data.sources.refcoco.weight=0",
         "loss.ce=much",
         "optim.lr=-1",
+        "model.num_levels=3",
+        "model.hidden_dim=100",
+        "callbacks.last.every_n_steps=0",
+        "callbacks.time_left.after_steps=1",
+        "callbacks.best.save_top_k=2",
+        "trainer.devices=four",
+        "trainer.max_epochs=-5",
         "coarse.clip_length=0",
         "validation.num_overlays=x",
         "seed=x",
@@ -433,3 +440,25 @@ def test_wrong_values_are_named_before_torch_is_imported(tmp_path):
     assert ended.stderr.startswith(f"error: Wrong settings ({len(wrong) + 1})")
     said = {line.partition(":")[0].strip() for line in ended.stderr.splitlines()[1:]}
     assert said == {text.partition("=")[0] for text in wrong} | {"data.seed"}
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["data.root=/nowhere"], "/nowhere/train: no such folder; expected data.root/data.split"),
+        (["data.train_split=trian"], "trian: no such folder; expected data.root/data.split"),
+        (["data.format=mevsi"], "data.format: expected one of mevis, "),
+        (["model.weights=gone.pth"], "model.weights=gone.pth: no such weights"),
+        (["model.backbone_weights=gone.pth"], "model.backbone_weights=gone.pth: no such weights"),
+        (["model.tokenizer=/nowhere"], "model.tokenizer=/nowhere: no such weights"),
+        (["ckpt_path=gone.ckpt"], "ckpt_path: gone.ckpt: no such file"),
+    ],
+)
+def test_files_that_are_not_there_are_named_before_torch_is_imported(overrides, message, tmp_path):
+    root = tmp_path / "data"
+    for split in ("train", "valid_u"):
+        (root / split).mkdir(parents=True)
+    sound = ["data=synthetic", "model=mutr_tiny", f"data.root={root}", f"output_dir={tmp_path}/run"]
+    program = WITHOUT_TORCH % [*sound, *overrides]
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 1 and message in ended.stderr and "Traceback" not in ended.stderr
