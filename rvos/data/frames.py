@@ -33,7 +33,7 @@ from rvos.data.decoding import (
     video_contents,
 )
 from rvos.errors import NO_TEXT, InputError, is_text, list_problems
-from rvos.masks import file_sha256
+from rvos.masks.files import file_sha256, files_below
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -401,7 +401,6 @@ def fingerprint(path: Path) -> str:
     """
     if path.is_file():
         return file_sha256(path)
-    images = [p for p in path.iterdir() if is_image(p)]
-    files = sorted(p for p in images or path.rglob("*") if p.is_file())
+    files = sorted(p for p in path.iterdir() if is_image(p) and p.is_file()) or files_below(path)
     lines = [f"{p.relative_to(path)} {file_sha256(p)}" for p in files]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
