@@ -19,7 +19,7 @@ from rvos.errors import InputError
 from rvos.masks import Track, TrackFiles, file_sha256
 from rvos.mutr import build_mutr
 from rvos.mutr.settings import ModelSettings
-from rvos.settings import checked, inside
+from rvos.settings import checked, make
 from rvos.stages.devices import Place
 from rvos.stages.run_folder import has_no_effect
 from rvos.stages.runner import Advance, Stage, TooLarge, run_stage
@@ -48,7 +48,7 @@ class Mutr(CoarseSettings):
 
     def __post_init__(self) -> None:
         if self.model.func is build_mutr:
-            inside("model", ModelSettings, self.model.keywords)
+            make(ModelSettings, "model", self.model.keywords)  # its key in conf/
 
     def check(self, work: Work) -> None:
         """Raises InputError without a checkpoint."""

@@ -33,7 +33,7 @@ from rvos.settings.kinds import (
 )
 from rvos.settings.nodes import build, make, named
 from rvos.settings.presets import configured_folder, preset
-from rvos.settings.problems import Checks, all_checked, inside, wrong
+from rvos.settings.problems import Checks, all_checked, wrong
 
 __all__ = [
     "Amount",
@@ -55,7 +55,6 @@ __all__ = [
     "build",
     "checked",
     "configured_folder",
-    "inside",
     "make",
     "named",
     "preset",

@@ -1,6 +1,6 @@
 """What is wrong with settings, collected: one error names all of it."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -40,15 +40,6 @@ class WrongValues(SettingsError):
 def wrong(key: str, expected: str, got: Any) -> WrongValues:
     """What a class raises that finds one of its values wrong beside the others."""
     return WrongValues([Problem(key, f"expected {expected}, got {got!r}")], "")
-
-
-def inside(key: str, target: Callable[..., T], keys: Mapping[str, Any]) -> T:
-    """What `target` makes of the keys under `key` of an object; for the checks of that object."""
-    try:
-        return target(**keys)
-    except WrongValues as error:
-        moved = [Problem(f"{key}.{p.key}".rstrip("."), p.text) for p in error.wrong]
-        raise WrongValues(moved, "") from None
 
 
 class Checks:

@@ -182,6 +182,15 @@ def test_what_is_wrong_in_nested_nodes_and_beside_them_is_one_message():
     ]
 
 
+def test_a_wrong_network_is_named_with_the_other_settings():
+    """By the key that was typed: the network stands beside coarse, not in it."""
+    wrong = ("model.hidden_dim=100", "model.num_queries=0", "refine.window=0")
+    with pytest.raises(SettingsError) as error:
+        Evaluation.of(composed("eval", "output_dir=x", "coarse=mutr", *wrong))
+    said = {problem.partition(":")[0] for problem in error.value.problems}
+    assert said == {"model.hidden_dim", "model.num_queries", "refine.window"}
+
+
 # {choice: hash of what the name of its store depends on}, computed by fe8270a
 DIGESTS = {
     "masklets=sam2": "80b498595538",
