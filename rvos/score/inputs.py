@@ -157,7 +157,10 @@ class _OneVideo:
         coarse = {key: self._coarse(raw_coarse, key, size) for key in keys}
         nouns = {key: self._noun(key) for key in keys}
         chosen_from = keys if source.by_expression else dict.fromkeys(nouns.values())
-        masklets = {key: self._masklets(raw_masklets, key, size) for key in chosen_from if key}
+        masklets: dict[str, list[Track]] = {}
+        if source.masklets is not None:
+            for key in chosen_from:
+                masklets[key] = self._masklets(source.masklets, raw_masklets, key, size)
         _raise(self.problems)
         confidence, lacking = self._confidence(nouns, masklets)
         _raise(self.problems)
@@ -283,10 +286,11 @@ class _OneVideo:
             self.problems["Nouns missing"].append(text)
         return noun or ""
 
-    def _masklets(self, raw: dict[str, Any], key: str, size: Size | None) -> list[Track]:
-        """Those of a noun, or of an expression."""
-        files = self.source.masklets
-        if files is None or self.video.name not in files:
+    def _masklets(
+        self, files: TrackFiles, raw: dict[str, Any], key: str, size: Size | None
+    ) -> list[Track]:
+        """Those of a noun, or of an expression; the noun "" has none."""
+        if not key or self.video.name not in files:
             return []
         kind = "expression" if self.source.by_expression else "noun"
         where = f"{self._source_of(files)}, {kind} {key}"

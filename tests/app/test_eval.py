@@ -248,6 +248,17 @@ def test_a_video_without_expressions_needs_no_masks(made_data, run_eval, max_vid
     assert "videos without expressions in the meta file (1):\n  long" in log
 
 
+def test_a_video_whose_nouns_are_empty_has_no_masklets(made_data, run_eval):
+    """Its coarse masks stay. Its largest masklet is nothing, which is right for "2" alone; of the
+    other video it is one of two equal squares: J is 1, 1/2 and, without masklets, 1."""
+    made_data.nouns["long"] = dict.fromkeys("012", "")
+    status, errors = run_eval(made_data.write())
+    assert status == 0, errors
+    metrics = read_json(made_data.root / "out" / "metrics.json")
+    assert metrics["J"] == metrics["coarse"]["J"]
+    assert metrics["trivial"]["largest masklet"]["J"] == pytest.approx((1 + 1 + 0.5 + 1) / 6)
+
+
 def test_a_metric_that_is_no_number_has_no_mean(made_data, run_eval):
     """The standard deviation over frames, with Bessel's correction, of a video of one frame."""
     extra = "+score.extra.spread={_target_: made_data.spread}"
