@@ -16,6 +16,7 @@ from rvos.coarse.settings import CoarseSettings
 from rvos.data.split import Expression, Split, Truth, merge_tracks
 from rvos.masks import overlay
 from rvos.mutr import MUTR
+from rvos.score.inputs import first_videos
 from rvos.score.measures import Summary, score_track
 from rvos.stages.lightning import TrainerPlace
 from rvos.stages.sharding import balance, cost
@@ -34,7 +35,7 @@ class Overlay:
 
 
 class VideoScores:
-    """Scores the first `max_videos` videos of a split (None: all), shared out over the ranks.
+    """Scores the first `max_videos` videos of a split, as eval.py does, shared out over the ranks.
 
     Of the first `num_overlays` videos one expression each is drawn: a file in `folder` and, with
     W&B, a row of a table.
@@ -51,8 +52,8 @@ class VideoScores:
         folder: Path,
     ):
         self.split, self.truth, self.coarse = split, truth, coarse
-        self.max_videos, self.num_overlays, self.folder = max_videos, num_overlays, folder
-        self.videos = split.videos[:max_videos]
+        self.num_overlays, self.folder = num_overlays, folder
+        self.videos = first_videos(split, max_videos).videos
 
     def __call__(self, model: MUTR, trainer: pl.Trainer) -> dict[str, float]:
         """J, F, JF: means over the expressions of all ranks, in 0..1."""

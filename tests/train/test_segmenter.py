@@ -17,11 +17,13 @@ from made_data import REPOSITORY  # noqa: E402
 from pytorch_lightning.strategies import DDPStrategy  # noqa: E402
 from test_conf import composed  # noqa: E402
 
+from rvos.data.split import Expression, Split, Video  # noqa: E402
 from rvos.mutr.checkpoint import official_names  # noqa: E402
 from rvos.mutr.losses import MutrLoss  # noqa: E402
 from rvos.train.clips import Sample, collate  # noqa: E402
 from rvos.train.optim import Optim, group_of  # noqa: E402
 from rvos.train.segmenter import NotFinite, Segmenter  # noqa: E402
+from rvos.train.validation import VideoScores  # noqa: E402
 
 OPTIM = Optim(
     lr=1e-3,
@@ -246,3 +248,12 @@ def test_the_official_groups():
         assert used and {group_of(name) for name in used} == {group}
         assert all(parameters[name].requires_grad for name in used)
     assert not any(parameters[own[name]].requires_grad for name in groups["frozen"])
+
+
+def test_the_videos_that_are_scored_are_those_of_eval(tmp_path):
+    """The first with expressions: the mean over none is no number."""
+    texts = {"a": (), "b": (Expression("b", "0", "x", ()),), "c": (Expression("c", "0", "y", ()),)}
+    videos = tuple(Video(name, ("0",), expressions) for name, expressions in texts.items())
+    split = Split(tmp_path, "valid_u", videos, "")
+    scores = VideoScores(split, None, None, max_videos=1, num_overlays=0, folder=tmp_path)
+    assert [video.name for video in scores.videos] == ["b"]
