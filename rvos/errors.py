@@ -2,6 +2,7 @@
 
 import errno
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -66,6 +67,8 @@ def one_message() -> Iterator[None]:
     is such a mistake too: a user's own source opens files with `open`. What a terminal cannot show
     is escaped, and names that could not be written into any result are refused.
     """
+    # Also torchmetrics imports it; at the first start it tells of its fonts and folders.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
             stream.reconfigure(errors="backslashreplace")

@@ -1,7 +1,10 @@
 """One family of errors, told in one place."""
 
 import io
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,21 @@ def test_what_a_terminal_cannot_show_is_escaped(monkeypatch):
     with one_message():
         print("the café", flush=True)
     assert shown.getvalue() == rb"the caf\xe9" + b"\n"
+
+
+def test_matplotlib_says_nothing_at_its_first_start(tmp_path):
+    """Of a home folder that cannot be made, and of the fonts that it looks for."""
+    program = (
+        "import logging; from rvos.errors import one_message; logging.basicConfig(level='INFO')\n"
+        "with one_message(): import matplotlib.font_manager"
+    )
+    (tmp_path / "home").write_text("")
+    environment = os.environ | {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
+    environment.pop("MPLCONFIGDIR", None)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ValueError("x"), OSError(28, "No space left")])

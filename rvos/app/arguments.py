@@ -51,7 +51,17 @@ def as_typed(arguments: Sequence[str], config_name: str) -> list[str]:
         return _composed(arguments, config_name)
 
     multirun = not {"-m", "--multirun"}.isdisjoint(arguments)
-    return [_as_typed(argument, multirun, config) for argument in arguments]
+    return [_as_typed(argument, multirun, config) for argument in _options_last(arguments)]
+
+
+def _options_last(arguments: Sequence[str]) -> list[str]:
+    """Hydra reads no key=value after an option that stands after another key=value."""
+    settings, options = [], []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        is_setting = word.startswith("~") or ("=" in word and not word.startswith("-"))
+        is_folder = before.startswith(("-c", "--config")) and "=" not in before
+        (settings if is_setting and not is_folder else options).append(word)
+    return settings + options
 
 
 def _as_typed(argument: str, multirun: bool, config: Callable[[], Any]) -> str:

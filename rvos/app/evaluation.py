@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from rvos.app.entry import plain
 from rvos.data.formats import open_split, open_truth
 from rvos.data.split import NoTruth, Split, Truth
-from rvos.errors import InputError
+from rvos.errors import InputError, SettingsError
 from rvos.masklets.files import NoMasklets
 from rvos.masks import file_sha256
 from rvos.refine import (
@@ -101,6 +101,8 @@ class Evaluation:
         """
         settings = plain(cfg)
         score, refine, ablation = (settings[group] for group in ("score", "refine", "ablation"))
+        if nameless := [group for group in ("refine", "presence") if "name" not in settings[group]]:
+            raise SettingsError([f"{group}: expected a key name in its file" for group in nameless])
         with Checks() as check:
             rule = check(make_rule, **refine)
             presence = check(build, cfg.presence, "presence")

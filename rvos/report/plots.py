@@ -1,7 +1,6 @@
 """Pictures of results."""
 
 import io
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ def write_heat_map(path: Path, metrics: Metrics, title: str) -> None:
 
     Nothing is written without a grid, or for one with one window or one threshold only.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its cache of fonts
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 

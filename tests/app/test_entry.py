@@ -95,7 +95,7 @@ def test_what_is_a_text_depends_on_the_chosen_groups(tmp_path):
     (tmp_path / "masklets" / "mine.yaml").write_text("_target_: x.Y\ntable: t.json\nsize: 2\n")
     own = [f"--config-dir={tmp_path}", "masklets=mine"]
     typed = ["masklets.table=2024", "masklets.size=2024", "masklets.other=/a,b/x=1.json"]
-    assert as_typed([*own, *typed], "eval")[2:] == [
+    assert as_typed([*own, *typed], "eval")[1:-1] == [
         "masklets.table='2024'",
         "masklets.size=2024",
         "masklets.other='/a,b/x=1.json'",  # Hydra cannot read it
@@ -116,9 +116,9 @@ def test_settings_of_ones_own_in_another_encoding_are_named(tmp_path, run_eval, 
 
 
 def test_paths_may_be_swept_and_interpolated():
-    arguments = ["-m", "coarse.path=a.json,b.json"]
+    arguments = ["coarse.path=a.json,b.json", "-m"]
     assert as_typed(arguments, "eval") == arguments
-    arguments[0] = "coarse=files"
+    arguments = ["coarse=files", arguments[0]]
     assert as_typed(arguments, "eval")[1] == "coarse.path='a.json,b.json'"
     (argument,) = as_typed(["output_dir=${oc.env:HOME}/José"], "eval")
     assert as_hydra_reads_it(argument) == f"{Path.home()}/José"
@@ -130,6 +130,13 @@ def test_other_arguments_are_left_alone():
     for multirun in ([], ["-m"]):
         arguments = ["coarse.sources=[a,b]", "refine.window=5,10", "data.meta=null", "shard=3"]
         assert as_typed([*arguments, *multirun], "eval") == [*arguments, *multirun]
+
+
+def test_options_may_stand_between_settings():
+    """Hydra's parser knows no key=value after an option that has others before it."""
+    arguments = ["refine=none", "--config-dir", "a=b", "data.split=valid", "-m", "refine.tau=0.6"]
+    expected = ["refine=none", "data.split=valid", "refine.tau=0.6", "--config-dir", "a=b", "-m"]
+    assert as_typed(arguments, "eval") == expected
 
 
 def test_files_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):

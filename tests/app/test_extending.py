@@ -229,12 +229,16 @@ early: true
             "/a,b/x=1.json: cannot be read: No such file or directory",
         ),
         ("masklets.table=2024 masklets.early=false", "2024: No such file or directory"),
+        ("refine=nameless", "refine: expected a key name in its file"),
     ],
 )
-def test_a_wrong_path_of_an_own_part_is_one_message(folder, tmp_path, wrong, told):
+def test_a_mistake_in_an_own_part_is_one_message(folder, tmp_path, wrong, told):
     """The reader lists a folder; the source hashes a file before the run, or opens it in `make`."""
     (folder / "my_rvos" / "table.py").write_text(SOURCE)
     (folder / "my_conf" / "masklets" / "table.yaml").write_text(CHOICE)
+    (folder / "my_conf" / "refine" / "nameless.yaml").write_text(
+        "_target_: rvos.refine.Vote\nwindow: 15\ntau: 0.8\n"
+    )
     write_json(tmp_path / "coarse.json", {"square": {"0": [None] * 4}})
     done = subprocess.run(
         [
