@@ -43,8 +43,9 @@ def main(arguments: Sequence[str]) -> int:
     name, rest = (arguments[0], list(arguments[1:])) if arguments else ("help", [])
     if name in PROGRAMS:
         sys.argv[1:] = rest
-        # As `python -m`: so the other processes of a run are started by this module's name.
-        runpy.run_module(f"rvos.app.{name}", run_name="__main__", alter_sys=True)
+        with one_message():
+            # As `python -m`: so the other processes of a run are started by this module's name.
+            runpy.run_module(f"rvos.app.{name}", run_name="__main__", alter_sys=True)
         return 0
     if name in COMMANDS:
         with one_message():

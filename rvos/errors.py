@@ -69,6 +69,7 @@ def one_message() -> Iterator[None]:
     """
     # Also torchmetrics imports it; at the first start it tells of its fonts and folders.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    logging.getLogger("torch").setLevel(logging.WARNING)  # if its import is stopped
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
             stream.reconfigure(errors="backslashreplace")
@@ -76,21 +77,30 @@ def one_message() -> Iterator[None]:
         ours = (value for name, value in os.environ.items() if name.startswith("RVOS_"))
         check_texts(*sys.argv[1:], os.getcwd(), *ours)
         yield
-    except InputError as error:
-        message = str(error)
-    except OSError as error:
-        if error.filename is None:
+    except (Exception, KeyboardInterrupt) as error:
+        if (stopped := _ctrl_c_in(error)) is not None:
+            todo = str(stopped) or "The same command makes what is missing."
+            print(f"\nStopped by Ctrl-C. {todo}", file=sys.stderr)
+            sys.exit(130)
+        if isinstance(error, InputError):
+            message = str(error)
+        elif isinstance(error, OSError) and error.filename is not None:
+            message = f"{error.filename}: {error.strerror}"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                message += ". What is finished stays valid; start again to go on"
+        else:
             raise
-        message = f"{error.filename}: {error.strerror}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message += ". What is finished stays valid; start again to go on"
-    except KeyboardInterrupt:
-        print("\nStopped by Ctrl-C. The same command makes what is missing.", file=sys.stderr)
-        sys.exit(130)
     else:
         return
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
+
+
+def _ctrl_c_in(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Also where a library, OmegaConf for one, made another error of it on the way."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
 
 
 def list_problems(title: str, problems: Sequence[str], *, shown: int = 10) -> str:

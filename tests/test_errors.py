@@ -51,6 +51,24 @@ def test_what_a_terminal_cannot_show_is_escaped(monkeypatch):
     assert shown.getvalue() == rb"the caf\xe9" + b"\n"
 
 
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        (KeyboardInterrupt(), "The same command makes what is missing."),
+        (KeyboardInterrupt("Add a=b."), "Add a=b."),
+        (AttributeError("x"), "The same command makes what is missing."),
+    ],
+)
+def test_ctrl_c_is_one_line_also_amid_a_library(error, told, capsys):
+    """OmegaConf makes an AttributeError of it, where it comes at an odd moment."""
+    with pytest.raises(SystemExit, match="130"), one_message():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise error  # noqa: B904
+    assert capsys.readouterr().err == f"\nStopped by Ctrl-C. {told}\n"
+
+
 def test_matplotlib_says_nothing_at_its_first_start(tmp_path):
     """Of a home folder that cannot be made, and of the fonts that it looks for."""
     program = (

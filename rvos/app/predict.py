@@ -9,7 +9,7 @@ Settings: conf/predict.yaml. The stages are those of eval.py, with their stores 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from rvos.app.entry import entry_point, plain, run_folder, weights_used
+from rvos.app.entry import entry_point, folder_is_fixed, plain, run_folder, weights_used
 
 RESULTS = ("index.html", "refined", "decisions")
 
@@ -56,9 +56,13 @@ def main(cfg: DictConfig) -> None:
     claim_folder(folder, plain(cfg), inputs=own.inputs_of(cfg, split), results=RESULTS)
     keep_split(folder, split)
 
-    inputs = todo.make(work)
-    video = own.refine(todo, inputs, folder)
-    page = output.write(folder, split, video, note=own.note_of(cfg, inputs))
+    try:
+        inputs = todo.make(work)
+        video = own.refine(todo, inputs, folder)
+        page = output.write(folder, split, video, note=own.note_of(cfg, inputs))
+    except KeyboardInterrupt:
+        again = "" if folder_is_fixed() else f"To go on, add output_dir={folder} to this command."
+        raise KeyboardInterrupt(again) from None
     Console().print("page:", page, soft_wrap=True)
 
 

@@ -164,6 +164,29 @@ def test_predict_on_a_video_file(data, tmp_path, sentence):
     assert sentence in unescape((out / "index.html").read_text())
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_ctrl_c_says_how_predict_goes_on(data, tmp_path, monkeypatch, capsys, given):
+    """Each start has a folder of its own, with its stores, unless one is given."""
+    from rvos.app.evaluation import Evaluation
+    from rvos.app.predict import main
+
+    def stopped(self, work):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Evaluation, "make", stopped)
+    (video,) = (data / "valid" / "JPEGImages").iterdir()
+    words = [*SHAPES, f"video={video}", "expression=the red square", f"paths.runs={tmp_path}"]
+    words += [f"output_dir={tmp_path / 'given'}"] * given
+    monkeypatch.setattr("sys.argv", ["predict.py", *words])
+    with pytest.raises(SystemExit, match="130"):
+        main()
+    (folder,) = [tmp_path / "given"] if given else (tmp_path / "predict" / "default").iterdir()
+    told = capsys.readouterr().err
+    assert folder.is_dir()
+    assert (f"To go on, add output_dir={folder} to this command." in told) is not given
+    assert ("The same command makes what is missing." in told) is given
+
+
 def test_predict_many_sentences_on_a_folder(data, tmp_path):
     """A file of sentences; what is there is used again for the same sentences only."""
     video = next((data / "valid_u/JPEGImages").iterdir())
