@@ -3,6 +3,7 @@
 import runpy
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 from rvos.errors import one_message
@@ -53,7 +54,9 @@ def main(arguments: Sequence[str]) -> int:
     wanted_help = name in ("-h", "--help", "help")
     out = sys.stdout if wanted_help else sys.stderr
     if not wanted_help:
-        print(f"error: no command {name!r}", file=out)
+        near = get_close_matches(name, [*PROGRAMS, *COMMANDS], n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        print(f"error: no command {name!r}{meant}", file=out)
     print("usage: rvos COMMAND ...; rvos COMMAND --help\n", file=out)
     for command, text in PROGRAMS.items():
         print(f"  {command:<11} {text}", file=out)

@@ -56,7 +56,8 @@ def as_typed(arguments: Sequence[str], config_name: str) -> list[str]:
 
 def _options_last(arguments: Sequence[str]) -> list[str]:
     """Hydra reads no key=value after an option that stands after another key=value."""
-    settings, options = [], []
+    settings: list[str] = []
+    options: list[str] = []
     for before, word in zip(["", *arguments], arguments, strict=False):
         is_setting = word.startswith("~") or ("=" in word and not word.startswith("-"))
         is_folder = before.startswith(("-c", "--config")) and "=" not in before

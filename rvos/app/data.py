@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
 from rvos.app.arguments import as_typed, explained
+from rvos.app.entry import with_near_key
+from rvos.errors import InputError
 from rvos.settings import CONFIG_DIR
 
 
@@ -75,5 +78,10 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     overrides = [f"+name={given.name}"] if given.command == "get" else []
     overrides += as_typed(given.settings, given.command)
-    with explained(), initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return COMMANDS[given.command](compose(given.command, overrides=overrides))
+    with explained():
+        try:
+            with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+                config = compose(given.command, overrides=overrides)
+        except ConfigCompositionException as error:
+            raise InputError(with_near_key(str(error), given.command, overrides)) from None
+        return COMMANDS[given.command](config)

@@ -81,7 +81,7 @@ def entry_point(
 
                     return composed()
                 except ConfigCompositionException as error:
-                    raise InputError(_with_near_key(str(error), config_name, overrides)) from None
+                    raise InputError(with_near_key(str(error), config_name, overrides)) from None
                 except (OSError, ValueError, TypeError, AssertionError) as error:
                     if in_task:
                         raise
@@ -136,18 +136,19 @@ def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
         return hydra.compose(config_name, list(overrides))
 
 
-def _with_near_key(message: str, config_name: str, overrides: Sequence[str]) -> str:
+def with_near_key(message: str, config_name: str, overrides: Sequence[str]) -> str:
     """What Hydra says, in our words where a key is unknown: with the most similar one."""
     from rvos.stages.store import flat
 
     match = re.search(r"Could not override '([^']+)'", message)
-    if match is None:
-        return message
+    if match is None:  # a choice that is not there: the others are listed, and then folders
+        return message.partition("\nConfig search path:")[0].rstrip()
     key = match[1]
     rest = [text for text in overrides if "=" in text and text.partition("=")[0] != key]
     try:
         settings: Any = OmegaConf.to_container(_composed(config_name, rest))
-        near = get_close_matches(key, flat(settings), n=1)
+        groups = [path.name for path in CONFIG_DIR.iterdir() if path.is_dir()]
+        near = get_close_matches(key, [*flat(settings), *groups], n=1)
     except ConfigCompositionException:  # of another override
         near = []
     hint = f"did you mean {near[0]}?" if near else "--help lists all"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from rvos.errors import MaskError
 from rvos.masks import Mask, Track, area, check_together, overlap_fractions, union
 
 Combination = tuple[int, ...]  # positions of masklets in their list, ascending
@@ -60,6 +61,8 @@ class Masklets:
     """
 
     def __init__(self, tracks: Sequence[Track]):
+        if tracks is None:
+            raise MaskError("masklets: expected a list with one track per masklet, got None")
         self.tracks = list(tracks)  # O tracks of T masks
         check_together({f"masklet {i}": track for i, track in enumerate(self.tracks)})
         self.tracks = [_without_empty(track) for track in self.tracks]

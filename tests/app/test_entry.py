@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from rvos import CONFIG_DIR
 from rvos.__main__ import COMMANDS
 from rvos.__main__ import PROGRAMS as RUNNABLE
+from rvos.__main__ import main as rvos_main
 from rvos.app.arguments import as_typed
 
 SENTENCES = [
@@ -280,16 +281,32 @@ def test_help_of_predict_shows_its_own_settings_first():
 
 
 @pytest.mark.parametrize(
-    "argument, meant",
-    [("refine.windw=3", "refine.window"), ("vidoe=a.mp4", "video"), ("zzqqj=3", "--help")],
+    "words, meant",
+    [
+        (
+            "predict.py --config-dir {own} refine.windw=3 experiment=shapes",
+            "did you mean refine.window?",
+        ),
+        ("predict.py vidoe=a.mp4", "did you mean video?"),
+        ("predict.py zzqqj=3", "--help lists all"),
+        ("eval.py masklet=flow", "did you mean masklets?"),
+        ("-m rvos data synthesize num_videos.trian=3", "did you mean num_videos.train?"),
+        ("-m rvos data verify splts=valid", "did you mean splits?"),
+    ],
 )
-def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(argument, meant, tmp_path):
-    own = ["--config-dir", str(tmp_path)]
-    command = [sys.executable, "predict.py", *own, argument, "experiment=shapes"]
+def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(words, meant, tmp_path):
+    command = [sys.executable, *words.format(own=tmp_path).split()]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    key = argument.partition("=")[0]
-    assert done.returncode == 1 and done.stderr.startswith(f"error: {key}: no such key; ")
-    assert meant in done.stderr
+    key = next(word for word in command if "=" in word).partition("=")[0]
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {key}: no such key; {meant}")
+
+
+def test_a_misspelt_choice_and_command_are_answered_with_those_there_are(capsys):
+    command = [sys.executable, "eval.py", "refine=votee"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1 and "sliding_vote" in done.stderr and "path" not in done.stderr
+    assert rvos_main(["doctr"]) == 2
+    assert capsys.readouterr().err.startswith("error: no command 'doctr'; did you mean doctor?\n")
 
 
 def test_conf_names_classes_of_rvos_and_of_lightning_only():

@@ -84,6 +84,11 @@ def test_union_of_all_selected():
     assert Vote(window=2, tau=0.9)(c).track == [union([bar(0, 10), bar(30, 10)])] * 2
 
 
+def test_none_in_place_of_the_masklets_is_told():
+    with pytest.raises(InputError, match="masklets: expected a list with one track per masklet"):
+        Masklets(None)
+
+
 def test_no_masklets_and_no_coarse_mask():
     nothing = Candidates([None, bar(0, 3)], Masklets([]))
     assert Vote(window=15, tau=0.8)(nothing).track == [None, bar(0, 3)]
