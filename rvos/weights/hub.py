@@ -297,7 +297,7 @@ def explained(what: str, kind: RepoType) -> Iterator[None]:
             "it again"
         ) from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT):  # no fault of the net
             raise InputError(
                 f"{what}: cannot be written to {error.filename or 'the disk'}: {error.strerror}. "
                 "What came is kept; start again to go on"

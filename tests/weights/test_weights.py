@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -216,6 +217,35 @@ def test_no_room(machine, hub):
     )
     said = machine.patched(fills, "get", DINO, status=1)
     assert "No space left on device" in said and "start again to go on" in said
+
+
+def test_a_cache_on_a_disk_without_links(machine, hub):
+    """exFAT, and what other systems' disks are mounted as: a snapshot has copies of its blobs."""
+    refuse = (
+        "import os\ndef refused(*_, **__): raise PermissionError(1, 'Operation not permitted')\n"
+        "os.symlink = os.link = os.chmod = refused"
+    )
+    machine.patched(refuse, "get", "grounding-dino-tiny")
+    weights = machine.snapshot() / "model.safetensors"
+    assert weights.read_bytes() == BIG and not weights.is_symlink()
+    fetched = sum("/resolve/" in request for request in hub.requests)
+    machine.patched(refuse, "get", "grounding-dino-tiny")
+    assert sum("/resolve/" in request for request in hub.requests) == fetched
+
+
+def test_a_cache_with_links_to_nothing(machine, hub):
+    """A blob that was deleted is fetched again; a folder of blobs that is not there is named."""
+    machine.weights("get", "grounding-dino-tiny")
+    weights = machine.snapshot() / "model.safetensors"
+    weights.resolve().unlink()
+    (weights.parent / "tokenizer.json").unlink()
+    (weights.parent / "tokenizer.json").symlink_to("tokenizer.json")
+    machine.weights("get", "grounding-dino-tiny")
+    assert weights.read_bytes() == BIG and (weights.parent / "tokenizer.json").is_file()
+    shutil.rmtree(machine.storage() / "blobs")
+    (machine.storage() / "blobs").symlink_to("nowhere")
+    said = machine.weights("get", "grounding-dino-tiny", status=1)
+    assert f"cannot be written to {machine.storage() / 'blobs'}: File exists" in said
 
 
 def test_names_that_are_not_there(machine, hub):
