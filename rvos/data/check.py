@@ -19,7 +19,7 @@ from rvos.data.archive import FilePath, TarPath, instead_of
 from rvos.data.mask_index import index_folders, writable_index_folder
 from rvos.data.split import Problem, Split, Truth, Video
 from rvos.masks import FileError, read_json, write_json
-from rvos.masks.files import IMAGE_ERRORS
+from rvos.masks.files import IMAGE_ERRORS, pointer
 
 Frames = dict[str, Any]  # what is kept of a video: {"key", "size", "problems"}
 END_OF_IMAGE = b"\xff\xd9"
@@ -138,7 +138,7 @@ def _check_video(split: Split, video: Video, decode: bool) -> Frames:
         try:
             frame_size = list(_look_at(path, decode))
         except IMAGE_ERRORS as error:
-            problems.append(f"frame {frame}: {path}: {error}")
+            problems.append(f"frame {frame}: {path}: {pointer(path) or error}")
             continue
         size = size or frame_size
         if frame_size != size:

@@ -31,6 +31,7 @@ EXPECTED = {
     "missing": "frame 00002: .*missing/00002.jpg: no such file",
     "truncated": "frame 00002: .*truncated/00002.jpg: truncated|image file is truncated",
     "empty_file": "frame 00002: .*empty_file/00002.jpg: cannot identify image file",
+    "not_fetched": "frame 00002: .*not_fetched/00002.jpg: a pointer of Git LFS: .*`git lfs pull`",
     "other_size": r"frame 00030: .*expected 48 x 64 pixels .* got 24 x 64",
     "twice": '"frames": listed twice: 00010',
     "no_text": "expression 5: the expression's text is empty",
@@ -40,7 +41,14 @@ EXPECTED = {
     "corrupt": "expression 5: annotation 12, frame 00010: corrupt counts",
     "no_exp": 'expression 5: expected a text "exp"',
 }
-VIDEOS = {"missing", "truncated", "empty_file", "other_size", "twice"}  # left out as a whole
+VIDEOS = {
+    "missing",
+    "truncated",
+    "empty_file",
+    "not_fetched",
+    "other_size",
+    "twice",
+}  # left out as a whole
 
 
 @pytest.fixture
@@ -72,6 +80,7 @@ def damaged(tmp_path):
     whole = (images / "truncated" / "00002.jpg").read_bytes()
     (images / "truncated" / "00002.jpg").write_bytes(whole[: len(whole) - 40])
     (images / "empty_file" / "00002.jpg").write_bytes(b"")
+    (images / "not_fetched" / "00002.jpg").write_text("version https://git-lfs.github.com/spec/v1")
     write_frame(images / "other_size" / "00030.jpg", 3, (24, 64))
     return tmp_path
 
@@ -88,7 +97,7 @@ def test_everything_bad_is_listed_before_anything_runs(damaged):
     with pytest.raises(InputError) as error:
         open_checked("mevis", damaged, "train", with_truth=True, skip_bad=False)
     lines = str(error.value).splitlines()
-    assert "bad data (9):" in lines[0] and "data.skip_bad=true" in lines[-1]
+    assert "bad data (10):" in lines[0] and "data.skip_bad=true" in lines[-1]
     for video in EXPECTED.keys() - {"twice", "no_exp"}:
         (line,) = [line for line in lines if f"video {video}" in line]
         assert re.search(EXPECTED[video], line), line
@@ -99,7 +108,7 @@ def test_skip_bad_leaves_out_exactly_the_bad_and_counts_it(damaged, caplog):
         split, _ = open_checked("mevis", damaged, "train", with_truth=True, skip_bad=True)
     kept = {video.name: [e.expression_id for e in video.expressions] for video in split.videos}
     assert kept == {name: list(EXPRESSIONS) for name in ["sound", *EXPECTED] if name not in VIDEOS}
-    assert "left out 5 of 12 videos and 6 more expressions" in caplog.text
+    assert "left out 6 of 13 videos and 6 more expressions" in caplog.text
 
 
 def test_what_was_seen_of_frames_is_kept_until_a_file_changes(tmp_path, monkeypatch):
