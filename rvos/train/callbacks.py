@@ -51,6 +51,21 @@ class BestCheckpoint(ModelCheckpoint):
         check_best(**keys)
         super().__init__(**keys)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What was the best stays so where the run has moved, or goes on in another folder.
+
+        (Lightning would take the first validation there for the best.) Where its file is gone, the
+        best is looked for anew.
+        """
+        before = Path(state_dict["best_model_path"])
+        moved = Path(self.dirpath or ".") / before.name
+        if best := next((str(path) for path in (before, moved) if path.is_file()), None):
+            score = state_dict["best_model_score"]
+            only = {"best_k_models": {best: score}, "kth_best_model_path": best, "kth_value": score}
+            here = {"dirpath": self.dirpath, "best_model_path": best}
+            same = state_dict["dirpath"] == self.dirpath and best == str(before)
+            super().load_state_dict(state_dict if same else state_dict | here | only)
+
 
 class AtSteps(Callback, ABC):
     """What is done after each optimizer step, however many forward passes make one."""

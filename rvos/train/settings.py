@@ -14,6 +14,7 @@ from rvos.errors import InputError
 from rvos.settings import Amount, Count, Flag, Folder, Positive, Text, Whole, checked, wrong
 from rvos.train.recipe import ClipRecipe
 
+SCORES = ("val/J", "val/F", "val/JF")  # 1 is the best
 Limit = Annotated[int, Field(strict=True, ge=-1)]  # -1: none
 
 DECLARED = {
@@ -67,19 +68,29 @@ class Last(EverySteps):
     dirpath: Folder
 
 
-def check_best(*, filename: str, save_top_k: int, **lightnings: Any) -> None:
+def check_best(*, filename: str | None, save_top_k: int, **lightnings: Any) -> None:
     """Look at the keys of `callbacks.best` together; Lightning looks at each.
 
-    Raises InputError where several files would have one name and the last would overwrite the best,
-    and where the highest loss would be the best.
+    Raises InputError where another file would be taken for the best: the last of several of one
+    name, which overwrites the others, the worst, the newest, or weights newer than their score.
     """
-    monitor = lightnings.get("monitor")
-    if "loss" in str(monitor) and lightnings.get("mode") == "max":
-        raise InputError(f"callbacks.best.mode: expected min for {monitor}, got max")
-    if save_top_k not in (0, 1) and "{" not in filename:
+    monitor, mode = lightnings.get("monitor"), lightnings.get("mode")
+    if not monitor:
+        raise InputError(f"callbacks.best.monitor: expected a name as val/JF, got {monitor!r}")
+    right = "min" if "loss" in str(monitor) else "max" if monitor in SCORES else mode
+    if mode != right:
+        raise InputError(f"callbacks.best.mode: expected {right} for {monitor}, got {mode}")
+    for key in ("every_n_train_steps", "train_time_interval", "save_on_train_epoch_end"):
+        if value := lightnings.get(key):
+            at_once = "expected that a validation saves the best at once"
+            raise InputError(f"callbacks.best.{key}: {at_once}, got {value}")
+    if not filename or filename == "last":
+        raise InputError(f"callbacks.best.filename: expected a name as best, got {filename!r}")
+    if save_top_k not in (0, 1) and "{step" not in filename:
+        several = filename.partition("{")[0].rstrip("-") + "-{step}"
         raise InputError(
-            f"callbacks.best.save_top_k: expected 1, got {save_top_k}: all would be written to "
-            f"{filename}.ckpt. For several, add callbacks.best.filename='{filename}-{{step}}'"
+            f"callbacks.best.save_top_k: expected 1, got {save_top_k}: several would be written to "
+            f"{filename}.ckpt. For several, add callbacks.best.filename='{several}'"
         )
 
 

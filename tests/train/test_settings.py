@@ -220,6 +220,12 @@ def test_callbacks_count_optimizer_steps(value, tmp_path):
         (["save_top_k=2"], "callbacks.best.save_top_k: expected 1, got 2"),
         (["save_top_k=-1"], "callbacks.best.save_top_k: expected 1, got -1"),
         (["monitor=val/loss"], "callbacks.best.mode: expected min for val/loss, got max"),
+        (["save_top_k=2", "filename='best-{val/JF:.0f}'"], "callbacks.best.save_top_k: expected 1"),
+        (["mode=min"], "callbacks.best.mode: expected max for val/JF, got min"),
+        (["monitor=null"], "callbacks.best.monitor: expected a name as val/JF, got None"),
+        (["filename=last"], "callbacks.best.filename: expected a name as best, got 'last'"),
+        (["filename=null"], "callbacks.best.filename: expected a name as best, got None"),
+        (["save_on_train_epoch_end=true"], "callbacks.best.save_on_train_epoch_end: expected that"),
         (["save_top_k=2", "filename='best-{step}'"], None),
         (["monitor=val/loss", "mode=min"], None),
     ],
@@ -233,12 +239,18 @@ def test_the_best_checkpoint_is_never_the_worst(overrides, message):
         build(best, "callbacks.best")
 
 
+def best_in(folder):
+    return BestCheckpoint(
+        dirpath=folder, filename="best", save_top_k=1, monitor="val/JF", mode="max"
+    )
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["best", "best-v1", "best-step=7"])
 def test_the_best_weights_are_exported_whatever_their_file_is_called(name, tmp_path, monkeypatch):
     """With several kept, another folder, or Lightning's counter of versions, it is not best.ckpt;
     the last weights would be exported in its place."""
-    best = BestCheckpoint(dirpath=tmp_path / "elsewhere", filename="best", save_top_k=1)
+    best = best_in(tmp_path / "elsewhere")
     best.best_model_path = str(tmp_path / "elsewhere" / f"{name}.ckpt")
     trainer = pl.Trainer(
         accelerator="cpu", callbacks=[best], logger=False, default_root_dir=tmp_path
@@ -253,6 +265,23 @@ def test_the_best_weights_are_exported_whatever_their_file_is_called(name, tmp_p
     Path(best.best_model_path).unlink()
     run.finish(trainer, torch.nn.Linear(1, 1), tmp_path)
     assert loaded == [f"{name}.ckpt", "last.ckpt"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("gone", ["nowhere", "moved", "lost"])
+def test_the_best_stays_the_best_where_a_run_goes_on_elsewhere(gone, tmp_path):
+    """With another output_dir, or in a folder that was moved; the score of a lost one is none."""
+    before, here = tmp_path / "before" / "best.ckpt", tmp_path / "here" / "best.ckpt"
+    first, then = (best_in(path.parent) for path in (before, here))
+    first.best_model_path, first.best_model_score = str(before), torch.tensor(0.7)
+    if kept := {"nowhere": before, "moved": here}.get(gone):
+        kept.parent.mkdir()
+        kept.write_bytes(b"")
+    then.load_state_dict(first.state_dict())
+    assert then.best_model_path == (str(kept) if kept else "")
+    trainer = pl.Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path)
+    assert then.check_monitor_top_k(trainer, torch.tensor(0.6)) is not bool(kept)
+    assert then.check_monitor_top_k(trainer, torch.tensor(0.8))
 
 
 def test_keys_of_no_group_and_of_the_score_are_checked_before_training():
