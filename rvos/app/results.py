@@ -29,7 +29,7 @@ from rvos.score.inputs import Inputs
 from rvos.score.results import Results, read_results
 from rvos.stages.pool import PoolDevices
 from rvos.stages.records import raise_failures
-from rvos.stages.run_folder import MASKLETS_FILE, read_settings
+from rvos.stages.run_folder import MASKLETS_FILE, read_settings, used_split
 from rvos.stages.runner import run_stage
 
 
@@ -127,7 +127,8 @@ def of_folder(folder: Path) -> tuple[Evaluation, Split, dict[str, Any]]:
         raise InputError(f"{folder}: expected the folder of a run of eval.py, with its config.yaml")
     cfg = OmegaConf.create(settings)
     assert isinstance(cfg, DictConfig)
-    return Evaluation.of(cfg, stages=False), open_data(cfg)[0], settings
+    split = open_data(cfg)[0] if cfg.submission else used_split(folder, settings)
+    return Evaluation.of(cfg, stages=False), split, settings
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ The answers are one file, as `refine=given` reads it. Ground truth is neither ne
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from rich.progress import track as progress
 
 from rvos.ask.form import write_form
 from rvos.ask.pictures import Gallery
-from rvos.data.formats import open_split
 from rvos.data.split import Expression, Split, Video
 from rvos.errors import InputError, list_problems
 from rvos.masks import (
@@ -38,9 +37,9 @@ from rvos.settings import Count, checked
 from rvos.stages.run_folder import (
     MASKLETS_FILE,
     MaskletsRecord,
-    kept_videos,
     read_decisions,
     read_settings,
+    used_split,
 )
 
 QUESTIONS = "questions.jsonl"
@@ -66,7 +65,7 @@ class Asked:
                 f"{run}: expected the folder of a run of eval.py that read masklets (config.yaml, "
                 f"{MASKLETS_FILE}); run it again if it was made by an older version of rvos"
             )
-        split = split or _split_of(run, config)
+        split = split or used_split(run, config)
         record = MaskletsRecord.read(run)
         files = {video.name: run / "decisions" / f"{video.name}.json" for video in split.videos}
         if missing := [str(path) for path in files.values() if not path.is_file()]:
@@ -102,20 +101,6 @@ class Asked:
             if key not in files:
                 raise InputError(f"{self.masklets.source(video.name)}: no masklets of {key!r}")
             yield expressions, files[key]
-
-
-def _split_of(run: Path, config: Mapping[str, Any]) -> Split:
-    """The split as the run used it, with what the dataset says of it where that is still there."""
-    data = config["data"]
-    videos = [kept.video for kept in kept_videos(run)]
-    try:
-        split = open_split(data["format"], data["root"], data["split"], meta=data.get("meta"))
-    except InputError:  # the data has moved: pictures are grey behind the outlines
-        split = Split(Path(data["root"]) / data["split"], data["split"], (), "")
-    known = {(e.video, e.expression_id): e for v in split.videos for e in v.expressions}
-    used = ([known.get((e.video, e.expression_id), e) for e in v.expressions] for v in videos)
-    both = zip(videos, used, strict=True)
-    return replace(split, videos=tuple(replace(v, expressions=tuple(es)) for v, es in both))
 
 
 @checked

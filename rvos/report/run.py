@@ -1,5 +1,6 @@
 """A run folder, read back: its scores, its settings, and each video's masks and decisions."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +30,9 @@ from rvos.stages.run_folder import (
     read_settings,
     reading,
 )
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,10 @@ class Run:
         try:
             named = data["format"], data["root"], data["split"]
             return open_split(*named, meta=data.get("meta")).frame_path
-        except (KeyError, InputError, OSError):
+        except KeyError:
+            return None
+        except (InputError, OSError) as error:
+            log.warning("%s. There are no pictures of frames", error)
             return None
 
     def images(self, video: VideoResults) -> list[FilePath | None]:

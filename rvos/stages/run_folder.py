@@ -1,22 +1,25 @@
 """Run folders: the settings of the results in a folder, and whether a new run may write there."""
 
 import json
+import logging
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
+from rvos.data.formats import open_split
 from rvos.data.split import Expression, Split, Video
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, read_json, read_text, write_bytes, write_json
 from rvos.stages.store import differences
 
+log = logging.getLogger(__name__)
 SETTINGS_FILE = "config.yaml"  # {"config": settings, "inputs": hashes of the data}
 SPLIT_FILE = "split.json"  # {video: {"frames", "files", "size", "expressions": {id: text}}}
 MASKLETS_FILE = "masklets.json"  # {"path" from the run folder, "by_expression"}
@@ -234,6 +237,26 @@ def kept_videos(folder: Path) -> list[KeptVideo]:
         )
         for name, one in kept.items()
     ]
+
+
+def used_split(folder: Path, config: Mapping[str, Any]) -> Split:
+    """The split as a run used it, with what the dataset says of it where that is still there.
+
+    `config` has the run's settings. Raises InputError where the run has not recorded its videos.
+    """
+    data, videos = config["data"], [kept.video for kept in kept_videos(folder)]
+    try:
+        split = open_split(data["format"], data["root"], data["split"], meta=data.get("meta"))
+    except InputError as error:
+        log.warning("%s. The run is read without its dataset: no pictures of frames", error)
+        split = Split(Path(data["root"]) / data["split"], data["split"], (), "")
+    known = {(e.video, e.expression_id): e for v in split.videos for e in v.expressions}
+
+    def used(e: Expression) -> Expression:
+        return replace(known.get((e.video, e.expression_id), e), text=e.text)
+
+    as_used = (replace(v, expressions=tuple(map(used, v.expressions))) for v in videos)
+    return replace(split, videos=tuple(as_used))
 
 
 @dataclass(frozen=True)

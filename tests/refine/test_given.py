@@ -285,9 +285,21 @@ def test_a_run_whose_data_has_moved_can_be_asked_about(made_data, run_eval):
     out, split = made_data.root / "out", made_data.root / "data" / "valid_u"
     assert main(["ask", str(out)]) == 0
     before = (out / "ask/questions.jsonl").read_bytes()
+    meta, metrics = read_json(split / "meta_expressions.json"), (out / "metrics.json").read_bytes()
     split.rename(split.with_name("elsewhere"))
-    assert main(["ask", str(out)]) == 0 and main(["status", str(out)]) == 0
+    for name in ("ask", "status", "merge"):
+        assert main([name, str(out)]) == 0
     assert (out / "ask/questions.jsonl").read_bytes() == before
+    # The same of a dataset that is another one by now, with a video and a sentence that were not.
+    meta["videos"]["long"]["expressions"]["0"]["exp"] = "the dog"
+    write_json(
+        split / "meta_expressions.json",
+        {"videos": {"new": meta["videos"]["long"], **meta["videos"]}},
+    )
+    for name in ("ask", "status", "merge"):
+        assert main([name, str(out)]) == 0
+    assert (out / "ask/questions.jsonl").read_bytes() == before
+    assert (out / "metrics.json").read_bytes() == metrics
 
 
 def test_ask_refuses_what_is_no_run(made_data, run_eval, capfd):
