@@ -19,7 +19,7 @@ from rvos.data.archive import FilePath, TarPath, instead_of
 from rvos.data.mask_index import index_folders, writable_index_folder
 from rvos.data.split import Problem, Split, Truth, Video
 from rvos.masks import FileError, read_json, write_json
-from rvos.masks.files import IMAGE_ERRORS, pointer
+from rvos.masks.files import IMAGE_ERRORS, check_single, pointer
 
 Frames = dict[str, Any]  # what is kept of a video: {"key", "size", "problems"}
 END_OF_IMAGE = b"\xff\xd9"
@@ -155,6 +155,7 @@ def _look_at(path: FilePath, decode: bool) -> tuple[int, int]:
         raise OSError("no such file")
     with path.open("rb") as file:
         with Image.open(file) as image:
+            check_single(image)
             size = image.height, image.width
             if decode:
                 image.load()

@@ -14,7 +14,6 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from functools import cache
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -33,7 +32,7 @@ from rvos.data.decoding import (
     video_contents,
 )
 from rvos.errors import NO_TEXT, InputError, is_text, list_problems
-from rvos.masks.files import file_sha256, files_below
+from rvos.masks.files import file_sha256, files_below, image_suffixes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,7 +125,7 @@ def _images(folder: Path) -> list[Path]:
     visible = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     images = [p for p in visible if is_image(p)]
     rest = {*visible} - {*images}
-    if images and (others := sorted(p.name for p in rest if not p.is_dir())):
+    if others := sorted(p.name for p in rest if not p.is_dir()):
         log.warning(list_problems(f"{folder}: files that are no frames, left out", others))
     if broken := [p.name for p in images if not p.is_file()]:
         title = (
@@ -145,14 +144,7 @@ def _images(folder: Path) -> list[Path]:
 
 def is_image(path: Path) -> bool:
     """Whether the name is that of an image, and it is no folder."""
-    return path.suffix.lower() in _image_suffixes() and not path.is_dir()
-
-
-@cache
-def _image_suffixes() -> frozenset[str]:
-    """What Pillow reads, such as .jpg; its MPEG reader knows only the size."""
-    formats = Image.registered_extensions().items()
-    return frozenset(suffix for suffix, name in formats if name in Image.OPEN and name != "MPEG")
+    return path.suffix.lower() in image_suffixes() and not path.is_dir()
 
 
 def frames_in(folder: Path, suffix: str) -> list[str]:

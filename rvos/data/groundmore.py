@@ -99,11 +99,13 @@ def read_truth(split: Split) -> Truth:
 class ActionMasks(NumberedPictures):
     """The ground-truth tracks of a split: an object while an action lasts."""
 
+    def folder(self, annotation_id: str) -> Path:
+        return super().folder(annotation_id) / "masks"
+
     def file(self, annotation_id: str, frame: str) -> Path | None:
         """The picture of objects of one frame; None where there is none."""
-        video = annotation_id.rpartition("/")[0]
-        t = self.frames[video].index(frame)
-        masks = self.path / video / "masks"
+        t = self.frames[annotation_id.rpartition("/")[0]].index(frame)
+        masks = self.folder(annotation_id)
         paths = (masks / f"frame_{t:06d}.png", masks / f"{t:07d}.png")
         return next((path for path in paths if path.is_file()), None)
 

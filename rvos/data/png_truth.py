@@ -13,7 +13,7 @@ from rvos.data.archive import instead_of
 from rvos.data.frames import FrameError, image_size
 from rvos.data.split import NoTruth, Split, Truth, Video, check_labelled
 from rvos.masks import FileError, Mask, Track, encode, read_pixels
-from rvos.masks.files import read_numbers
+from rvos.masks.files import other_pictures, read_numbers
 
 VOID = 255  # the label of pixels that DAVIS does not score
 
@@ -39,6 +39,10 @@ class PngTruth(Truth):
     def file(self, annotation_id: str, frame: str) -> Path | None:
         """Where an object's mask of a frame is; None if it does not show there."""
 
+    def folder(self, annotation_id: str) -> Path:
+        """Where the files are that show an object."""
+        return self.path / annotation_id.rpartition("/")[0]
+
     def __contains__(self, annotation_id: str) -> bool:
         return annotation_id in self.ids
 
@@ -51,6 +55,8 @@ class PngTruth(Truth):
         Raises FileError for a PNG that cannot be read, and where `label_problems` has something.
         """
         video = annotation_id.rpartition("/")[0]
+        if problem := other_pictures(self.folder(annotation_id)):
+            raise FileError(problem)
         track = [self.mask(annotation_id, t) for t in range(len(self.frames[video]))]
         if not any(track):
             for problem in self.label_problems(annotation_id):
@@ -71,6 +77,8 @@ class PngTruth(Truth):
         self, annotation_id: str, video: Video, size: Sequence[int] | None
     ) -> Iterator[str]:
         """As `Truth.problems`, from the headers of the files."""
+        if problem := other_pictures(self.folder(annotation_id)):
+            yield problem
         for path in filter(None, (self.file(annotation_id, frame) for frame in video.frames)):
             try:
                 mask_size = image_size(path)
@@ -142,8 +150,8 @@ class NumberedPictures(PngTruth):
             said = ", ".join(map(str, sorted(labels))) or "none"
             more = f", and no expression is about {', '.join(map(str, sorted(others)))}"
             yield (
-                f"{self.path / video}: object {number} is in no frame; the labels there are {said}"
-                f"{more if others else ''}"
+                f"{self.folder(annotation_id)}: object {number} is in no frame; the labels there "
+                f"are {said}{more if others else ''}"
             )
 
 

@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rvos.errors import FileError
+from rvos.errors import FileError, list_problems
 
 # What Pillow raises for damaged images, and zipfile for damaged archives.
 IMAGE_ERRORS = (
@@ -341,6 +342,26 @@ def sound_image(path: Path) -> Image.Image:
     image = Image.open(path)
     check_single(image)
     return image
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """What Pillow reads, such as .jpg; its MPEG reader knows only the size."""
+    formats = Image.registered_extensions().items()
+    read = Image.OPEN.keys() - {"MPEG"} | {"MPO"}  # the last by the reader of JPEG
+    return frozenset(suffix for suffix, name in formats if name in read)
+
+
+def other_pictures(folder: Path) -> str:
+    """What is wrong with a folder of masks that has pictures but .png, which nobody reads."""
+    names = {p.name for p in folder.iterdir()} if folder.is_dir() else set[str]()
+    others = [
+        name
+        for name in sorted(names)
+        if not name.startswith(".") and Path(name).suffix.lower() in image_suffixes()
+        if Path(name).suffix != ".png" and Path(name).with_suffix(".png").name not in names
+    ]
+    return list_problems(f"{folder}: masks that are no .png", others) if others else ""
 
 
 def check_single(image: Image.Image) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import zipfile
@@ -9,13 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rvos.errors import FileError
+from rvos.errors import FileError, list_problems
 from rvos.masks import coco
 from rvos.masks.files import (
     file_sha256,
     file_stamp,
     files_below,
     open_json,
+    other_pictures,
     read_json,
     read_pixels,
     reading,
@@ -23,6 +25,7 @@ from rvos.masks.files import (
 )
 from rvos.masks.rle import MISSING_FRAME, encode
 
+log = logging.getLogger(__name__)
 INNER = ("Annotations", "refined")  # official scripts' folder of results; that of a run
 
 
@@ -51,6 +54,10 @@ class TrackFiles:
                     f"{self.path}: expected <video>.json[.gz] files or <video> folders "
                     "of PNG masks, found none"
                 )
+            known = (p for p in names if p.is_dir() or p.name.endswith((".json", ".json.gz")))
+            if others := sorted(p.name for p in {*names} - {*known}):
+                title = f"{self.path}: files that are no .json or .json.gz, left out"
+                log.warning(list_problems(title, others))
         elif not self.path.is_file():
             raise FileError(f"{self.path}: no such file or folder")
         elif zipfile.is_zipfile(self.path):
@@ -138,6 +145,8 @@ class TrackFiles:
         if frames is None:
             raise ValueError("a PNG tree is read with the frame names of the video")
         folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+        if problems := [*filter(None, map(other_pictures, folders))]:
+            raise FileError("\n".join(problems))
         return {p.name: [_read_png(p / f"{frame}.png") for frame in frames] for p in folders}
 
 

@@ -31,7 +31,6 @@ from rvos.stages.run_folder import (
     reading,
 )
 
-
 log = logging.getLogger(__name__)
 
 

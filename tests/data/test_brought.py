@@ -33,7 +33,7 @@ def picture(level, size=(8, 12)):
 # ------------------------------------------------------------------------------ folders of frames
 
 
-@pytest.mark.parametrize("suffix", [".webp", ".bmp", ".tif", ".ppm", ".gif"])
+@pytest.mark.parametrize("suffix", [".webp", ".bmp", ".tif", ".ppm", ".gif", ".mpo"])
 def test_every_format_of_pillow_is_a_frame(tmp_path, suffix):
     picture(0).save(tmp_path / "00000.png")
     picture(255).save(tmp_path / f"00001{suffix}")
@@ -50,6 +50,35 @@ def test_what_is_no_frame_is_named(tmp_path, caplog):
     assert FrameFolder(tmp_path).names == ("0",)
     assert "files that are no frames, left out (2)" in caplog.text
     assert "1.dng" in caplog.text and "notes.txt" in caplog.text
+
+
+def test_a_folder_of_what_pillow_does_not_read_is_named(tmp_path, caplog):
+    (tmp_path / "IMG_0001.heic").write_bytes(b"a phone's")
+    with pytest.raises(FrameError, match="no frames; expected images such as .jpg or .png"):
+        FrameFolder(tmp_path)
+    assert "left out (1)" in caplog.text and "IMG_0001.heic" in caplog.text
+
+
+def test_files_among_those_of_videos_that_are_none_are_named(tmp_path, caplog):
+    """Their videos would be missing, and empty with score.missing=empty."""
+    for name in ("a.json", "b.JSON", "c.json.xz", "provenance.json", ".a.json.failed"):
+        (tmp_path / name).write_text('{"0": [null]}')
+    assert TrackFiles(tmp_path).videos() == ["a"]
+    assert "files that are no .json or .json.gz, left out (2)" in caplog.text
+    assert "b.JSON" in caplog.text and "c.json.xz" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".PNG", ".bmp"])
+def test_masks_among_pngs_that_are_none_are_named(tmp_path, suffix):
+    """They would be missing, and empty with score.missing=empty."""
+    (tmp_path / "v" / "0").mkdir(parents=True)
+    for t in range(2):
+        Image.new("L", (4, 4), 255).save(tmp_path / "v" / "0" / f"{t}.png")
+    (tmp_path / "v" / "0" / "notes.txt").write_text("mine")
+    assert [mask["size"] for mask in TrackFiles(tmp_path).read("v", "01")["0"]] == [[4, 4]] * 2
+    (tmp_path / "v" / "0" / "1.png").rename(tmp_path / "v" / "0" / f"1{suffix}")
+    with pytest.raises(FileError, match=rf"(?s)masks that are no \.png \(1\).*1\{suffix}"):
+        TrackFiles(tmp_path).read("v", "01")
 
 
 def test_names_that_are_no_text_are_named(tmp_path, caplog):
@@ -437,6 +466,17 @@ def test_labels_that_no_expression_is_about(tmp_path, label):
         tmp_path, format="ref_youtube_vos", release="any", splits=["valid"], decode=True, workers=1
     )
     assert [text in problem for problem in report.problems] == [True]
+
+
+def test_a_frame_of_several_pictures_is_found_by_verify(tmp_path):
+    """A .gif that was renamed; nobody has to decode it."""
+    made_ytvos(tmp_path, [(0, 1), (0, 1)])
+    pages = [picture(level) for level in (0, 80, 160)]
+    path = tmp_path / "valid" / "JPEGImages" / "v" / "00001.jpg"
+    pages[0].save(path, format="gif", save_all=True, append_images=pages[1:])
+    settings = {"format": "ref_youtube_vos", "release": "any", "splits": ["valid"], "workers": 1}
+    (report,) = verify(tmp_path, decode=False, **settings)
+    assert ["00001.jpg: it has 3 pictures" in problem for problem in report.problems] == [True]
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,30 @@ def test_masks_of_an_object_under_names_of_no_frame_are_named(tmp_path):
     assert "expression 0" in problem and told in problem
 
 
+@pytest.mark.parametrize("format", ["groundmore", "reason_vos"])
+@pytest.mark.parametrize("suffix", [".webp", ".PNG"])
+def test_masks_in_other_pictures_are_no_hole_in_the_truth(groundmore, format, suffix):
+    """Without a .png an object does not show; other files, as of a Mac or Windows, do no harm."""
+    if format == "groundmore":
+        path, split = groundmore / "annotations" / VIDEO / "masks" / "frame_000009.png", "test"
+    else:
+        reason_vos(groundmore, [said("000000001", 0)])
+        path = groundmore / "Annotations" / "vipseg_0_ab_000000001" / "2.png"
+        split = "valid"
+    for name in ("._x.png", "Thumbs.db"):
+        path.with_name(name).write_bytes(b"")
+    path.with_name(f"copy_of_{path.stem}.png").write_bytes(path.read_bytes())
+    assert not problems_of(format, groundmore, split)
+    path.rename(path.with_suffix(suffix))
+    told = f"masks that are no .png (1):\n  {path.stem}{suffix}"
+    opened = open_split(format, groundmore, split)
+    annotation = opened.videos[0].expressions[0].annotation_ids[0]
+    with pytest.raises(InputError) as raised:
+        open_truth(format, opened).track(annotation)
+    assert told in str(raised.value)
+    assert any(told in problem for problem in problems_of(format, groundmore, split))
+
+
 def test_a_picture_of_another_size_is_named(groundmore):
     path = groundmore / "annotations" / VIDEO / "masks" / "frame_000009.png"
     Image.new("L", (8, 8)).save(path)
