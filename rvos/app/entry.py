@@ -147,7 +147,7 @@ def with_near_key(message: str, config_name: str, overrides: Sequence[str]) -> s
     rest = [text for text in overrides if "=" in text and text.partition("=")[0] != key]
     try:
         settings: Any = OmegaConf.to_container(_composed(config_name, rest))
-        groups = [path.name for path in CONFIG_DIR.iterdir() if path.is_dir()]
+        groups = {*settings, "experiment"} - {key}
         near = get_close_matches(key, [*flat(settings), *groups], n=1)
     except ConfigCompositionException:  # of another override
         near = []

@@ -149,8 +149,14 @@ class TrainerDevices:
         if trainer.progress_bar_callback is not None:
             trainer.progress_bar_callback.disable()  # the work shows its own
         module = _Work(work)
-        with torch.inference_mode(False):
-            trainer.predict(module, return_predictions=False)
+        try:
+            with torch.inference_mode(False):
+                trainer.predict(module, return_predictions=False)
+        except SystemExit as error:
+            # Lightning's answer to Ctrl-C: it has killed the others, and says nothing.
+            if trainer.is_global_zero and isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
         return module.result
 
 

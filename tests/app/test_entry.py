@@ -289,6 +289,7 @@ def test_help_of_predict_shows_its_own_settings_first():
         ),
         ("predict.py vidoe=a.mp4", "did you mean video?"),
         ("predict.py zzqqj=3", "--help lists all"),
+        ("train.py report=none", "--help lists all"),
         ("eval.py masklet=flow", "did you mean masklets?"),
         ("-m rvos data synthesize num_videos.trian=3", "did you mean num_videos.train?"),
         ("-m rvos data verify splts=valid", "did you mean splits?"),
@@ -338,7 +339,13 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize(
     "words",
     [
-        ["train", "experiment=demo", "data.root=nowhere"],
+        [
+            "train",
+            "experiment=demo",
+            *davis_arguments()[1:3],
+            "data.train_split=davis_masks",
+            "data.val_split=davis_masks",
+        ],
         ["eval", *davis_arguments()[1:5], "masklets=sam2"],
         ["checkpoint", "checkpoints/mutr_tiny_demo.pth"],
     ],

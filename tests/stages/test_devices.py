@@ -1,8 +1,11 @@
 """What one device reports reaches all, after the others did their share."""
 
+import signal
 import subprocess
 import time
+from types import SimpleNamespace
 
+import pytest
 from fork_server import forked_python
 
 WORKER = """
@@ -47,3 +50,29 @@ def test_an_error_of_one_process_is_raised_in_all(tmp_path):
         time.sleep(0.1)  # the other process may end a little later
     for rank in (0, 1):
         assert (tmp_path / f"error{rank}").read_text() == "frame 3 of rank 1 is broken"
+
+
+def test_ctrl_c_stays_ctrl_c():
+    """Lightning makes an exit with status 1 of it, and ignores the signal from then on."""
+    import pytorch_lightning as pl
+    from pytorch_lightning.trainer.call import _call_and_handle_interrupt
+
+    from rvos.stages.lightning import TrainerDevices
+
+    def stopped():
+        raise KeyboardInterrupt
+
+    trainer = pl.Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+    devices = TrainerDevices(trainer)
+    devices.trainer = SimpleNamespace(
+        world_size=2,
+        progress_bar_callback=None,
+        is_global_zero=True,
+        predict=lambda *_, **__: _call_and_handle_interrupt(trainer, stopped),
+    )
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            devices.run(print)
+    finally:
+        signal.signal(signal.SIGINT, before)
