@@ -96,8 +96,13 @@ class Split:
         return FrameFolder(self.frame_folder(video.name), video.frames)
 
     def files(self, video: Video) -> list[str]:
-        """The names of the frames' files."""
-        return [f"{frame}.jpg" for frame in video.frames]
+        """The names of the frames' files: those that are there, else .jpg."""
+        folder = self.frame_folder(video.name)
+        there = isinstance(folder, Path) and folder.is_dir()
+        images = filter(is_image, folder.iterdir() if there else ())
+        images = sorted(images, key=lambda path: path.suffix == ".jpg")
+        by_name = {image.stem: image.name for image in images}
+        return [by_name.get(frame, f"{frame}.jpg") for frame in video.frames]
 
     def size(self, video: Video) -> Size | None:
         """(height, width) of the video's first frame; None where it is not there."""
@@ -118,10 +123,8 @@ class OwnSplit(Split):
     def open_frames(self, video: Video) -> Frames:
         return _thinned(self.path, self.every, self.max_frames)
 
-    def files(self, video: Video) -> list[str]:
-        files = self.path.iterdir() if self.path.is_dir() else ()
-        by_name = {file.stem: file.name for file in files if is_image(file)}
-        return [by_name.get(frame, f"{frame}.jpg") for frame in video.frames]
+    def frame_folder(self, video: str) -> FilePath:
+        return self.path
 
     def size(self, video: Video) -> Size | None:
         return self.open_frames(video).size

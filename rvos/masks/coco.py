@@ -7,13 +7,17 @@ frames (https://youtube-vos.org/dataset/vis/). A track's name is its category's 
 which `rvos export` writes, or else its category's `name`.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rvos.errors import FileError, MaskError
+from rvos.errors import FileError, MaskError, list_problems
 from rvos.masks.rle import MISSING_FRAME, Mask, Track, from_coco, union
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -24,13 +28,17 @@ class _Video:
     frames: list[str] = field(default_factory=list)  # names, in their order
     # by name, then by track: {position of the frame: mask}
     tracks: dict[str, dict[Any, dict[int, Mask]]] = field(default_factory=dict)
+    enclosing_nothing: list[str] = field(default_factory=list)  # where
 
     def add(self, name: str, track: Any, t: int, segmentation: Any, annotation: Any) -> None:
         """A mask more. Several of one track and frame are united."""
+        where = f"annotation {annotation}, frame {self.frames[t]}"
         try:
             mask = from_coco(segmentation, self.size, may_be_empty=True)
         except MaskError as error:
-            raise MaskError(f"annotation {annotation}, frame {self.frames[t]}: {error}") from None
+            raise MaskError(f"{where}: {error}") from None
+        if mask is None and isinstance(segmentation, list) and segmentation:
+            self.enclosing_nothing.append(where)
         masks = self.tracks.setdefault(name, {}).setdefault(track, {})
         masks[t] = union([masks.get(t), mask])
 
@@ -58,8 +66,15 @@ def videos_of(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """
     try:
         names = {c["id"]: str(c.get("expression_id", c["name"])) for c in content["categories"]}
+        counts = Counter(c["name"] for c in content["categories"] if "expression_id" not in c)
+        if twice := [name for name, count in counts.items() if count > 1]:
+            raise ValueError(f"categories that are there twice: {twice[:3]}")
         read = _of_images if "images" in content else _of_videos
-        return {name: video.value() for name, video in read(content, names).items()}
+        videos = read(content, names)
+        if lines := [where for video in videos.values() for where in video.enclosing_nothing]:
+            title = f"{path}: polygons that enclose nothing are empty masks"
+            log.warning("%s", list_problems(title, lines))
+        return {name: video.value() for name, video in videos.items()}
     except MaskError as error:
         raise FileError(f"{path}: {error}") from None
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:

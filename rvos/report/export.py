@@ -174,17 +174,21 @@ _INFO: dict[str, Any] = {"info": {"description": "masks of a run of rvos"}, "lic
 def _categories(videos: Sequence[Exported]) -> dict[tuple[str, str], dict[str, Any]]:
     """COCO's categories, whose names differ: one per expression, or per noun of masklets.
 
-    By (video, expression_id), or ("", noun). A sentence that two expressions share has the video
-    and the id behind it.
+    By (video, expression_id), or ("", noun). A sentence that two expressions share, but for its
+    spaces, has the video and the id behind it.
     """
-    texts = {(e.video, e.expression_id): e.text for v in videos for e in v.video.expressions}
+    texts = {
+        (e.video, e.expression_id): " ".join(e.text.split())
+        for v in videos
+        for e in v.video.expressions
+    }
     keys = dict.fromkeys(_category(found, key) for found in videos for key in found.tracks)
     counts = Counter(texts.get(key, key[1]) for key in keys)
     categories: dict[tuple[str, str], dict[str, Any]] = {}
     taken: set[str] = set()
     for number, (video, key) in enumerate(keys, 1):
         name = texts.get((video, key), key)
-        name = name if counts[name] == 1 else f"{name} ({video} {key})"
+        name = name if name and counts[name] == 1 else f"{name} ({video} {key})".strip()
         while name in taken:  # another sentence is just this
             name += "'"
         taken.add(name)

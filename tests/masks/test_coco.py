@@ -120,11 +120,32 @@ def test_youtube_vis_has_instances_or_their_union(read):
     assert read(VIS, "w") == {}
 
 
+LINES = {
+    "two points": [[0, 0, 3, 3]],
+    "a line": [[0, 1, 4, 1, 2, 1]],
+    "outside": [[8, 1, 9, 1, 9, 3]],
+}
+
+
+@pytest.mark.parametrize("segmentation", LINES.values(), ids=LINES)
+def test_polygons_that_enclose_nothing_are_named(read, caplog, segmentation):
+    """They are empty masks, as [] and run lengths of background are without a word."""
+    annotations = [*TAO["annotations"][1:], mask(8, 1, 2, segmentation, track_id=9)]
+    assert read(TAO | {"annotations": annotations}, "park/two dogs")["dog"] == [columns(1, 2), None]
+    assert "polygons that enclose nothing are empty masks (1)" in caplog.text
+    assert "annotation 8, frame b" in caplog.text
+    caplog.clear()
+    annotation = VIS["annotations"][0] | {"segmentations": [segmentation, []]}
+    assert read(VIS | {"annotations": [annotation]}, "v") == {"person": [None, None]}
+    assert "(1):" in caplog.text and "annotation 3, frame 0" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"videos": []}, "malformed COCO or YouTube-VIS: 1 is not there"),
         ({"categories": [{"id": 1}]}, "'name' is not there"),
+        ({"categories": [{"id": i, "name": "cat"} for i in (1, 2)]}, "there twice: .'cat'"),
         (
             {"annotations": [VIS["annotations"][1] | {"segmentations": [columns(1)] * 3}]},
             "annotation 4: 3 masks of a video of 2 frames",

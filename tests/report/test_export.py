@@ -11,11 +11,12 @@ import zipfile
 import numpy as np
 import pytest
 from commands import command
+from made_data import square
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from rvos.data.split import own_split
+from rvos.data.split import Expression, Split, Video, own_split
 from rvos.errors import InputError
 from rvos.masks import TrackFiles, canonical_track, encode, read_json, write_json
 from rvos.score.sources import open_masks
@@ -141,6 +142,27 @@ def test_the_frames_are_those_that_the_run_used(own_run, tmp_path):
         assert [n for n in archive.namelist() if n.startswith("frames/0/")] == [
             f"frames/0/img_{t}.png" for t in (0, 2, 4)
         ]
+
+
+def test_frames_of_a_dataset_have_the_names_that_are_there(tmp_path):
+    """PNGs, a JPEG beside its mask, and a frame that is not there."""
+    folder, run = tmp_path / "JPEGImages" / "v", tmp_path / "run"
+    folder.mkdir(parents=True)
+    for name in ("0.png", "1.jpg", "1.png"):
+        Image.new("RGB", (60, 40)).save(folder / name)
+    texts = {"0": "the cat", "1": " the  cat\u2028", "2": "the cat (v 0)", "3": ""}
+    said = tuple(Expression("v", key, text, (), ()) for key, text in texts.items())
+    keep_split(run, Split(tmp_path, "s", (Video("v", ("0", "1", "2"), said),), ""))
+    write_json(run / "refined" / "v.json.gz", {key: [square(1, 1), None, None] for key in texts})
+    for kind in ("coco", "ytvis"):
+        assert main([str(run), "--format", kind, "--out", str(tmp_path / kind)]) == 0
+    images = COCO(str(tmp_path / "coco")).imgs.values()
+    (video,) = json.loads((tmp_path / "ytvis").read_text())["videos"]
+    files = ["v/0.png", "v/1.jpg", "v/2.jpg"]
+    assert [image["file_name"] for image in images] == video["file_names"] == files
+    categories = json.loads((tmp_path / "coco").read_text())["categories"]
+    names = ["the cat (v 0)", "the cat (v 1)", "the cat (v 0)'", "(v 3)"]
+    assert [category["name"] for category in categories] == names
 
 
 def test_names_of_ones_own_may_be_long_and_have_backslashes(tmp_path):
