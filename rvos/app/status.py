@@ -69,7 +69,7 @@ class Status:
         if not self.missing or not gaps:
             return None
         usual = [gap for gap in gaps if gap <= PAUSE * max(gaps[len(gaps) // 2], 0.1)]
-        return self.missing * sum(usual) / len(usual)
+        return self.missing * sum(usual) / len(usual) or None  # copies may have one time
 
     def show(self, console: Console) -> None:
         """Print it."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rvos.data.mask_index import index_folders, writable_index_folder
 from rvos.errors import InputError
-from rvos.masks.files import whole_or_not_at_all
+from rvos.masks.files import changed_ns, whole_or_not_at_all
 
 FORMAT = 1  # of the index; another number is built anew
 FRAMES = "JPEGImages"  # the folder of a split's frames, and the name of its archive
@@ -237,4 +237,4 @@ def _key(name: str) -> bytes:
 
 
 def _stamp(stat: os.stat_result) -> Stamp:
-    return FORMAT, stat.st_size, stat.st_mtime_ns
+    return FORMAT, stat.st_size, changed_ns(stat)

@@ -19,7 +19,7 @@ from rvos.data.archive import FilePath, TarPath, instead_of
 from rvos.data.mask_index import index_folders, writable_index_folder
 from rvos.data.split import Problem, Split, Truth, Video
 from rvos.masks import FileError, read_json, write_json
-from rvos.masks.files import IMAGE_ERRORS, check_single, pointer
+from rvos.masks.files import IMAGE_ERRORS, changed_ns, check_single, pointer
 
 Frames = dict[str, Any]  # what is kept of a video: {"key", "size", "problems"}
 END_OF_IMAGE = b"\xff\xd9"
@@ -120,7 +120,7 @@ def _key(split: Split, video: Video) -> str:
     for path in paths:  # not a list of their folder: that of RefCOCO has 82,783 pictures
         try:
             stat = os.stat(str(path))
-            seen: tuple[int, int] | None = (stat.st_size, stat.st_mtime_ns)
+            seen: tuple[int, int] | None = (stat.st_size, changed_ns(stat))
         except OSError:
             seen = None
         digest.update(f"{path.name} {seen}\n".encode())

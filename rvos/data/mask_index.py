@@ -26,7 +26,7 @@ from rvos.masks import (
     stream_json,
     write_json,
 )
-from rvos.masks.files import unpacked_sha256
+from rvos.masks.files import changed_ns, unpacked_sha256
 
 FORMAT = 1  # of the files; another number is built anew
 
@@ -37,7 +37,7 @@ def open_index(source: Path) -> "MaskIndex":
     Raises InputError for a file that is not `{annotation id: ...}`.
     """
     stat = source.stat()
-    key = {"format": FORMAT, "name": source.name, "size": stat.st_size, "mtime": stat.st_mtime_ns}
+    key = {"format": FORMAT, "name": source.name, "size": stat.st_size, "mtime": changed_ns(stat)}
     for folder in index_folders(source.parent):
         if (index := _whole_index(folder / "masks", key)) is not None:
             return index

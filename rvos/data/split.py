@@ -98,9 +98,8 @@ class Split:
     def files(self, video: Video) -> list[str]:
         """The names of the frames' files: those that are there, else .jpg."""
         folder = self.frame_folder(video.name)
-        there = isinstance(folder, Path) and folder.is_dir()
-        images = filter(is_image, folder.iterdir() if there else ())
-        images = sorted(images, key=lambda path: path.suffix == ".jpg")
+        there = folder.iterdir() if isinstance(folder, Path) and folder.is_dir() else ()
+        images = sorted(filter(is_image, there), key=lambda path: path.suffix == ".jpg")
         by_name = {image.stem: image.name for image in images}
         return [by_name.get(frame, f"{frame}.jpg") for frame in video.frames]
 

@@ -34,6 +34,7 @@ ZIP_ERRORS = (
     *(zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error),
     RuntimeError,  # encrypted, or packed in a way that Python does not know
 )
+ZIP_BEGINS = 315_705_600 * 10**9  # ns; 3 January 1980, since its times are local
 _NO_JSON = ("not valid JSON", ValueError, ijson.JSONError, EOFError, zlib.error, RecursionError)
 NO_UTF8 = "cannot be read as text. Save it as UTF-8"
 _INVALID = "invalid bytes in UTF8"  # what ijson says of it, with bytes that are no text
@@ -94,7 +95,15 @@ def pointer(path: Any) -> str:
 def file_stamp(path: Path) -> list[int]:
     """[size in bytes, time of the last change in ns]: another where a file was written anew."""
     stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+    return [stat.st_size, changed_ns(stat)]
+
+
+def changed_ns(stat: os.stat_result) -> int:
+    """When the content of a file changed, in ns; where no archive kept that, when the file did.
+
+    Archives that always come out the same give each file the time 0 or ZIP's first, 1980.
+    """
+    return stat.st_mtime_ns if stat.st_mtime_ns > ZIP_BEGINS else stat.st_ctime_ns
 
 
 def files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:

@@ -58,7 +58,8 @@ def resume_from(
     if last.is_file():
         return last
     checkpoints = sorted(
-        runs.glob(f"*/{CHECKPOINTS}/last.ckpt"), key=lambda path: path.stat().st_mtime
+        runs.glob(f"*/{CHECKPOINTS}/last.ckpt"),
+        key=lambda path: (path.stat().st_mtime, path),  # equal in copies: folders are named by time
     )
     if not checkpoints:
         raise InputError(f"ckpt_path=last: no {CHECKPOINTS}/last.ckpt in {folder} nor in {runs}/*")

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import shutil
 from contextlib import nullcontext
 
 import cv2
@@ -14,7 +16,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from rvos import masks
-from rvos.masks import FileError, MaskError, TrackFiles, files
+from rvos.masks import FileError, MaskError, TrackFiles, file_stamp, files, write_json
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 PIXELS = SIZES.flatmap(lambda size: arrays(np.uint8, size, elements=st.integers(0, 1)))
@@ -319,3 +321,22 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path, suffix):
     path.write_bytes(gzip.compress(data) if suffix.endswith("gz") else data)
     assert masks.read_json(path) == {"v": {"0": [None]}}
     assert dict(masks.stream_json(path)) == {"v": {"0": [None]}}
+
+
+@pytest.mark.parametrize("at", [0, 1, 315_532_800])  # no time, the first of packers, of ZIP
+def test_a_file_that_is_replaced_by_one_of_the_same_time_and_size_is_another(tmp_path, at):
+    """As archives unpack them that give every file the same time."""
+    path = tmp_path / "masks.json"
+    stamps = []
+    for content in ({"v": {"0": [None]}}, {"w": {"0": [None]}}):
+        write_json(path, content)
+        os.utime(path, (at, at))
+        masks_of = TrackFiles(path)
+        stamps.append(masks_of.stamp(masks_of.videos()[0]))
+    assert stamps[0] != stamps[1]
+
+
+def test_a_copy_that_keeps_its_time_is_the_same_file(tmp_path):
+    write_json(tmp_path / "a.json", {"v": {}})
+    shutil.copy2(tmp_path / "a.json", tmp_path / "b.json")
+    assert file_stamp(tmp_path / "a.json") == file_stamp(tmp_path / "b.json")

@@ -311,3 +311,12 @@ def test_status_of_files_that_are_ahead_or_of_two_clocks(tmp_path):
     console = Console(record=True, width=200)
     status.show(console)
     assert re.search(r"last one\W+0 min ago", console.export_text())
+
+
+def test_status_of_copies_that_all_have_one_time(tmp_path):
+    """Nobody can say how long the rest takes: it is not 0.0 h."""
+    write_json(tmp_path / "provenance.json", {})
+    for i in range(4):
+        write_json(tmp_path / f"{i}.json.gz", {})
+        os.utime(tmp_path / f"{i}.json.gz", (0, 0))
+    assert replace(Status.of(tmp_path), total=8).seconds_left is None

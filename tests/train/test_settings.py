@@ -1,5 +1,6 @@
 """Wrong settings of training and data: one error lists every one, whatever kind it has."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from rvos.data.verify import verify  # noqa: E402
 from rvos.settings import build  # noqa: E402
 from rvos.train import run  # noqa: E402
 from rvos.train.callbacks import BestCheckpoint, LastCheckpoint  # noqa: E402
+from rvos.train.resume import resume_from  # noqa: E402
 from rvos.train.settings import Validation  # noqa: E402
 
 
@@ -491,3 +493,14 @@ def test_files_that_are_not_there_are_named_before_torch_is_imported(overrides, 
     program = WITHOUT_TORCH % [*sound, *overrides]
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert ended.returncode == 1 and message in ended.stderr and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("at", [0, 2e9])  # without a time; from a node that is ahead
+def test_of_runs_that_were_copied_the_last_one_goes_on(tmp_path, at):
+    for name in ("2026-01-02", "2026-03-04", "2026-02-03"):
+        path = tmp_path / name / "checkpoints" / "last.ckpt"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (at, at))
+    found = resume_from("last", tmp_path / "new", tmp_path)
+    assert found == tmp_path / "2026-03-04" / "checkpoints" / "last.ckpt"
