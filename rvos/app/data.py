@@ -84,4 +84,8 @@ def main(arguments: Sequence[str]) -> int:
                 config = compose(given.command, overrides=overrides)
         except ConfigCompositionException as error:
             raise InputError(with_near_key(str(error), given.command, overrides)) from None
+        if given.command == "verify":
+            from rvos.stages.run_folder import check_effects
+
+            check_effects("data verify", given.settings)
         return COMMANDS[given.command](config)

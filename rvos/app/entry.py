@@ -47,6 +47,9 @@ def entry_point(
             # What is derived from read-only data goes there too, in all processes of this run.
             os.environ["RVOS_STORES"] = str(cfg.paths.stores)
             with one_message(), explained():  # here, since Hydra says more of what leaves a job
+                from rvos.stages.run_folder import check_effects
+
+                check_effects(cfg.task, HydraConfig.get().overrides.task, unread(cfg))
                 if cfg.weights.revision is not None:
                     from rvos.weights.local import use_revisions
 
@@ -153,6 +156,19 @@ def with_near_key(message: str, config_name: str, overrides: Sequence[str]) -> s
         near = []
     hint = f"did you mean {near[0]}?" if near else "--help lists all"
     return f"{key}: no such key; {hint} (+{key}=... adds a key to the settings)"
+
+
+def unread(cfg: DictConfig) -> set[str]:
+    """Keys and groups that the chosen sources of a run do not read."""
+    from rvos.stages.run_folder import NO_EFFECT
+
+    if "answers" not in cfg:  # a training
+        return set()
+    of_model = {f"model.{key}" for key in NO_EFFECT["answers"]}
+    unread = of_model if "model" in cfg.coarse else {"model"}
+    if cfg.answers.model is None:
+        unread |= {f"answers.{key}" for key in cfg.answers if key != "model"}
+    return unread
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

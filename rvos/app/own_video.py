@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +17,7 @@ from rvos.app.evaluation import Evaluation
 from rvos.app.results import keep_masklets
 from rvos.data.frames import fingerprint
 from rvos.data.split import Split
-from rvos.errors import InputError, list_problems
+from rvos.errors import InputError
 from rvos.masks import (
     FileError,
     comment_of,
@@ -117,13 +116,6 @@ def read_sentences(expression: str | None, path: str | None) -> list[str]:
     if sentences := [line.strip() for line in lines if line.strip()]:
         return sentences
     raise InputError(f"expressions: {path}: expected a sentence per line, the file is empty")
-
-
-def check_no_dataset(overrides: Sequence[str]) -> None:
-    """Raises InputError for settings of a dataset, which one's own video has none of."""
-    groups = ("data.", "data=", "score.max_videos=")
-    if idle := [text for text in overrides if text.lstrip("+~").startswith(groups)]:
-        raise InputError(list_problems("without effect on a video of one's own", idle))
 
 
 def inputs_of(cfg: DictConfig, split: Split) -> dict[str, Any]:

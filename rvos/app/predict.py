@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
     from rvos.data.split import own_split
     from rvos.masklets import NoMasklets
     from rvos.stages.devices import OneDevice
-    from rvos.stages.run_folder import claim_folder, keep_split
+    from rvos.stages.run_folder import check_effects, claim_folder, keep_split
     from rvos.stages.store import Stores
     from rvos.stages.work import Work
     from rvos.weights.local import obtain
@@ -35,12 +35,13 @@ def main(cfg: DictConfig) -> None:
         todo = check(Evaluation.of, cfg)
         output = check(own.Output, cfg.video, cfg.masks, cfg.fps)
         thin = check(own.Thinning, cfg.every, cfg.max_frames)
-        check(own.check_no_dataset, HydraConfig.get().overrides.task)
         texts = check(own.read_sentences, cfg.expression, cfg.expressions)
     with Checks() as check:
         check(own.offer_small, cfg, uses_gpu=todo.uses_gpu)
         check(own.check_device, cfg.device, uses_gpu=todo.uses_gpu)
         idle = isinstance(todo.masklets, NoMasklets)
+        if idle:  # with refine=none, as experiment=grounded has it
+            check(check_effects, "predict", HydraConfig.get().overrides.task, ["masklets"])
         used = weights_used(cfg, ["coarse"] if idle else ["coarse", "masklets"])
         check(obtain, used, ask_only=True)  # the sources fetch when all else is known to be right
         split = check(own_split, cfg.video, texts, **vars(thin))

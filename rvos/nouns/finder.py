@@ -21,7 +21,7 @@ from rvos.errors import InputError, is_text, list_problems
 from rvos.masks import read_json, read_text, split_lines, write_bytes
 from rvos.nouns import parsers as noun_parsers
 from rvos.nouns import rules as noun_rules
-from rvos.settings import Text, checked
+from rvos.settings import Text, checked, wrong
 
 Parser = Literal["rules", "benepar", "spacy"]
 Nouns = dict[str, dict[str, str]]  # {video: {expression_id: noun}}
@@ -50,6 +50,10 @@ class NounFinder:
     method: Parser
     fallback: Text
     model: Text | None = None
+
+    def __post_init__(self) -> None:
+        if self.model is not None and self.method == "rules":
+            raise wrong("model", "null, since method=rules has none", self.model)
 
     def find(self, expressions: Sequence[str]) -> list[Noun | None]:
         """The noun of each expression, None where it has none.

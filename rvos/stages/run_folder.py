@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,13 @@ WANDB_ID_FILE = "wandb_id"  # of the W&B run that each start into the folder goe
 
 T = TypeVar("T")
 # Settings that change nothing, by what it is that they do not change: a whole group, or one key.
+_CLIPS = frozenset(  # what a training makes of data
+    f"data.{key}"
+    for key in (
+        *("train_split", "sources", "val_split", "val_clips", "clip", "seed"),
+        *("batch_size", "global_batch_size"),
+    )
+)
 NO_EFFECT: Mapping[str, frozenset[str]] = {
     # the results in a run folder: they may differ between two runs into it
     "results": frozenset(
@@ -77,6 +84,25 @@ NO_EFFECT: Mapping[str, frozenset[str]] = {
             "checkpoint_encoder",
         }
     ),
+    # what a program or command does; how many workers suit a machine may be said to all
+    "eval": _CLIPS
+    | {"data.release"}
+    | {
+        f"trainer.{key}"
+        for key in (
+            *("max_epochs", "max_steps", "gradient_clip_val", "gradient_clip_algorithm"),
+            *("check_val_every_n_epoch", "val_check_interval", "num_sanity_val_steps"),
+            *("limit_train_batches", "limit_val_batches", "overfit_batches"),
+        )
+    },
+    "predict": frozenset({"data", "ablation", "score.max_videos", "score.protocol", "score.extra"}),
+    "train": frozenset(
+        {
+            *("refine", "masklets", "presence", "ablation", "coarse.checkpoint"),
+            *("data.protocol", "data.release", "score.protocol", "score.missing", "score.extra"),
+        }
+    ),
+    "data verify": _CLIPS | {"data.split", "data.name", "data.protocol", "data.skip_bad"},
 }
 
 
@@ -105,9 +131,21 @@ def as_written(kind: TypeAdapter[T], content: Any) -> T:
     return kind.validate_json(json.dumps(content), strict=True)
 
 
-def has_no_effect(key: str, on: str) -> bool:
-    """Whether a dotted key has no effect on what `on` names (a key of NO_EFFECT)."""
-    return key in NO_EFFECT[on] or key.partition(".")[0] in NO_EFFECT[on]
+def has_no_effect(key: str, on: str, also: Collection[str] = ()) -> bool:
+    """Whether a dotted key, or a group it is in, has no effect on `on` (a key of NO_EFFECT).
+
+    `also` are keys and groups without effect beside those.
+    """
+    parts = key.split(".")
+    groups = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+    return not groups.isdisjoint(NO_EFFECT[on].union(also))
+
+
+def check_effects(on: str, typed: Sequence[str], also: Collection[str] = ()) -> None:
+    """Raises InputError for settings (key=value) of the command line without effect on `on`."""
+    keys = {text: text.lstrip("+~").partition("=")[0] for text in typed}
+    if idle := [text for text, key in keys.items() if has_no_effect(key, on, also)]:
+        raise InputError(list_problems(f"without effect in rvos {on}", idle))
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

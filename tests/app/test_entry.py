@@ -18,6 +18,9 @@ from rvos.__main__ import COMMANDS
 from rvos.__main__ import PROGRAMS as RUNNABLE
 from rvos.__main__ import main as rvos_main
 from rvos.app.arguments import as_typed
+from rvos.app.entry import unread
+from rvos.errors import InputError
+from rvos.stages.run_folder import check_effects
 
 SENTENCES = [
     "the cat walking left",
@@ -159,8 +162,9 @@ def test_files_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):
         ("eval.py", "~refine", "argument '~refine': expected key=value"),
         ("eval.py", "refine.window=5,10", "refine.window=5,10'.*add --multirun"),
         ("predict.py", "masks=png)", r"masks: expected .*, got 'png\)'"),
-        ("predict.py", "data.skip_bad=true", "without effect on a video .*data.skip_bad=true"),
-        ("predict.py", "score.max_videos=2", "without effect on a video .*score.max_videos=2"),
+        ("predict.py", "data.skip_bad=true", "without effect in rvos predict.*data.skip_bad=true"),
+        ("predict.py", "score.max_videos=2", "without effect in rvos predict.*max_videos=2"),
+        ("-m rvos data verify", "data.split=valid", "without effect in rvos data verify.*split=v"),
         ("-m rvos data verify", "splits=[a", r"\[a"),
     ],
 )
@@ -169,6 +173,26 @@ def test_an_argument_that_cannot_be_taken_is_named(program, argument, told):
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert re.search(told, done.stderr, re.DOTALL), done.stderr
+
+
+@pytest.mark.parametrize(
+    "program, others, idle",
+    [
+        ("eval", "coarse=mutr", "model.weights=mine.pth data.clip.num_frames=7 answers.rounds=2"),
+        ("eval", "coarse=files", "model=mutr_tiny model.num_queries=3 trainer.max_steps=9"),
+        ("eval", "", "data.batch_size=4 data.val_split=valid data.release=v1"),
+        ("predict", "coarse=grounded", "data=ref_davis ablation=paper model.backbone=swin_t"),
+        ("train", "", "refine=none masklets.weights=x coarse.checkpoint=x score.missing=empty"),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(program, others, idle):
+    """Exactly these: what is read, or stands in a preset, is no mistake."""
+    typed = [*others.split(), *idle.split()]
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        cfg = compose(program, [*typed, "output_dir=x"])
+    with pytest.raises(InputError, match=f"without effect in rvos {program} ") as error:
+        check_effects(program, [*typed, "seed=3", "score.workers=1", "coarse.name=x"], unread(cfg))
+    assert str(error.value).split("\n  ")[1:] == idle.split()
 
 
 @pytest.mark.parametrize("program", ["train", "eval", "predict", "synthesize", "verify"])

@@ -286,3 +286,8 @@ def test_spacy_head():
 def test_unknown_method():
     with pytest.raises(SettingsError, match="^method: expected rules or benepar or spacy"):
         NounFinder("guess", "video")
+
+
+def test_the_rules_have_no_model():
+    with pytest.raises(SettingsError, match="^model: expected null, since method=rules has none"):
+        NounFinder("rules", "video", "en_core_web_lg")
