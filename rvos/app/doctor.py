@@ -52,8 +52,12 @@ def findings() -> Iterator[Finding]:
     yield from _packages()
     yield from _devices()
     yield from _programs()
-    yield from _data(configured_folder("data"))
-    yield from _weights(configured_folder("weights"))
+    for what, look in (("data", _data), ("weights", _weights)):
+        folder = configured_folder(what)
+        try:
+            yield from look(folder)
+        except OSError as error:  # somebody else's
+            yield Finding("absent", what, f"{error.filename} cannot be read: {error.strerror}")
 
 
 def _packages() -> Iterator[Finding]:

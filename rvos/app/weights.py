@@ -78,7 +78,8 @@ def show(console: Console) -> int:
         licence = weight.licence + (", gated" if weight.gated else "")
         found, text = state_of(weight)
         style = "green" if found else "red" if text != "no" else ""
-        size = sum(file["size"] for file in recorded_files(weight).values()) or weight.size
+        recorded = recorded_files(weight) if found else {}
+        size = sum(file["size"] for file in recorded.values()) or weight.size
         shown = "no address known" if text == "no" and _address(weight).startswith("no") else text
         cells = (weight.name, weight.purpose, hub.in_bytes(size), licence)
         table.add_row(*cells, f"[{style}]{shown}[/]" if style else shown)

@@ -17,6 +17,7 @@ from typing import Any
 from rvos.errors import InputError
 from rvos.masks import read_json, write_json
 from rvos.masks.files import parse_json
+from rvos.weights.failures import cause, usable_proxy
 
 WAITS = 8  # how often a call is sent again after 429, 5xx, a lost connection or no answer in time
 
@@ -78,16 +79,17 @@ class Caller:
             )
         if key and not (key.isascii() and key.isprintable()):
             raise InputError("OPENAI_API_KEY: expected one line of ASCII letters; copy it again")
-        self._client = OpenAI(
-            # A server of one's own asks for none, and the package refuses to go without.
-            api_key=key or "none",
-            base_url=self.server,
-            timeout=self.timeout,
-            max_retries=WAITS,
-        )
+        with usable_proxy("the server of the models"):
+            self._client = OpenAI(
+                # A server of one's own asks for none, and the package refuses to go without.
+                api_key=key or "none",
+                base_url=self.server,
+                timeout=self.timeout,
+                max_retries=WAITS,
+            )
         self._started = time.monotonic()
         self._lock, self._locks = threading.Lock(), dict[str, threading.Lock]()
-        self._stopped = False
+        self._stopped = self._understood = False  # understood: an answer was of the protocol
 
     @property
     def address(self) -> str:
@@ -108,7 +110,8 @@ class Caller:
                     self.tokens_kept += kept["tokens"]
             else:
                 kept = self._send(request)
-                write_json(path, kept)
+                if kept.pop("is_message"):
+                    write_json(path, kept)
         return Reply(kept["text"], kept["whole"], kept["tokens"], call)
 
     def path(self, call: str) -> Path:
@@ -129,13 +132,16 @@ class Caller:
         try:
             response = self._client.chat.completions.with_raw_response.create(**request)
         except openai.APIStatusError as error:
-            raise InputError(
-                self._failed(request, f"{error.status_code} {error.message}")
-            ) from None
+            because = f"{error.message}{_remedy(error)}"
+            raise InputError(self._failed(request, because)) from None
         except openai.APIConnectionError as error:  # a timeout too
-            because = f"{error} {error.__cause__ or ''}".strip()
+            because = f"no answer: {cause(error.__cause__ or error)}"
             raise InputError(self._failed(request, because)) from None
         kept = _kept(response.http_response.content)
+        if not kept["is_message"] and not self._understood:
+            because = "it answers, but not in OpenAI's protocol: does its URL end in /v1?"
+            raise InputError(self._failed(request, because))
+        self._understood = True
         with self._lock:
             self.tokens += kept["tokens"]
         seconds = round(time.monotonic() - began, 3)
@@ -165,13 +171,16 @@ class Caller:
 
 
 def _kept(body: bytes) -> dict[str, Any]:
-    """What is kept of a server's answer; one without a message counts as an empty reply."""
+    """What is kept of a server's answer; one without a message counts as an empty reply.
+
+    `is_message` says whether it had one: another is not written down, and asked for anew.
+    """
     try:
         answer = parse_json(body)
         choice = answer["choices"][0]
         text, whole = choice["message"]["content"], choice.get("finish_reason") != "length"
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return {"text": "", "whole": True, "tokens": 0, "usage": None}
+        return {"text": "", "whole": True, "tokens": 0, "usage": None, "is_message": False}
     usage = answer.get("usage")
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
     return {
@@ -180,4 +189,19 @@ def _kept(body: bytes) -> dict[str, Any]:
         "whole": whole,
         "tokens": tokens if isinstance(tokens, int) and tokens > 0 else 0,
         "usage": usage if isinstance(tokens, int) else None,
+        "is_message": True,
     }
+
+
+def _remedy(error: Any) -> str:
+    """What helps against an answer that is an error; "" where nobody knows."""
+    if "context" in error.message or error.status_code == 413:
+        return " (smaller --frames and --width make shorter questions)"
+    remedies = {
+        401: "OPENAI_API_KEY is the key that is sent",
+        403: "OPENAI_API_KEY is the key that is sent",
+        404: "is --model a name that the server knows, and does --server end in /v1?",
+        429: "it asks you to wait: start again later, or with a smaller --parallel",
+    }
+    remedy = remedies.get(error.status_code)
+    return f" ({remedy})" if remedy else ""

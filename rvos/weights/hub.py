@@ -7,27 +7,32 @@ progress bar (size, rate, remaining time) is huggingface_hub's.
 import errno
 import hashlib
 import logging
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from http.client import responses
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
-from urllib.request import getproxies
 
 from rvos.errors import InputError
 from rvos.masks import file_sha256
+from rvos.masks.files import naming
+from rvos.weights.failures import cause, in_a_line, proxy, usable_proxy
 
 for _client in ("httpx", "httpx2"):
     logging.getLogger(_client).setLevel(logging.WARNING)  # it logs every request
 RepoType = Literal["model", "dataset"]
+OWN_CACHE = (
+    "Choose a cache of your own: HF_HOME for the hub's files, RVOS_WEIGHTS for others; or ask "
+    "whose it is to open it to you"
+)
 
 
 class Unreachable(InputError):
-    """Whoever has the files does not answer."""
+    """Whoever has the files does not answer; the message says why, and what may help."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,11 @@ def listing(
             if any(fnmatch(file["rfilename"], pattern) for pattern in patterns)
         )
         licence, commit = (info.get("cardData") or {}).get("license"), info["sha"]
-    except (ValueError, KeyError, TypeError):  # some other page: a portal's, a proxy's
-        raise Unreachable("what answers there is not the hub") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(
+            f"{repo}: what answers at {endpoint()} is not the hub but some other page: the login "
+            "of a network, a proxy, or a wrong HF_ENDPOINT. Open the address with a browser"
+        ) from None
     if not files:
         raise InputError(f"{repo}: no files like {', '.join(patterns)} in revision {revision}")
     return Listing(commit, licence if isinstance(licence, str) else None, files)
@@ -118,7 +126,7 @@ def fetch_url(url: str, target: Path, *, sha256: str | None = None) -> None:
 
     Raises Unreachable, and InputError for wrong bytes and for what cannot be written.
     """
-    with explained(url, "model"):
+    with explained(url, None):
         from huggingface_hub.utils import get_session, hf_raise_for_status
 
         answer = get_session().head(
@@ -152,16 +160,17 @@ def fetch_drive(url: str, target: Path) -> None:
             f"{target.name}: files on Google Drive need gdown: pip install 'rvos[drive]'. Or fetch "
             f"{url} with a browser and put it there as {target}"
         ) from None
-    if _constants().HF_HUB_OFFLINE:
-        raise Unreachable("HF_HUB_OFFLINE is set")
-    target.parent.mkdir(parents=True, exist_ok=True)
     file_id = url.split("/d/")[1].split("/")[0]
     try:
-        gdown.download(id=file_id, output=str(target), resume=True)
-    except Exception as error:  # its own, and those of the library below it
-        raise Unreachable(f"{url}: {' '.join(str(error).split())[:300]}") from None
+        with explained(url, None), naming(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            gdown.download(id=file_id, output=str(target), resume=True)
+    except InputError:
+        raise
+    except Exception as error:  # its own: a quota, a file that is not public
+        raise InputError(f"{url}: {in_a_line(error, 300)}. {_by_hand(target)}") from None
     if not target.is_file():
-        raise Unreachable(f"{url}: gdown brought no file")
+        raise InputError(f"{url}: gdown brought no file. {_by_hand(target)}")
     refuse_page(target, url, target)
 
 
@@ -173,31 +182,45 @@ def download(
 
     part = target.with_name(f"{target.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("ab") as file:
+    with naming(part), part.open("ab") as file:
         if size is not None and file.tell() > size:
             file.truncate(0)
             file.seek(0)
-        http_get(
-            url,
-            file,
-            resume_size=file.tell(),
-            headers=dict(headers),
-            expected_size=size,
-            displayed_filename=name,
-        )
+        if file.tell() != size:
+            http_get(
+                url,
+                file,
+                resume_size=file.tell(),
+                headers=dict(headers),
+                displayed_filename=name,
+            )
+        came = file.tell()
+    if size is not None and came != size:
+        refuse_page(part, url, target, begins=(b"<",))
+        raise InputError(f"{url}: {came} of {size} bytes came; start again to go on")
     return part
 
 
-def refuse_page(path: Path, url: str, target: Path) -> None:
-    """Delete a web page that came as the file: a quota, a login, a proxy's. Raises Unreachable."""
+def refuse_page(
+    path: Path, url: str, target: Path, *, begins: Sequence[bytes] = (b"<", b"{", b"")
+) -> None:
+    """Delete a page or a message that came as the file. Raises InputError.
+
+    `begins`: how files begin that are no weights.
+    """
     with path.open("rb") as file:
-        is_page = file.read(512).lstrip()[:1] == b"<"
-    if is_page:
+        begin = file.read(512).lstrip()[:1]
+    if begin in begins:
         path.unlink()
-        raise Unreachable(
-            f"{url}: a web page came instead of the file (a quota, a login or a proxy). Open the "
-            f"address with a browser, and put the file there as {target}"
+        what = {b"": "nothing", b"<": "a web page"}.get(begin, "a message")
+        raise InputError(
+            f"{url}: {what} came instead of the file (a quota, a login or a proxy). "
+            + _by_hand(target)
         )
+
+
+def _by_hand(target: Path) -> str:
+    return f"Open the address with a browser, and put the file there as {target}"
 
 
 def already(target: Path) -> int:
@@ -247,8 +270,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.__enter__()
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be written: {error.strerror}. Choose a cache of your own: HF_HOME "
-            "for the hub's files, RVOS_WEIGHTS for others"
+            f"{error.filename or folder}: cannot be written: {error.strerror}. {OWN_CACHE}"
         ) from None
     try:
         yield
@@ -266,15 +288,21 @@ def _constants() -> Any:
 
 
 @contextmanager
-def explained(what: str, kind: RepoType) -> Iterator[None]:
-    """Turn errors of the hub and the net into InputError."""
+def explained(what: str, kind: RepoType | None) -> Iterator[None]:
+    """Turn errors of the hub and the net into InputError; `kind` None: `what` is an address."""
+    unreachable = f"{endpoint() if kind else what} cannot be reached"
     if _constants().HF_HUB_OFFLINE:
-        raise Unreachable("HF_HUB_OFFLINE is set")
+        raise Unreachable(f"{unreachable} (HF_HUB_OFFLINE is set; unset it to fetch)")
     from huggingface_hub import errors
+    from huggingface_hub.utils import get_session
 
-    page = f"{endpoint()}/{'datasets/' if kind == 'dataset' else ''}{what}"
+    page = f"{endpoint()}/{'datasets/' if kind == 'dataset' else ''}{what}" if kind else what
     try:
+        with usable_proxy(what):
+            get_session()  # which reads the proxies
         yield
+    except InputError:
+        raise
     except errors.RevisionNotFoundError:
         raise InputError(f"{what}: no such revision on {page}") from None
     except errors.GatedRepoError as error:
@@ -287,40 +315,42 @@ def explained(what: str, kind: RepoType) -> Iterator[None]:
         raise InputError(f"{what}: {said}") from None
     except errors.RepositoryNotFoundError:
         raise InputError(
-            f"{what}: nothing of that name on {endpoint()}, or it is private"
+            f"{what}: nothing of that name on {endpoint()}, or it is private: then log in with "
+            "`hf auth login`, or set HF_TOKEN"
         ) from None
-    except errors.HfHubHTTPError as error:
-        raise InputError(f"{what}: {_refusal(error, page)}") from None
     except UnicodeEncodeError:  # of the headers: all else is quoted
         raise InputError(
             f"{what}: your token (HF_TOKEN, `hf auth login`) has letters that are not ASCII: copy "
             "it again"
         ) from None
-    except OSError as error:
-        if error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT):  # no fault of the net
+    except (errors.HfHubHTTPError, OSError) as error:  # of a server, the disk, the net
+        if error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
                 f"{what}: cannot be written to {error.filename or 'the disk'}: {error.strerror}. "
                 "What came is kept; start again to go on"
             ) from None
-        raise Unreachable(_in_a_line(error)) from None
-    except ImportError as error:
-        if "socksio" not in str(error):
-            raise
-        raise InputError(
-            f"{what}: the proxy {_proxy()} speaks SOCKS, which needs: pip install 'httpx[socks]'"
-        ) from None
+        if getattr(error, "response", None) is not None:
+            raise InputError(f"{what}: {_refusal(error, page, by_hub=kind is not None)}") from None
+        raise Unreachable(f"{unreachable} ({cause(error)})") from None
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "httpcore"):
             raise
-        raise Unreachable(_in_a_line(error)) from None
+        raise Unreachable(f"{unreachable} ({cause(error)})") from None
 
 
-def _refusal(error: Any, page: str) -> str:
-    """What the hub's answer means, and what to do. Raises Unreachable for a fault of the hub."""
+def _refusal(error: Any, page: str, *, by_hub: bool) -> str:
+    """What a server's answer means, and what to do."""
     status, url = error.response.status_code, urlsplit(str(error.response.url))
     host = f"{url.scheme}://{url.netloc}"
-    said = error.server_message or _in_a_line(error)
+    message = getattr(error, "server_message", None) or responses.get(status, "no reason given")
+    said = f"{status}: {message}"
+    if status in (401, 403) and not by_hub:
+        return f"{host} does not give it to you ({said}): open {page} with a browser"
     if status == 401:
+        from huggingface_hub import get_token
+
+        if get_token() is None:
+            return f"{host} wants a token ({said}): log in with `hf auth login`, or set HF_TOKEN"
         return (
             f"{host} refuses your token ({said}): log in again with `hf auth login`, or "
             "unset HF_TOKEN"
@@ -333,19 +363,7 @@ def _refusal(error: Any, page: str) -> str:
     if status == 429:
         return f"{host} asks you to wait ({said}): start again later"
     if status == 407:
-        return f"the proxy {_proxy()} wants a name and password in its address (HTTPS_PROXY)"
+        return f"the proxy {proxy()} wants a name and password in its address (HTTPS_PROXY)"
     if status >= 500:
-        raise Unreachable(f"it answers {status}: {said}")
-    return f"{host} refuses it with {status}: {said}"
-
-
-def _proxy() -> str:
-    """The proxy in use, without a password; "" for none."""
-    proxies = getproxies()  # "no" has the hosts that are reached without one
-    address = next((proxies[kind] for kind in ("https", "all", "http") if kind in proxies), "")
-    return re.sub(r"//[^@/]*@", "//", address)
-
-
-def _in_a_line(error: Exception) -> str:
-    text = " ".join(str(error).split())[:200] or type(error).__name__
-    return f"{text}; by the proxy {_proxy()}" if _proxy() else text
+        return f"{host} answers {said}. The fault is on its side: start again later"
+    return f"{host} refuses it with {said}"

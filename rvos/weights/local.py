@@ -8,7 +8,8 @@ elsewhere lie in `paths.weights`, with a record of the same form. Torch is not n
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any
@@ -143,12 +144,10 @@ def unreachable(named: str, weights: Sequence[Weight], error: Exception) -> str:
     """What to say of weights that are not here while who has them does not answer."""
     names = " ".join(dict.fromkeys(weight.name for weight in weights))
     parts = [f"{folder_of(w)} lacks {', '.join(lack)}" for w in weights if (lack := _partly(w))]
-    by_hub = weights[0].repo is not None
-    where = hub.cache_folder() if by_hub else path_of(weights[0]).parent
+    where = hub.cache_folder() if weights[0].repo else path_of(weights[0]).parent
     return (
-        f"{named}: not in {where}, and {hub.endpoint() if by_hub else weights[0].url} cannot be "
-        f"reached ({error}). {'; '.join([*parts, ''])}Run this where there is a network: "
-        f"python -m rvos weights get {names}. Or give folders that hold the weights "
+        f"{named}: not in {where}, and {error}. {'; '.join([*parts, ''])}Run this where there is "
+        f"a network: python -m rvos weights get {names}. Or give folders that hold the weights "
         "(docs/weights.md)"
     )
 
@@ -221,10 +220,13 @@ def _fetch_repo(weight: Weight) -> Path:
     licence = listing.licence or weight.licence
     blobs = [(file, storage / "blobs" / file.blob) for file in files]
     folder = storage / "snapshots" / listing.commit
-    if recorded_files(weight).keys() == {file.name for file in files} and all(
+    names = [file.name for file in files]
+    if not lacking(folder, weight.model_type) and all(
         (folder / file.name).is_file() and hub.blob_of(blob, file.blob) == file.blob
         for file, blob in blobs
     ):
+        if recorded_files(weight).keys() != {*names}:
+            keep_record(weight, listing.commit, names, licence)
         return folder  # perhaps another user's: nothing is locked where nothing is fetched
     with hub.locked(storage), hub.explained(weight.repo, "model"):
         missing = [(file, blob) for file, blob in blobs if not _fits(blob)]
@@ -247,7 +249,7 @@ def _fetch_repo(weight: Weight) -> Path:
             )
         if revision != listing.commit:  # so that other programs find it offline
             write_bytes(storage / "refs" / revision, listing.commit.encode())
-        keep_record(weight, listing.commit, [file.name for file in files], licence)
+        keep_record(weight, listing.commit, names, licence)
     return folder
 
 
@@ -324,6 +326,18 @@ def _adopt(weight: Weight) -> Path | None:
     return folder
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raise InputError for a cache that somebody else has closed."""
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(
+            f"{error.filename}: cannot be read: {error.strerror}. {hub.OWN_CACHE}"
+        ) from None
+
+
+@_readable()
 def path_of(weight: Weight) -> Path:
     """The repository's folder in the hub's cache, or the file in `paths.weights`."""
     if not weight.repo:
@@ -363,6 +377,7 @@ def record_file(weight: Weight) -> Path:
     return path / RECORD if weight.repo else path.with_name(f".{path.name}.{RECORD}")
 
 
+@_readable()
 def read_record(weight: Weight) -> dict[str, Any]:
     """The record; empty where nothing was fetched or it is damaged."""
     if not (weight.repo or weight.url) or not record_file(weight).is_file():

@@ -28,6 +28,12 @@ from rvos.weights.whole import no_weights
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the legacy form; the second is 1001
 LEFTOVERS = ("embeddings.position_ids", "total_ops", "total_params")  # old transformers; thop
+_WRAPPERS = ("model", "state_dict", "model_state_dict", "module")  # module: DeepSpeed
+# In front of a name: DDP, Lightning; within it, too: torch.compile, Fabric, FSDP.
+_PREFIXES = re.compile(
+    r"^((module|model)\.)+"
+    r"|(?<![^.])(_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
 _STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -53,30 +59,39 @@ _HOSTILE = re.compile(
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """State dict in a file: plain, in `{"model": ...}`, or Lightning's `{"state_dict": ...}`.
 
-    Prefixes `module.` and `model.`, the `position_ids` buffer of old transformers and the counters
-    of thop are dropped. Raises InputError for a file that does not exist, cannot be read or holds
-    no tensors.
+    Prefixes of DDP, Lightning, torch.compile and FSDP, the `position_ids` buffer of old
+    transformers and the counters of thop are dropped. Raises InputError for a file that does not
+    exist, cannot be read or holds no tensors.
     """
     return state_of(read_content(path), path)
 
 
 def state_of(content: Any, path: str | Path) -> dict[str, Tensor]:
     """The state dict in the content of the file `path`; see `read_state`."""
-    for key in ("model", "state_dict"):
+    for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping | StandIn):
             content = content[key]
     if not isinstance(content, Mapping):
         kind = content.name if isinstance(content, StandIn) else type(content).__name__
         raise InputError(f"{path}: holds a {kind}, expected a state dict")
     state = {
-        re.sub(r"^((module|model)\.)+", "", name): value.detach()
+        _own_name(name): value.detach()
         for name, value in content.items()
         if isinstance(name, str) and isinstance(value, Tensor) and not name.endswith(LEFTOVERS)
     }
     if not state:
-        raise InputError(f"{path}: holds no tensors")
+        inside = [key for key, value in content.items() if isinstance(value, Mapping) and value]
+        hint = f"; a state dict may be in {inside!r:.100}: save it alone" if inside else ""
+        raise InputError(f"{path}: holds no tensors{hint}")
     check_numbers(state, path)
     return state
+
+
+def _own_name(name: str) -> str:
+    """A tensor's name without what wrappers of a network put into it, in any order."""
+    while (stripped := _PREFIXES.sub("", name)) != name:
+        name = stripped
+    return name
 
 
 def check_numbers(state: Mapping[str, Tensor], where: str | Path) -> None:
@@ -109,6 +124,9 @@ def read_content(path: str | Path) -> Any:
     Raises InputError where the file is missing, damaged, hostile, or no checkpoint.
     """
     path = Path(path)
+    if path.is_dir():
+        inside = ", ".join(sorted(p.name for p in path.iterdir())[:5])
+        raise InputError(f"{path}: a folder, expected a file of weights; it holds {inside}")
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
     if damaged := damaged_part(path):
@@ -293,7 +311,7 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
     names = archive.namelist()
     inside = [name for name in names if re.fullmatch(r"[^/]+/data\.pkl", name)]
     if len(inside) != 1:
-        raise pickle.UnpicklingError("a zip file without one data.pkl")
+        raise pickle.UnpicklingError(f"a zip file without one data.pkl; it holds {names[:3]}")
     folder = inside[0].removesuffix("data.pkl")
     if f"{folder}constants.pkl" in names:
         raise pickle.UnpicklingError("a TorchScript program, not a state dict")

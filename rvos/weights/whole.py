@@ -4,6 +4,7 @@ A cache of the hub or a folder often has only some of a repository's files: anot
 fetched those that it needed. Torch is not needed here.
 """
 
+from codecs import BOM_UTF8
 from pathlib import Path
 
 from rvos.errors import InputError
@@ -11,6 +12,7 @@ from rvos.masks import FileError, read_json
 from rvos.masks.files import pointer
 
 Groups = tuple[tuple[str, ...], ...]  # of files; a loader needs one of the groups
+_ARCHIVES = (b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ")
 _WEIGHTS: Groups = (
     ("model.safetensors",),
     ("model.safetensors.index.json",),
@@ -32,8 +34,13 @@ NEEDS: dict[str, dict[str, Groups]] = {  # by the model_type of config.json
 def no_weights(path: Path) -> str:
     """What a file is that stands in the place of weights, by its first bytes; "" for any other."""
     with path.open("rb") as file:
-        begin = file.read(64).lstrip().lower()
-    if begin.startswith((b"<!doctype", b"<html")):
+        begin, rest = file.read(64), file.read(448)
+    if begin.startswith(_ARCHIVES) or rest[193:198] == b"ustar":  # at byte 257 of a tar
+        return "an archive: unpack it, and give the file that is in it"
+    begin = begin.removeprefix(BOM_UTF8).lstrip().lower()
+    if not begin:
+        return "an empty file: fetch it anew"
+    if begin.startswith((b"<!doctype", b"<html", b"<head", b"<!--", b"<?xml")):
         return "an HTML page, as a site sends it to who must log in: fetch the file anew"
     return pointer(path)
 

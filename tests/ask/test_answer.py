@@ -14,6 +14,8 @@ from asked_run import prepared, truth_of
 from commands import command
 from stub_model import StubModel, StubServer, chat
 
+from rvos import InputError
+from rvos.ask.calls import Caller
 from rvos.ask.oracle import oracle_decisions
 from rvos.ask.questions import Asked
 from rvos.masks import read_json
@@ -122,6 +124,37 @@ def test_refused_and_limited(run, capfd):
         assert len(server.sent) == sent
         assert answer(folder, server, "--model", "a") == 0
     assert len(set(server.sent)) == len(server.sent)  # nothing twice
+
+
+ANSWERS = {  # status, body: what is said
+    (401, b'{"error": {"message": "wrong key sk-1"}}'): r"401 - wrong key \*\*\* \(OPENAI_API_KEY",
+    (404, b'{"error": {"message": "no such model"}}'): r"no such model \(is --model a name .*/v1",
+    (400, b'{"error": {"message": "maximum context length"}}'): "smaller --frames and --width",
+    (200, b"<html>please log in</html>"): "not in OpenAI's protocol: does its URL end in /v1",
+    (200, b'{"message": "model not loaded"}'): "not in OpenAI's protocol",
+}
+
+
+@pytest.mark.parametrize("answered", ANSWERS)
+def test_what_a_server_refuses_has_its_cause_and_is_not_kept(tmp_path, monkeypatch, answered):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    with StubServer(lambda *_: answered) as server:
+        caller = Caller(server.url, tmp_path)
+        with pytest.raises(InputError, match=ANSWERS[answered]):
+            caller({"model": "a", "messages": []})
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [("socks5://me:word@host:1", r"httpx\[socks\]"), ("http://me:word@host:x", "Invalid port")],
+)
+def test_a_proxy_that_no_client_can_use_is_named(tmp_path, monkeypatch, proxy, said):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(InputError, match=rf"the proxy \w+://host:. .*{said}") as error:
+        Caller("http://127.0.0.1:9/v1", tmp_path)
+    assert "word" not in str(error.value)
 
 
 def test_no_picture_is_sent_without_its_frame(made_data, run_eval, capfd):

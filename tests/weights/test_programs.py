@@ -69,7 +69,7 @@ def server():
 def test_a_page_of_a_server_is_no_file(server, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     server.urls["/swin.pth"] = PAGE
-    with pytest.raises(net.Unreachable, match="a web page came instead of the file"):
+    with pytest.raises(InputError, match="a web page came instead of the file"):
         net.fetch_url(f"{server.address}/swin.pth", tmp_path / "swin.pth")
     assert list(tmp_path.iterdir()) == []
 
@@ -83,6 +83,33 @@ def test_a_page_that_gdown_brings_is_no_file(monkeypatch, tmp_path):
     monkeypatch.setitem(
         __import__("sys").modules, "gdown", type("gdown", (), {"download": download})
     )
-    with pytest.raises(net.Unreachable, match="quota.*put the file there as"):
+    with pytest.raises(InputError, match="quota.*put the file there as"):
         net.fetch_drive("https://drive.google.com/file/d/abc/view", tmp_path / "mutr.pth")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_gdown_raises_has_its_cause(monkeypatch, tmp_path):
+    """Its own errors, and those of requests, which it uses."""
+    import requests
+
+    class FileURLRetrievalError(Exception):
+        pass
+
+    answer = requests.Response()
+    answer.status_code, answer.url = 429, "https://drive.google.com/uc"
+    errors = {
+        "have had many accesses.*with a browser": FileURLRetrievalError("have had many accesses"),
+        "https://drive.google.com asks you to wait": requests.HTTPError("no", response=answer),
+        "cannot be reached .Max retries exceeded": requests.ConnectionError("Max retries exceeded"),
+        "cannot be written to .*mutr.pth: No space": OSError(28, "No space left on device"),
+    }
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    for said, error in errors.items():
+
+        def download(*, id, output, resume, error=error):
+            raise error
+
+        gdown = type("gdown", (), {"download": download})
+        monkeypatch.setitem(__import__("sys").modules, "gdown", gdown)
+        with pytest.raises(InputError, match=said):
+            net.fetch_drive("https://drive.google.com/file/d/abc/view", tmp_path / "mutr.pth")
