@@ -106,8 +106,12 @@ def _open_image(file: FilePath) -> Image.Image:
         raise FrameError(
             f"{file}: {pointer(file) or f'cannot be read as an image: {error}'}"
         ) from None
-    if image.tile and ";16" in str(image.tile[0][3]):  # the raw mode: I;16B, RGB;16B, ...
-        raise FrameError(f"{file}: has 16 bits per channel; rvos reads 8: mogrify -depth 8 *.png")
+    is_16 = bool(image.tile) and ";16" in str(image.tile[0][3])  # the raw mode: I;16B, RGB;16B, ...
+    if is_16 or image.mode in ("I", "F"):
+        bits = 16 if is_16 else 32
+        raise FrameError(
+            f"{file}: has {bits} bits per channel; rvos reads 8: mogrify -depth 8 *.png"
+        )
     return image
 
 
@@ -339,7 +343,8 @@ def _open_video(path: Path) -> Any:
             f"{path}: reading a video file needs PyAV: pip install 'rvos[video]'"
         ) from None
     try:
-        return av.open(f"file:{path}")  # else FFmpeg takes 10:30.mp4 for an address
+        # A name is no address (10:30.mp4) and no pattern of several pictures (f%03d.png).
+        return av.open(f"file:{path}", options={"pattern_type": "none"})
     except (av.error.FFmpegError, OSError) as error:
         told = pointer(path) or f"cannot be opened as a video: {error}"
         raise FrameError(f"{path}: {told}") from None

@@ -1,7 +1,10 @@
 """What people bring: folders and films that other programs leave, texts as they are saved."""
 
+import io
 import json
 import os
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,11 +19,14 @@ from rvos.errors import InputError
 from rvos.masks import (
     FileError,
     TrackFiles,
+    comment_of,
+    encode,
     file_sha256,
     read_json,
     read_pixels,
     read_text,
     split_lines,
+    write_overlays,
 )
 
 av = pytest.importorskip("av")
@@ -267,12 +273,33 @@ def test_only_the_frames_that_are_asked_for_are_decoded(tmp_path, monkeypatch):
     assert all(np.array_equal(frames[i], whole[2 * i]) for i in range(3)) and len(whole) == 300
 
 
-def test_a_name_that_looks_like_an_address(tmp_path, monkeypatch):
-    write_film(tmp_path / "10:30.mp4", 3)
+@pytest.mark.parametrize(
+    "name",
+    ["10:30.mp4", "concat:a.mp4", "pipe:0", "http:a.mp4", "a?b#c.mp4", "-i.mp4", "f%d.mp4", "a\\b"],
+)
+def test_a_name_that_looks_like_an_address(tmp_path, monkeypatch, name):
+    """It is read, and written to, as the overlay of a run in such a folder is."""
+    os.rename(write_film(tmp_path / "a.mp4", 3), tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    assert len(open_frames("10:30.mp4")) == 3
-    with pytest.raises(FrameError, match=r"https://host/a\.mp4: addresses are not read; download"):
-        open_frames("https://host/a.mp4")
+    frames = open_frames(name)
+    assert len(frames) == len(list(frames)) == 3
+    track = [encode(np.ones(frames.size, bool))] * 3
+    write_overlays(Path(f"{name}.out.mp4"), frames, track, 10, comment="mine")
+    assert comment_of(tmp_path / f"{name}.out.mp4") == "mine"
+
+
+@pytest.mark.parametrize("name", ["f%03d.png", "f*.png"])
+def test_a_picture_whose_name_is_a_pattern_is_that_picture(tmp_path, name):
+    for level in (0, 1, 2):
+        picture(50 * level).save(tmp_path / f"f{level:03d}.png")
+    os.rename(tmp_path / "f002.png", tmp_path / name)
+    assert [int(frame[0, 0, 0]) for frame in open_frames(tmp_path / name)] == [100]
+
+
+@pytest.mark.parametrize("address", ["https://host/a.mp4", "rtsp://host/a", "s3://bucket/a.mp4"])
+def test_addresses_are_not_read(address):
+    with pytest.raises(FrameError, match=f"{address}: addresses are not read; download the video"):
+        open_frames(address)
 
 
 def test_a_size_that_changes_names_the_frame_and_the_remedy(tmp_path):
@@ -304,6 +331,67 @@ def test_a_film_that_shrinks_and_a_picture_of_another_size(tmp_path):
     picture(90, (48, 32)).save(folder / "1.png")
     with pytest.raises(FrameError, match=r"1\.png: expected 32 x 48 .*mogrify -resize 48x32! "):
         list(open_frames(folder))
+
+
+def joined_films(path, parts):
+    """Films of H.264 behind each other, (size, pixel format) each, three frames each."""
+    with open(path, "wb") as file:
+        for size, pix_fmt in parts:
+            part = io.BytesIO()
+            with av.open(part, "w", format="mpegts") as container:
+                stream = container.add_stream("libx264", rate=10)
+                stream.height, stream.width, stream.pix_fmt = *size, pix_fmt
+                for t in range(3):
+                    pixels = np.full((*size, 3), 60 + 40 * t, np.uint8)
+                    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode())
+            file.write(part.getvalue())
+    return path
+
+
+def test_joined_films_of_one_size_are_read_and_of_two_sizes_refused(tmp_path):
+    """A camera that was set anew: other pixels of the same size are no obstacle."""
+    parts = [((32, 48), "yuv420p"), ((32, 48), "yuv444p")]
+    frames = list(VideoFile(joined_films(tmp_path / "same.ts", parts)))
+    assert [frame.shape for frame in frames] == [(32, 48, 3)] * 6
+    means = [60, 100, 140] * 2
+    assert np.allclose([frame.mean() for frame in frames], means, atol=4)
+    turned = joined_films(tmp_path / "turned.ts", [parts[0], ((48, 32), "yuv420p")])
+    with pytest.raises(FrameError, match=r"frame 3: expected 32 x 48 .*, got 48 x 32\. .*ffmpeg"):
+        list(VideoFile(turned))
+
+
+def test_a_picture_that_its_camera_held_upright(tmp_path):
+    """EXIF 6: stored as 32 x 48, shown as 48 x 32."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(90, (32, 48)).save(tmp_path / "0.jpg")
+    picture(90, (48, 32)).save(tmp_path / "1.jpg", exif=exif)
+    assert [frame.shape[:2] for frame in FrameFolder(tmp_path)] == [(32, 48)] * 2
+    picture(90, (32, 48)).save(tmp_path / "2.jpg", exif=exif)
+    with pytest.raises(FrameError, match=r"2\.jpg: expected 32 x 48 .*, got 48 x 32.*mogrify"):
+        list(FrameFolder(tmp_path))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_pictures_of_numbers_are_refused(tmp_path, kind):
+    """Their values would be cut off at 255: those of 0 to 1 would be black."""
+    Image.fromarray(np.full((8, 12), 0.5 if kind is np.float32 else 70_000, kind)).save(
+        tmp_path / "0.tif"
+    )
+    with pytest.raises(FrameError, match=r"0\.tif: has 32 bits per channel; rvos reads 8"):
+        FrameFolder(tmp_path)
+
+
+def test_a_long_film_takes_no_more_memory_than_a_short_one(tmp_path):
+    """600 frames of 96 x 128 pixels are 22 MB."""
+    frames = VideoFile(write_film(tmp_path / "long.mp4", 600, size=(96, 128)))
+    tracemalloc.start()
+    assert sum(1 for _ in frames) == 600
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4e6
 
 
 @pytest.mark.parametrize("name", ["long.mp4", "long.mjpeg"])  # a raw stream announces no length
