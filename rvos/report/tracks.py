@@ -8,7 +8,7 @@ from typing import Any
 
 from rvos.data.split import Expression, Video, check_track
 from rvos.errors import InputError, list_problems
-from rvos.masks import Track, TrackFiles, read_json
+from rvos.masks import Track, TrackFiles, read_json, size_of
 from rvos.stages.run_folder import (
     MASKLETS_FILE,
     KeptVideo,
@@ -172,6 +172,7 @@ def _cut(
         tracks = read(kept.video, decisions)
         masks = [mask for of in tracks.values() for track in of for mask in track if mask]
         size = kept.size or next((tuple(mask["size"]) for mask in masks), None)
+        size = size or _size_in_inputs(run, kept.video.name)
         if wrong := [mask["size"] for mask in masks if tuple(mask["size"]) != size]:
             text = f"{len(wrong)} masks of other sizes than {size}, such as {wrong[0]}"
             raise InputError(f"{run}: video {kept.video.name}: {text}")
@@ -195,3 +196,14 @@ def _cut(
     for text in texts:
         log.warning(f"{text}\nThey are left out.")
     return videos
+
+
+def _size_in_inputs(run: Path, video: str) -> tuple[int, int] | None:
+    """(height, width) of the coarse masks and the truth that a run keeps of a video, if any."""
+    path = run / "inputs" / f"{video}.json.gz"
+    if not path.is_file():
+        return None
+    with reading(path):
+        tracks = read_json(path)["tracks"].values()
+        sizes = (size_of(mask) for track in tracks for mask in track)
+        return next((size for size in sizes if size), None)

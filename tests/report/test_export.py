@@ -196,6 +196,14 @@ def test_a_video_without_masks_has_the_size_of_its_frames_or_is_left_out(own_run
     assert main([str(own_run), "--format", "ytvis"]) == 0
     assert len(read_json(own_run / "masks_ytvis.json")["videos"]) == 1
     assert "unknown size" in caplog.text and "frames" in caplog.text
+    # the run has kept the truth of it, or its coarse masks
+    inputs = {"tracks": {"a": [None] * 3, "b": [None, {"size": [6, 9], "counts": "6"}, None]}}
+    write_json(own_run / "inputs" / "frames.json.gz", inputs)
+    caplog.clear()
+    assert main([str(own_run), "--format", "ytvis"]) == 0
+    content = read_json(own_run / "masks_ytvis.json")
+    assert [(v["height"], v["width"]) for v in content["videos"]] == [(6, 9), (4, 4)]
+    assert not caplog.text
 
 
 def test_what_cannot_be_written_is_one_line(own_run, tmp_path, capsys):
