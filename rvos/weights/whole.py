@@ -17,6 +17,7 @@ _WEIGHTS: Groups = (
     ("model.safetensors",),
     ("model.safetensors.index.json",),
     ("pytorch_model.bin",),
+    ("pytorch_model.bin.index.json",),
 )
 _PROCESSOR: Groups = (("preprocessor_config.json",), ("processor_config.json",))
 _TOKENIZER: Groups = (("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"))
@@ -77,8 +78,8 @@ def _model_type(folder: Path) -> str:
 
 def _shards(folder: Path) -> list[str]:
     """The files of weights that come in several."""
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file() or not index.is_file():
+    index = next(f for (name,) in _WEIGHTS if (f := folder / name).is_file())  # as the loader does
+    if index.suffix != ".json":
         return []
     try:
         return sorted(set(read_json(index)["weight_map"].values()))

@@ -108,12 +108,28 @@ def test_a_folder_that_is_not_whole(dino, lost, said, capsys):
     assert "ok:" not in capsys.readouterr().out
 
 
-def test_a_shard_that_is_missing(sam2):
-    (sam2 / "model.safetensors").rename(sam2 / "model-00001-of-00002.safetensors")
-    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
-    write_json(sam2 / "model.safetensors.index.json", {"weight_map": shards})
-    with pytest.raises(InputError, match="lacks model-00002-of-00002.safetensors"):
+@pytest.mark.parametrize(
+    ("index", "shard"),
+    [
+        ("model.safetensors.index.json", "model-0000{}-of-00002.safetensors"),
+        ("pytorch_model.bin.index.json", "pytorch_model-0000{}-of-00002.bin"),
+    ],
+)
+def test_a_shard_that_is_missing(sam2, index, shard):
+    whole = load_transformers(str(sam2)).state_dict()
+    parts = load_file(sam2 / "model.safetensors")
+    (sam2 / "model.safetensors").unlink()
+    halves = [dict(list(parts.items())[i::2]) for i in (0, 1)]
+    places = {name: shard.format(i + 1) for i in (0, 1) for name in halves[i]}
+    write_json(sam2 / index, {"metadata": {"total_size": 1}, "weight_map": places})
+    save = save_file if "safetensors" in index else torch.save
+    more = {"metadata": {"format": "pt"}} if save is save_file else {}
+    save(halves[0], sam2 / shard.format(1), **more)
+    with pytest.raises(InputError, match=f"lacks {shard.format(2)}"):
         local_folder(sam2, key="masklets.weights")
+    save(halves[1], sam2 / shard.format(2), **more)
+    loaded = load_transformers(str(sam2)).state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in whole.items())
 
 
 def test_check_opens_what_it_calls_ok(dino, sam2, capsys):
