@@ -367,7 +367,7 @@ def test_offline_or_refused_is_said_at_once(without_torch):
     for more in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": refused_address()}):
         said, taken = seconds(*PREDICT, status=1, **more)
         check_message(said, without_torch)
-        assert taken - least < 1, (taken, least)
+        assert taken - least < 1.5, (taken, least)
 
 
 def test_wrong_settings_are_named_together_before_weights(without_torch):
