@@ -40,7 +40,7 @@ def no_weights(path: Path) -> str:
         return "an archive: unpack it, and give the file that is in it"
     begin = begin.removeprefix(BOM_UTF8).lstrip().lower()
     if not begin:
-        return "an empty file: fetch it anew"
+        return "an empty file: fetch it again"
     if begin.startswith((b"<!doctype", b"<html", b"<head", b"<!--", b"<?xml")):
         return "an HTML page, as a site sends it to who must log in: fetch the file anew"
     return pointer(path)
