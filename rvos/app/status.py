@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rvos.errors import InputError, list_problems
-from rvos.masks import FileError, read_json
 from rvos.score.results import FOLDER
-from rvos.stages.records import Failures, Records, beside, together
+from rvos.stages.records import Failures, Records, together
 from rvos.stages.run_folder import SETTINGS_FILE, kept_videos, read_settings
 
 PAUSE = 10.0  # times the usual seconds between two videos: then nobody worked
@@ -52,7 +51,8 @@ class Status:
         }
         records = Records(folder)
         failed = {video: records.failure(video) for video in _hidden(folder, "failed")}
-        begun = {video: _who(folder, video) for video in _hidden(folder, "started")}
+        starts = {video: records.start(video) for video in _hidden(folder, "started")}
+        begun = {video: str(start or "ended just now") for video, start in starts.items()}
         begun = {video: who for video, who in begun.items() if video not in {*done, *failed}}
         return cls(done, total, begun, failed, _now(folder))
 
@@ -101,15 +101,6 @@ def _hidden(folder: Path, kind: str) -> list[str]:
     paths = sorted(folder.rglob(f".*.{kind}"))
     names = (path.name.removeprefix(".").removesuffix(f".{kind}") for path in paths)
     return [str((p.parent / n).relative_to(folder)) for p, n in zip(paths, names, strict=True)]
-
-
-def _who(folder: Path, video: str) -> str:
-    try:
-        who = read_json(beside(folder, video, "started"))
-    except FileError:  # it ended just now
-        return "ended just now"
-    job = f", job {who['job']}" if who.get("job") else ""
-    return f"{who['host']}, process {who['pid']}{job}; starts: {who['starts']}"
 
 
 def _now(folder: Path) -> float:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from rvos.data.split import Video
 from rvos.masks import FileError, Track, TrackFiles, canonical_track, read_json
 from rvos.nouns.finder import Nouns
+from rvos.stages.run_folder import reading
+from rvos.stages.store import AGAIN
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,12 @@ def frame_scores(coarse: TrackFiles, video: Video) -> dict[str, NDArray[np.float
     path = folder / f"{video.name}.json.gz" if folder else None
     if path is None or not path.is_file():
         return scores
-    content = read_json(path)["expressions"]
-    for key, confidence in scores.items():
-        whole = content[key].get("long_term")
-        for clip in content[key]["clips"]:
-            query = (whole or clip)["query"]
-            frame_idx = clip["start"] + clip["step"] * np.arange(clip["frames"])
-            confidence[frame_idx] = clip["scores"][query]
+    with reading(path, AGAIN):
+        content = read_json(path)["expressions"]
+        for key, confidence in scores.items():
+            whole = content[key].get("long_term")
+            for clip in content[key]["clips"]:
+                query = (whole or clip)["query"]
+                frame_idx = clip["start"] + clip["step"] * np.arange(clip["frames"])
+                confidence[frame_idx] = clip["scores"][query]
     return scores

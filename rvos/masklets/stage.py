@@ -31,8 +31,9 @@ from rvos.nouns.coco import broader
 from rvos.nouns.finder import NounFinder, Nouns, parts, read_nouns, write_nouns
 from rvos.settings import Flag, checked
 from rvos.stages.devices import Place
+from rvos.stages.run_folder import reading
 from rvos.stages.runner import Advance, Stage, run_stage
-from rvos.stages.store import Store
+from rvos.stages.store import AGAIN, Store
 from rvos.stages.work import CoarseFiles, MaskletFiles, Work
 from rvos.weights.provenance import digests
 
@@ -278,7 +279,8 @@ class MaskletStage(Stage):
         if self.source.by_expression:  # such a file is written whole
             return self._needed(video)
         path = self._index(video)
-        return set(read_json(path)) if path.is_file() else set()
+        with reading(path, AGAIN):
+            return set(read_json(path)) if path.is_file() else set()
 
     def _index(self, video: Video) -> Path:
         return self.store.path / ".nouns" / f"{video.name}.json"

@@ -65,6 +65,10 @@ def videos_of(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises FileError.
     """
     try:
+        for key in ("videos", "images", "categories"):  # else a mask could be of either
+            ids = Counter(entry["id"] for entry in content.get(key, ()))
+            if equal := [i for i, count in ids.items() if count > 1]:
+                raise ValueError(f"{key}: id {equal[0]} is there twice")
         names = {c["id"]: str(c.get("expression_id", c["name"])) for c in content["categories"]}
         counts = Counter(c["name"] for c in content["categories"] if "expression_id" not in c)
         if twice := [name for name, count in counts.items() if count > 1]:

@@ -205,6 +205,9 @@ class TrackTree(Tree):
         tracks = self.files.read(video, frames)
         if not isinstance(tracks, dict) or not all(isinstance(t, list) for t in tracks.values()):
             raise FileError(f"{source}: expected {{name: [RLE or null, ...]}}")
+        for name, track in tracks.items():  # a protocol need not look at every frame's mask
+            if wrong := [mask for mask in track if not isinstance(mask, dict | str | None)]:
+                raise FileError(f"{source}: {name}: expected RLE or null, got {wrong[0]!r:.80}")
         lengths = sorted({len(track) for track in tracks.values()})
         if len(lengths) > 1:
             raise FileError(f"{source}: expected tracks of one length, got {lengths} masks")

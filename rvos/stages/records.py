@@ -11,12 +11,17 @@ import os
 import socket
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from pydantic import PositiveInt, TypeAdapter, ValidationError
 
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, read_json, write_json
+from rvos.stages.run_folder import as_written
 
+T = TypeVar("T")
 MAX_STARTS = 2  # of a video whose processes were all killed; then it has failed
 Problems = Mapping[str, Sequence[str]]  # by kind
 Failures = Mapping[str, Problems]  # by video
@@ -54,6 +59,28 @@ def beside(folder: Path, video: str, kind: str) -> Path:
     return path.with_name(f".{path.name}.{kind}")
 
 
+@dataclass(frozen=True)
+class Start:
+    """Who began a video."""
+
+    starts: PositiveInt  # how many have
+    host: str
+    pid: PositiveInt
+    job: str | None  # of SLURM
+
+    def __str__(self) -> str:
+        job = f", job {self.job}" if self.job else ""
+        return f"{self.host}, process {self.pid}{job}; starts: {self.starts}"
+
+
+@dataclass(frozen=True)
+class _Failed:
+    problems: dict[str, list[str]]
+
+
+_START, _FAILED = TypeAdapter(Start), TypeAdapter(_Failed)
+
+
 class Records:
     """The hidden files of a folder; at the end of the context no start of this process is left."""
 
@@ -85,28 +112,36 @@ class Records:
 
     def starts(self, video: str) -> int:
         """How many processes began the video and did not end in order."""
-        return int(self._read(video, "started").get("starts", 0))
+        start = self.start(video)
+        return start.starts if start else 0
 
     def at_work(self, video: str) -> bool:
         """Whether another process of this machine has begun the video and is still there."""
-        start = self._read(video, "started")
-        if start.get("host") != socket.gethostname() or start["pid"] == os.getpid():
+        start = self.start(video)
+        if not start or start.host != socket.gethostname() or start.pid == os.getpid():
             return False
         try:
-            os.kill(start["pid"], 0)
+            os.kill(start.pid, 0)
         except OSError as error:
             return isinstance(error, PermissionError)  # another user's; else nobody's
+        except OverflowError:
+            return False
         return True
 
     def failure(self, video: str) -> Problems:
         """What went wrong with the video; empty if nothing is known."""
-        return dict(self._read(video, "failed").get("problems", {}))
+        failed = self._read(video, "failed", _FAILED)
+        return failed.problems if failed else {}
 
-    def _read(self, video: str, kind: str) -> dict[str, Any]:
+    def start(self, video: str) -> Start | None:
+        """Who began the video; None if nobody has, or the file is damaged."""
+        return self._read(video, "started", _START)
+
+    def _read(self, video: str, kind: str, form: TypeAdapter[T]) -> T | None:
         try:
-            return dict(read_json(beside(self.folder, video, kind)))
-        except FileError:
-            return {}
+            return as_written(form, read_json(beside(self.folder, video, kind)))
+        except (FileError, ValidationError):
+            return None
 
     def forget(self, video: str) -> None:
         """Whoever starts again asks for what has failed."""

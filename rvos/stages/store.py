@@ -18,9 +18,18 @@ from rvos.data.split import Split
 from rvos.errors import NO_TEXT, InputError, is_text
 from rvos.masks import FileError, TrackFiles, read_json, write_json
 
+AGAIN = "delete it, and start again: it is made anew"  # what is damaged in a store
 NOW = "now"  # in the provenance of a store of an older rvos: the name that it would have today
 REMARKS = ("weights", "rvos_version", NOW)  # in a provenance: another run may have others
 log = logging.getLogger(__name__)
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """A store's provenance.json. Raises FileError."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise FileError(f"{path}: not the provenance of a store; delete the store's folder")
+    return content
 
 
 def flat(value: Any, key: str = "") -> dict[str, Any]:
@@ -72,7 +81,7 @@ class Store:
                     f"paths.stores: cannot write to {self.path}: {error.strerror}"
                 ) from None
             return
-        before = {key: v for key, v in read_json(file).items() if key not in REMARKS}
+        before = {key: v for key, v in read_provenance(file).items() if key not in REMARKS}
         if wrong := differences(before, self.provenance):
             lines = "; ".join(f"{key}: expected {now!r}, found {was!r}" for key, was, now in wrong)
             raise InputError(
@@ -88,7 +97,7 @@ class Store:
         file = self.path / "provenance.json"
         if not file.is_file():
             return False
-        content = read_json(file)
+        content = read_provenance(file)
         if NOW not in content:
             with suppress(OSError):  # a folder that can only be read
                 write_json(file, content | {NOW: today.path.name})
@@ -99,8 +108,10 @@ class Store:
         split = self.path.name.rpartition("-")[0]
         others = []
         for file in self.path.parent.glob(f"{split}-*/provenance.json"):
-            other = {key: value for key, value in read_json(file).items() if key in self.provenance}
-            others.append((differences(other, self.provenance), file.parent.name))
+            with suppress(FileError):  # what is damaged is not compared
+                kept = read_provenance(file)
+                other = {key: value for key, value in kept.items() if key in self.provenance}
+                others.append((differences(other, self.provenance), file.parent.name))
         if others:
             rows, name = min(others, key=lambda other: len(other[0]))
             told = [f"{key.removeprefix('settings.')} {was!r} -> {now!r}" for key, was, now in rows]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import command
-from fuzzing import EDITS, KINDS, NAMES, broken, damage, folder, fuzzed
+from fuzzing import EDITS, NAMES, SHARES, broken, damage, folder, fuzzed
 from hypothesis import strategies as st
 from made_data import MadeData
 from PIL import Image
@@ -366,6 +366,7 @@ def pixels(pair):
 
 
 @fuzzed(
+    share=0.75,
     name=st.sampled_from(["truth", "masks"]),
     place=st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(FRAMES)),
     how=st.sampled_from(["bytes", "bytes", "removed", "renamed", "size", "rgb", "added", "cut"]),
@@ -405,12 +406,8 @@ def test_damaged_pictures_of_scores(name, place, how, edits, other):
             assert J == pytest.approx(np.mean(values))
 
 
-def test_the_number_of_kinds():
-    """All share the cases."""
-    tests = [
-        line
-        for file in Path(__file__).parent.glob("test_fuzz*.py")
-        for line in file.read_text().splitlines()
-        if line.startswith("@fuzzed(")
-    ]
-    assert len(tests) == KINDS
+def test_the_shares():
+    """All kinds together have all cases."""
+    texts = [file.read_text() for file in Path(__file__).parent.glob("test_fuzz*.py")]
+    shares = re.findall(r"^@fuzzed\(\s*(?:share=([\d.]+))?", "\n".join(texts), re.MULTILINE)
+    assert sum(float(share or 1) for share in shares) == pytest.approx(SHARES)

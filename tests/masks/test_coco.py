@@ -144,6 +144,8 @@ def test_polygons_that_enclose_nothing_are_named(read, caplog, segmentation):
     ("change", "said"),
     [
         ({"videos": []}, "malformed COCO or YouTube-VIS: 1 is not there"),
+        ({"videos": [*VIS["videos"], VIS["videos"][0] | {"name": "x"}]}, "videos: id 1 .* twice"),
+        ({"categories": [{"id": 1, "name": n} for n in "ab"]}, "categories: id 1 is there twice"),
         ({"categories": [{"id": 1}]}, "'name' is not there"),
         ({"categories": [{"id": i, "name": "cat"} for i in (1, 2)]}, "there twice: .'cat'"),
         (
@@ -164,7 +166,10 @@ def test_polygons_that_enclose_nothing_are_named(read, caplog, segmentation):
             {"videos": [VIS["videos"][1] | {"file_names": ["w/0.jpg"] * 2}], "annotations": []},
             "there twice",
         ),
-        ({"videos": [VIS["videos"][1]] * 2, "annotations": []}, "video w is there twice"),
+        (
+            {"videos": [VIS["videos"][1], VIS["videos"][1] | {"id": 3}], "annotations": []},
+            "video w is there twice",
+        ),
     ],
 )
 def test_a_malformed_file_is_named_with_the_place(read, change, said):
