@@ -628,7 +628,8 @@ ENDED = {"steps": 4, "epochs": 1, "weights_of": "best.ckpt", "last": {"val/JF": 
 @fuzzed(share=0.75, data=st.data(), name=st.sampled_from(["last.ckpt", "metrics.json"]))
 def test_damaged_trainings(data, name):
     """Only the undamaged training is gone on with; a damaged one's files are named."""
-    from rvos.train.run import check_fits, finished
+    from rvos.train.resume import finished
+    from rvos.train.run import check_fits
 
     model, content = checkpoint()
     limits = {"max_epochs": 1, "max_steps": -1, "max_time": None}
