@@ -49,7 +49,7 @@ def entry_point(
             with one_message(), explained():  # here, since Hydra says more of what leaves a job
                 from rvos.stages.run_folder import check_effects
 
-                check_effects(cfg.task, HydraConfig.get().overrides.task, unread(cfg))
+                check_effects(config_name, HydraConfig.get().overrides.task, unread(cfg))
                 if cfg.weights.revision is not None:
                     from rvos.weights.local import use_revisions
 

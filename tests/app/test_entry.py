@@ -160,6 +160,7 @@ def test_files_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):
         ("train.py", "resume", "argument 'resume': expected key=value"),
         ("train.py", "x y=1", "argument 'x y=1': expected key=value"),
         ("eval.py", "~refine", "argument '~refine': expected key=value"),
+        ("eval.py", "task=mine", "expected data.root/data.split"),  # a label, no program's name
         ("eval.py", "refine.window=5,10", "refine.window=5,10'.*add --multirun"),
         ("predict.py", "masks=png)", r"masks: expected .*, got 'png\)'"),
         ("predict.py", "data.skip_bad=true", "without effect in rvos predict.*data.skip_bad=true"),
