@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from rvos.errors import InputError
 from rvos.masks import read_json, write_json
 from rvos.masks.files import parse_json
+from rvos.stages.run_folder import as_written, reading
 from rvos.weights.failures import cause, usable_proxy
 
 WAITS = 8  # how often a call is sent again after 429, 5xx, a lost connection or no answer in time
@@ -47,6 +50,18 @@ class Reply:
     whole: bool
     tokens: int
     call: str
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is read of the file of an answered call; there is more."""
+
+    text: str
+    whole: bool
+    tokens: int
+
+
+_KEPT = TypeAdapter(_Kept)
 
 
 @dataclass
@@ -105,7 +120,9 @@ class Caller:
             own = self._locks.setdefault(call, threading.Lock())
         with own:  # equal questions wait for the first one's answer
             if path.is_file():
-                kept = read_json(path)
+                with reading(path, "delete it, and the question is put again"):
+                    kept = read_json(path)
+                    as_written(_KEPT, kept)
                 with self._lock:
                     self.tokens_kept += kept["tokens"]
             else:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 from rich.progress import track as progress
 
 from rvos.data.archive import FilePath, TarPath, instead_of
@@ -22,6 +23,7 @@ from rvos.masks import FileError, read_json, write_json
 from rvos.masks.files import IMAGE_ERRORS, changed_ns, check_single, pointer
 
 Frames = dict[str, Any]  # what is kept of a video: {"key", "size", "problems"}
+_KEPT = TypeAdapter(dict[str, Frames])
 END_OF_IMAGE = b"\xff\xd9"
 
 
@@ -105,8 +107,8 @@ def _check_frames(split: Split, decode: bool, workers: int) -> dict[str, Frames]
 
 def _kept(split: Split) -> dict[str, Frames]:
     for folder in index_folders(split.folder):
-        with suppress(FileError):  # not there, or damaged: frames are looked at anew
-            return read_json(folder / "frames.json")
+        with suppress(FileError, ValidationError):  # not there, or damaged: they are looked at anew
+            return _KEPT.validate_python(read_json(folder / "frames.json"))
     return {}
 
 

@@ -123,6 +123,11 @@ def test_refused_and_limited(run, capfd):
         assert "--max-minutes 1e-06: reached after 0 calls" in capfd.readouterr().err
         assert len(server.sent) == sent
         assert answer(folder, server, "--model", "a") == 0
+        kept = next((folder / "ask" / "calls").glob("*/*.json"))
+        kept.write_text('{"text": "A", "whole": true, "tokens": "9"}')
+        assert answer(folder, server, "--model", "a") == 1
+        error = capfd.readouterr().err
+        assert f"{kept}: " in error and "tokens: " in error and "delete it" in error
     assert len(set(server.sent)) == len(server.sent)  # nothing twice
 
 

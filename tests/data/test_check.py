@@ -118,8 +118,9 @@ def test_what_was_seen_of_frames_is_kept_until_a_file_changes(tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(check, "_look_at", lambda *args: pytest.fail("looked again"))
         open_checked("mevis", tmp_path, "train", **options)
-    (tmp_path / "train" / ".rvos_index" / "frames.json").write_text('{"cat": ')  # damaged
-    open_checked("mevis", tmp_path, "train", **options)
+    for damaged in ('{"cat": ', "[1]", '{"cat": 3}'):
+        (tmp_path / "train" / ".rvos_index" / "frames.json").write_text(damaged)
+        open_checked("mevis", tmp_path, "train", **options)
     frame = tmp_path / "train" / "JPEGImages" / "cat" / f"{FRAMES[3]}.jpg"
     frame.write_bytes(frame.read_bytes()[:-30])  # rewritten in place
     with pytest.raises(InputError, match="truncated"):
