@@ -108,7 +108,8 @@ class PaletteAnnotations(NumberedPictures):
         """
         pictures, count = self._pictures(video), self.num_objects(video)
         tracks, void = objects_of(pictures, count)
-        check_numbers([number for number, track in enumerate(tracks, 1) if any(track)], count)
+        shown = [number for number, track in enumerate(tracks, 1) if any(track)]
+        say_absent(shown, count, str(self.path / video.name))
         return tracks, void
 
     def num_objects(self, video: Video) -> int:
@@ -146,15 +147,16 @@ def objects_of(
     return tracks[:-1], tracks[-1]
 
 
-def check_numbers(shown: Collection[int], count: int) -> None:
-    """Raises FileError where objects of 1 to `count` are not among those that frames show.
+def say_absent(shown: Collection[int], count: int, where: str) -> None:
+    """Log which objects of 1 to `count` are not among those that frames show.
 
-    Protocols count them as objects that are right where nothing is predicted.
+    DAVIS' script counts them, and so do we: nothing is a right answer for them.
     """
     if absent := [str(number) for number in range(1, count + 1) if number not in shown]:
-        raise FileError(
-            f"{', '.join(absent)} of the objects 1 to {count} are in no frame, {count} is in the "
-            "first; expected objects that are numbered 1, 2, ..."
+        log.warning(
+            "%s: of the objects 1 to %d, %s are in no frame; DAVIS' script counts them all the "
+            "same, as right where nothing is predicted",
+            *(where, count, ", ".join(absent)),
         )
 
 

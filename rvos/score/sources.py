@@ -72,6 +72,7 @@ class Pictures:
 
     pictures: Sequence[NDArray[np.uint8] | None]
     void: int = VOID  # no object; 0 in a prediction, where 255 is one that the truth has not
+    where: str = ""  # they lie, for messages
 
     @property
     def num_frames(self) -> int:
@@ -170,7 +171,7 @@ class PictureTree(Tree):
         names = self.frames(video) if frames is None else frames
         paths = [self.path / video / f"{name}.png" for name in names]
         pictures = [read_numbers(p) if p.is_file() else None for p in paths]
-        return Pictures(pictures, VOID if self.is_truth else 0)
+        return Pictures(pictures, VOID if self.is_truth else 0, str(self.path / video))
 
 
 class TrackTree(Tree):

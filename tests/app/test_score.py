@@ -89,13 +89,14 @@ def test_names_of_videos_are_lines(two, tmp_path, encoding):
 
 
 @pytest.mark.parametrize("protocol", ["semi-supervised", "unsupervised"])
-def test_objects_that_are_in_no_frame_are_not_scored_as_right(tmp_path, protocol):
-    """Of the object 3 alone, DAVIS' protocols would count 1 to 3; empty masks would get 2 / 3."""
+def test_objects_that_are_in_no_frame_count_as_in_davis_and_are_named(tmp_path, protocol, caplog):
+    """Of the object 3 alone, DAVIS' script counts 1 to 3; empty masks would get 2 / 3."""
     truth = write_tree(tmp_path / "truth", {"a": pictures(1, numbers=(3,))})
-    words = ["--truth", str(truth), "--masks", str(truth), "--protocol", protocol]
-    with pytest.raises(InputError, match="video a: 1, 2 of the objects 1 to 3 are in no frame"):
-        main(words)
-    assert result_of(*words[:-1], "objects", tmp_path)["J"] == 1
+    empty = write_tree(tmp_path / "empty", {"a": np.zeros_like(pictures(1))})
+    words = ["--truth", str(truth), "--masks", str(empty), "--protocol", protocol]
+    assert result_of(*words, tmp_path)["J"] == pytest.approx(2 / 3)
+    assert f"{truth / 'a'}: of the objects 1 to 3, 1, 2 are in no frame" in caplog.text
+    assert result_of(*words[:-1], "objects", tmp_path)["J"] == 0
 
 
 def test_brackets_in_a_name_are_no_markup(two, tmp_path, capsys):

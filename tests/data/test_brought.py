@@ -576,12 +576,13 @@ def test_an_object_that_hides_is_no_mistake(tmp_path, levels):
     assert len(truth.track("v/1")) == 2
 
 
-def test_objects_that_are_not_counted_from_1_are_no_objects_of_davis(tmp_path):
-    """DAVIS' protocols would count 1 and 2 as objects that are right without any mask."""
+def test_objects_that_are_not_counted_from_1_are_named(tmp_path, caplog):
+    """DAVIS' protocols count 1 and 2 as objects that are right without any mask."""
     made_ytvos(tmp_path, [(0, 3), (0, 3)], obj_id="3")
     split = open_split("ref_youtube_vos", tmp_path, "valid")
-    with pytest.raises(FileError, match="1, 2 of the objects 1 to 3 are in no frame"):
-        open_truth("ref_youtube_vos", split).objects(split.videos[0])
+    tracks, _ = open_truth("ref_youtube_vos", split).objects(split.videos[0])
+    assert [any(track) for track in tracks] == [False, False, True]
+    assert "of the objects 1 to 3, 1, 2 are in no frame" in caplog.text
 
 
 @pytest.mark.parametrize("first", [(0, 0), (0, 255)])

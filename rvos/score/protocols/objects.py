@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rvos.data.split import Split, Truth, Video
-from rvos.data.ytvos import check_numbers
+from rvos.data.ytvos import say_absent
 from rvos.errors import InputError
 from rvos.score.protocols.protocol import Answer, Protocol, UnitScores
 from rvos.score.sources import Pictures
@@ -44,7 +44,8 @@ class OfFirstFrame(Protocol):
         """The numbers 1..n of pictures; the expressions of a split."""
         if not isinstance(truth, Pictures):
             return list(truth.names)
-        check_numbers(list(map(int, truth.names)), count := truth.num_objects())
+        count = truth.num_objects()
+        say_absent(list(map(int, truth.names)), count, truth.where)
         return [str(number) for number in range(1, count + 1)]
 
 
