@@ -125,10 +125,10 @@ class Caller:
                     as_written(_KEPT, kept)
                 with self._lock:
                     self.tokens_kept += kept["tokens"]
+                    self._understood |= kept.get("server") == self.address
             else:
                 kept = self._send(request)
-                if kept.pop("is_message"):
-                    write_json(path, kept)
+                write_json(path, kept)
         return Reply(kept["text"], kept["whole"], kept["tokens"], call)
 
     def path(self, call: str) -> Path:
@@ -155,7 +155,7 @@ class Caller:
             because = f"no answer: {cause(error.__cause__ or error)}"
             raise InputError(self._failed(request, because)) from None
         kept = _kept(response.http_response.content)
-        if not kept["is_message"] and not self._understood:
+        if not kept.pop("is_message") and not self._understood:
             because = "it answers, but not in OpenAI's protocol: does its URL end in /v1?"
             raise InputError(self._failed(request, because))
         self._understood = True
@@ -190,7 +190,7 @@ class Caller:
 def _kept(body: bytes) -> dict[str, Any]:
     """What is kept of a server's answer; one without a message counts as an empty reply.
 
-    `is_message` says whether it had one: another is not written down, and asked for anew.
+    `is_message` says whether it had one: a server's first answer must.
     """
     try:
         answer = parse_json(body)

@@ -150,6 +150,28 @@ def test_what_a_server_refuses_has_its_cause_and_is_not_kept(tmp_path, monkeypat
     assert not any(tmp_path.iterdir())
 
 
+def test_an_answer_without_a_message_is_an_empty_reply_in_each_start(tmp_path):
+    """A filter's. Only of a server that has answered before, in this start or an earlier one."""
+    filtered = b'{"error": {"message": "filtered"}}'
+    requests = [{"model": "a", "messages": [], "seed": seed} for seed in range(3)]
+
+    def reply(request, _):
+        return 200, filtered if request["seed"] else chat("yes")
+
+    with StubServer(reply) as server:
+        first = Caller(server.url, tmp_path)
+        said = [first(request) for request in requests[:2]]
+        assert [reply.text for reply in said] == ["yes", ""]
+        again = Caller(server.url, tmp_path)
+        assert [again(request) for request in requests[:2]] == said and again.sent == 0
+        assert again(requests[2]).text == ""
+    with StubServer(lambda *_: (200, b"<html>")) as other:
+        moved = Caller(other.url, tmp_path)
+        assert moved(requests[0]) == said[0]
+        with pytest.raises(InputError, match="not in OpenAI's protocol"):
+            moved({"model": "b", "messages": []})
+
+
 @pytest.mark.parametrize(
     ("proxy", "said"),
     [("socks5://me:word@host:1", r"httpx\[socks\]"), ("http://me:word@host:x", "Invalid port")],
