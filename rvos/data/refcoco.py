@@ -78,7 +78,7 @@ def has_split(root: Path, split: str, meta: str | None) -> bool:
     """Whether the dataset has a split: there are no folders of them."""
     try:
         path = _find_sentences(root, split, meta)
-        return path.suffix != ".p" or next(_original(path, split), None) is not None
+        return path.suffix != ".p" or bool(_refs_of(path, split))
     except InputError:
         return False
 
@@ -172,11 +172,7 @@ def _converted(path: Path) -> Iterator[dict[str, Any]]:
 
 def _original(path: Path, split: str) -> Iterator[dict[str, Any]]:
     """The sentences of a split in the form of a converted file."""
-    refs = _refs(path, path.stat().st_mtime_ns)
-    refs_of_split = [ref for ref in refs if ref.get("split") == split]
-    if not refs_of_split:
-        splits = ", ".join(sorted({str(ref.get("split")) for ref in refs}))
-        raise InputError(f"{path}: expected the split {split}; it has {splits}")
+    refs_of_split = _refs_of(path, split)
     content = _by_list(path.with_name("instances.json"), "images", "annotations")
     images = {_key(image.get("id")): image for image in content["images"]}
     annotations = {_key(a.get("id")): a for a in content["annotations"]}
@@ -193,6 +189,16 @@ def _original(path: Path, split: str) -> Iterator[dict[str, Any]]:
                 "caption": entry.get("sent"),
                 "annotations": [annotation] * fits,
             }
+
+
+def _refs_of(path: Path, split: str) -> list[dict[str, Any]]:
+    """The refs of a split. Raises InputError where there are none."""
+    refs = _refs(path, path.stat().st_mtime_ns)
+    refs_of_split = [ref for ref in refs if ref.get("split") == split]
+    if not refs_of_split:
+        splits = ", ".join(sorted({str(ref.get("split")) for ref in refs}))
+        raise InputError(f"{path}: expected the split {split}; it has {splits}")
+    return refs_of_split
 
 
 def _key(value: Any) -> Any:

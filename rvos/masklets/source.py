@@ -12,7 +12,6 @@ from rvos.data.split import Video
 from rvos.masks import FileError, Track, TrackFiles, canonical_track, read_json
 from rvos.nouns.finder import Nouns
 from rvos.stages.run_folder import reading
-from rvos.stages.store import AGAIN
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def frame_scores(coarse: TrackFiles, video: Video) -> dict[str, NDArray[np.float
     path = folder / f"{video.name}.json.gz" if folder else None
     if path is None or not path.is_file():
         return scores
-    with reading(path, AGAIN):
+    with reading(path, "make the store again with the run that made it"):  # perhaps another run
         content = read_json(path)["expressions"]
         for key, confidence in scores.items():
             whole = content[key].get("long_term")

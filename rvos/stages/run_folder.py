@@ -120,7 +120,7 @@ def reading(path: Path, todo: str = "eval.py writes it: run it again") -> Iterat
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False)[0]
             problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise InputError(f"{path}: not the scores of a run: {problem}; {todo}") from None
+        raise InputError(f"{path}: not as rvos writes it: {problem}; {todo}") from None
 
 
 def as_written(kind: TypeAdapter[T], content: Any) -> T:
@@ -282,12 +282,15 @@ def used_split(folder: Path, config: Mapping[str, Any]) -> Split:
 
     `config` has the run's settings. Raises InputError where the run has not recorded its videos.
     """
-    data, videos = config["data"], [kept.video for kept in kept_videos(folder)]
+    videos = [kept.video for kept in kept_videos(folder)]
+    with reading(folder / SETTINGS_FILE):
+        data = config["data"]
+        kind, root, name, meta = data["format"], data["root"], data["split"], data.get("meta")
     try:
-        split = open_split(data["format"], data["root"], data["split"], meta=data.get("meta"))
+        split = open_split(kind, root, name, meta=meta)
     except InputError as error:
         log.warning("%s. The run is read without its dataset: no pictures of frames", error)
-        split = Split(Path(data["root"]) / data["split"], data["split"], (), "")
+        split = Split(Path(root) / name, name, (), "")
     known = {(e.video, e.expression_id): e for v in split.videos for e in v.expressions}
 
     def used(e: Expression) -> Expression:

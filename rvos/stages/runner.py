@@ -205,7 +205,8 @@ def _taken_for_one(folder: Path, videos: Sequence[Video]) -> list[str]:
     problems = [f"one file for the videos {', '.join(n)}" for n in alike.values() if len(n) > 1]
     if problems:
         folder.mkdir(parents=True, exist_ok=True)
-        if folder.with_name(folder.name.swapcase()).exists():
+        swapped = folder.name.swapcase()  # the same where a name has no letters
+        if swapped != folder.name and folder.with_name(swapped).exists():
             return [f"{folder} is on a disk that has {problem}" for problem in problems]
     return []
 

@@ -35,7 +35,8 @@ _revisions: dict[str, str] = {}  # what weights.revision says
 
 def names_file(weights: str | Path) -> bool:
     """Whether weights are a file; else they are a folder or a name on the hub."""
-    return Path(weights).suffix.lower() in FILES or Path(weights).is_file()
+    path = Path(weights)
+    return path.is_file() or (path.suffix.lower() in FILES and not path.is_dir())
 
 
 def _no_file(weights: str) -> str:

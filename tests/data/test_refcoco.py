@@ -20,7 +20,7 @@ from made_refcoco import (
 )
 
 from rvos import InputError
-from rvos.data.formats import open_checked, open_split, open_truth
+from rvos.data.formats import is_there, open_checked, open_split, open_truth
 from rvos.data.verify import COUNTS, verify
 from rvos.masks import MaskError, decode, encode, from_coco
 
@@ -69,6 +69,8 @@ def test_the_splits_of_one_file_of_refs_are_told_apart(tmp_path):
     assert train.meta_sha256 != test.meta_sha256
     with pytest.raises(InputError, match=r"refs\(unc\).p: expected the split val; it has testA, t"):
         open_split("refcoco", root, "val")
+    (root / "instances.json").unlink()  # all of COCO, which says nothing of splits
+    assert [is_there("refcoco", root, name) for name in ("train", "testA", "val")] == [1, 1, 0]
 
 
 def test_the_split_is_that_of_papers_and_meta_chooses_another(tmp_path):

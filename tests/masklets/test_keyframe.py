@@ -79,6 +79,9 @@ def test_scores_are_those_of_the_chosen_query_in_each_sub_clip(tmp_path):
     for other in (video_of(5, "new"), video_of(4, "per")):  # of another release
         with pytest.raises(InputError, match=r"expected \d sound coarse masks"):
             coarse_of(TrackFiles(store), other)
+    write_json(scores, {"expressions": []})
+    with pytest.raises(InputError, match=r"v\.json\.gz: not as rvos writes it: .*the store again"):
+        frame_scores(TrackFiles(store), video_of(5, "per"))
     fused = FusedTracks([TrackFiles(store)], "first")
     assert frame_scores(fused, video_of(5, "per"))["per"].tolist() == [0] * 5
 

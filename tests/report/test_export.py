@@ -20,7 +20,7 @@ from rvos.data.split import Expression, Split, Video, own_split
 from rvos.errors import InputError
 from rvos.masks import TrackFiles, canonical_track, encode, read_json, write_json
 from rvos.score.sources import open_masks
-from rvos.stages.run_folder import keep_split, kept_videos
+from rvos.stages.run_folder import keep_split, kept_videos, used_split
 
 main = command("export")
 
@@ -163,6 +163,10 @@ def test_frames_of_a_dataset_have_the_names_that_are_there(tmp_path):
     categories = json.loads((tmp_path / "coco").read_text())["categories"]
     names = ["the cat (v 0)", "the cat (v 1)", "the cat (v 0)'", "(v 3)"]
     assert [category["name"] for category in categories] == names
+    with pytest.raises(
+        InputError, match=r"config\.yaml: not as rvos writes it: KeyError\('format'\)"
+    ):
+        used_split(run, {"data": {"root": str(tmp_path), "split": "s"}})
 
 
 def test_names_of_ones_own_may_be_long_and_have_backslashes(tmp_path):

@@ -147,5 +147,5 @@ def test_a_measure_may_lack_in_some_rules_and_expressions(tiny, tmp_path):
 )
 def test_what_is_wrong_in_metrics_is_named(scored, tmp_path, key, value, named):
     write_json(tmp_path / "metrics.json", read_json(scored / "metrics.json") | {key: value})
-    with pytest.raises(InputError, match=rf"metrics.json: not the scores of a run: {named}.*again"):
+    with pytest.raises(InputError, match=rf"metrics.json: not as rvos writes it: {named}.*again"):
         Metrics.read(tmp_path)

@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 from made_mevis import write_split
@@ -256,3 +257,5 @@ def test_a_disk_that_takes_two_names_for_one(tmp_path, alike):
     as_on_such_a_disk.rmdir()
     assert run_stage(stage, split, OneDevice()) == {}
     assert all(map(stage.store.has, alike))
+    stage.store = replace(stage.store, path=tmp_path / "2026-11")  # no letter
+    assert run_stage(stage, split, OneDevice()) == {}

@@ -157,6 +157,9 @@ def test_weights_missing_or_of_another_model(tmp_path):
         load_sam3("nowhere-such-folder")
     with pytest.raises(InputError, match="got a file"):
         load_sam3("sam3.pt")
+    (tmp_path / "sam3.pt").mkdir()
+    with pytest.raises(InputError, match="no such weights"):
+        load_sam3(str(tmp_path / "sam3.pt"))
     model = tiny_sam3()
     state = model.state_dict()
     del state["detector_model.dot_product_scoring.query_proj.weight"]
