@@ -120,7 +120,7 @@ class Evaluation:
             coarse: Any = check(build, cfg.coarse, "coarse") if stages else None
             page = check(build, cfg.report, "report") if "report" in cfg else None
             sharing = check(Sharing, settings.get("shard"), settings.get("shards"))
-            if settings.get("logger", {}).get("wandb") is not None:
+            if stages and settings.get("logger", {}).get("wandb") is not None:
                 from rvos.report.dashboard import check_account
 
                 check(check_account)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from rvos.errors import InputError
 from rvos.report.csv_tables import SCORES, tables_of
@@ -41,6 +42,12 @@ def told_what_to_do() -> Iterator[None]:
         raise InputError(
             f"logger=wandb: {error}\nLog in with `wandb login`, or set "
             "WANDB_MODE=offline and `wandb sync` later"
+        ) from None
+    except ValidationError as error:  # of its settings, which it reads of the environment, too
+        wrong = error.errors()[0]
+        key = str(wrong["loc"][0])
+        raise InputError(
+            f"logger=wandb: {key} (WANDB_{key.upper()}): {wrong['msg']}, got {wrong['input']!r}"
         ) from None
 
 

@@ -191,6 +191,20 @@ def test_a_wrong_network_is_named_with_the_other_settings():
     assert said == {"model.hidden_dim", "model.num_queries", "refine.window"}
 
 
+@pytest.mark.parametrize("mode", ["", "offlin"])
+def test_a_wrong_mode_of_wandb_is_named_before_stages_run(mode, monkeypatch):
+    """What only reads a finished run, as `rvos merge`, does not ask W&B."""
+    import wandb
+
+    wandb.teardown()  # of an earlier test: it reads the environment once
+    monkeypatch.setenv("WANDB_MODE", mode)
+    cfg = composed("eval", "output_dir=x", "logger=wandb")
+    with pytest.raises(SettingsError, match=f"logger=wandb: mode .WANDB_MODE.*got '{mode}'$"):
+        Evaluation.of(cfg)
+    wandb.teardown()
+    Evaluation.of(cfg, stages=False)
+
+
 # {choice: hash of what the name of its store depends on}, computed by fe8270a
 DIGESTS = {
     "masklets=sam2": "80b498595538",
