@@ -9,7 +9,14 @@ Settings: conf/predict.yaml. The stages are those of eval.py, with their stores 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from rvos.app.entry import entry_point, folder_is_fixed, plain, run_folder, weights_used
+from rvos.app.entry import (
+    entry_point,
+    folder_is_fixed,
+    is_multirun,
+    plain,
+    run_folder,
+    weights_used,
+)
 
 RESULTS = ("index.html", "refined", "decisions")
 
@@ -40,7 +47,7 @@ def main(cfg: DictConfig) -> None:
         check(own.offer_small, cfg, uses_gpu=todo.uses_gpu)
         check(own.check_device, cfg.device, uses_gpu=todo.uses_gpu)
         idle = isinstance(todo.masklets, NoMasklets)
-        if idle:  # with refine=none, as experiment=grounded has it
+        if idle and not is_multirun():  # with refine=none, as experiment=grounded has it
             check(check_effects, "predict", HydraConfig.get().overrides.task, ["masklets"])
         used = weights_used(cfg, ["coarse"] if idle else ["coarse", "masklets"])
         check(obtain, used, ask_only=True)  # the sources fetch when all else is known to be right

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fork_server import forked_python
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
@@ -194,6 +195,15 @@ def test_settings_that_nothing_reads_are_refused(program, others, idle):
     with pytest.raises(InputError, match=f"without effect in rvos {program} ") as error:
         check_effects(program, [*typed, "seed=3", "score.workers=1", "coarse.name=x"], unread(cfg))
     assert str(error.value).split("\n  ")[1:] == idle.split()
+
+
+@pytest.mark.parametrize("first, refused", [("refine=none", True), ("-m refine=none,vote", False)])
+def test_masklets_of_a_sweep_may_be_for_its_other_jobs(first, refused):
+    words = ["masklets=flow", "video=gone.mp4", "expression=x"]
+    command = [forked_python(), "predict.py", *first.split(), *words, "experiment=shapes"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1 and "gone.mp4" in done.stderr
+    assert ("without effect" in done.stderr) == refused, done.stderr
 
 
 @pytest.mark.parametrize("program", ["train", "eval", "predict", "synthesize", "verify"])
