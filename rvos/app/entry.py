@@ -161,11 +161,13 @@ def with_near_key(message: str, config_name: str, overrides: Sequence[str]) -> s
 def unread(cfg: DictConfig) -> set[str]:
     """Keys and groups that the chosen sources of a run do not read."""
     from rvos.stages.run_folder import NO_EFFECT
+    from rvos.stages.store import flat
 
     if "answers" not in cfg:  # a training
         return set()
-    of_model = {f"model.{key}" for key in NO_EFFECT["answers"]}
-    unread = of_model if "model" in cfg.coarse else {"model"}
+    of_model = {f"model.{key}" for key in NO_EFFECT["answers"] if not key.startswith("_")}
+    coarse = flat(OmegaConf.to_container(cfg.coarse, resolve=False), "")
+    unread = of_model if any("model" in key.split(".") for key in coarse) else {"model"}
     if cfg.answers.model is None:
         unread |= {f"answers.{key}" for key in cfg.answers if key != "model"}
     return unread
@@ -188,7 +190,8 @@ def weights_used(cfg: DictConfig, groups: Sequence[str]) -> dict[str, str]:
         key: value
         for group in groups
         for key, value in flat(settings[group], group).items()
-        if key.endswith(("weights", "checkpoint")) and isinstance(value, str)
+        if key.rpartition(".")[2] in ("weights", "backbone_weights", "checkpoint")
+        and isinstance(value, str)
     }
     tokenizer = settings["model"].get("tokenizer", "words")
     if ("coarse.checkpoint" in used or "model" in groups) and tokenizer != "words":

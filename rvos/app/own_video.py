@@ -16,7 +16,7 @@ from rvos import __version__
 from rvos.app.evaluation import Evaluation
 from rvos.app.results import keep_masklets
 from rvos.data.frames import fingerprint
-from rvos.data.split import Split
+from rvos.data.split import OwnSplit, Split
 from rvos.errors import InputError
 from rvos.masks import (
     FileError,
@@ -118,7 +118,7 @@ def read_sentences(expression: str | None, path: str | None) -> list[str]:
     raise InputError(f"expressions: {path}: expected a sentence per line, the file is empty")
 
 
-def inputs_of(cfg: DictConfig, split: Split) -> dict[str, Any]:
+def inputs_of(cfg: DictConfig, split: OwnSplit) -> dict[str, Any]:
     """What the results depend on beside the settings: contents, not paths."""
     (video,) = split.videos
     keys = ("coarse.checkpoint", "coarse.path", "masklets.path", "masklets.nouns", "refine.path")
@@ -127,7 +127,7 @@ def inputs_of(cfg: DictConfig, split: Split) -> dict[str, Any]:
         key: fingerprint(Path(path)) for key, path in paths.items() if path and Path(path).exists()
     }
     sentences = [expression.text for expression in video.expressions]
-    return {"video": fingerprint(Path(cfg.video)), "sentences": sentences} | files
+    return {"video": split.fingerprint, "sentences": sentences} | files
 
 
 def check_device(device: str, *, uses_gpu: bool) -> None:

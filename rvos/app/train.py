@@ -6,6 +6,7 @@ Settings: conf/train.yaml. Checkpoints, curves and overlays go to the run folder
 import logging
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -25,10 +26,13 @@ log = logging.getLogger("rvos.app.train")  # __name__ is __main__
 def main(cfg: DictConfig) -> float | None:
     """Fine-tune MUTR; returns the last J&F of the validations, None if there was none."""
     # Imported here, so that --help is quick.
+    from rvos.mutr.settings import ModelSettings
     from rvos.stages.run_folder import claim_folder, wandb_id
     from rvos.train.resume import RESULTS, finished, resume_from
+    from rvos.train.settings import DataSettings
+    from rvos.weights.local import obtain
 
-    check_settings(cfg)
+    data, model = check_settings(cfg)
     folder = run_folder(cfg)
     cfg.output_dir = str(folder)  # also in the jobs of a multirun and in every rank
     runs = Path(cfg.paths.runs) / cfg.task / cfg.name
@@ -39,6 +43,10 @@ def main(cfg: DictConfig) -> float | None:
     settings = plain(cfg)
     if resume is not None and (metrics := finished(resume, folder, settings)):
         return metrics["last"].get("val/JF")
+    if isinstance(data, DataSettings):  # these two, if they are no classes of one's own
+        data.check_there()
+    if isinstance(model, ModelSettings):
+        obtain(weights_used(cfg, ["model"]))
 
     # Torch takes seconds to import: what is wrong with settings and files has been said before.
     from pytorch_lightning.utilities.rank_zero import rank_zero_only
@@ -68,31 +76,34 @@ def main(cfg: DictConfig) -> float | None:
         training.finish_loggers(parts.trainer)
 
 
-def check_settings(cfg: DictConfig) -> None:
-    """Raises InputError with what is wrong with rvos' own keys and their files, without torch."""
+def check_settings(cfg: DictConfig) -> tuple[Any, Any]:
+    """The `DataSettings` and `ModelSettings`; other things for classes of one's own.
+
+    Raises SettingsError with what is wrong with rvos' own keys. Torch is not imported.
+    """
     from rvos.app.evaluation import score_settings
     from rvos.coarse.settings import coarse_settings
     from rvos.settings import all_checked, build, make
-    from rvos.train.settings import DataSettings, Options, TrainerSettings, Validation, declared
-    from rvos.weights.local import obtain
+    from rvos.train.settings import Options, TrainerSettings, Validation, declared
 
     groups = plain(cfg)
-    own = {field.name: groups["trainer"][field.name] for field in fields(TrainerSettings)}
-    data, *_ = all_checked(
+    callbacks, trainer = declared(groups["callbacks"]), groups["trainer"]
+    if "_target_" in (callbacks.get("best") or {}):  # and it is rvos' own
+        callbacks["best"]["once_an_epoch"] = trainer.get("val_check_interval", 1.0) == 1.0
+    counted = {field.name for field in fields(TrainerSettings)} & trainer.keys()
+    data, model, *_ = all_checked(
         lambda: build(declared(groups["data"]), "data"),
         lambda: build(declared(groups["model"]), "model"),
         lambda: build(declared(groups["loss"]), "loss"),
         lambda: build(declared(groups["optim"]), "optim"),
-        lambda: build(declared(groups["callbacks"]), "callbacks"),
+        lambda: build(callbacks, "callbacks"),
         lambda: coarse_settings(groups["coarse"]),
-        lambda: make(TrainerSettings, "trainer", own),
+        lambda: make(TrainerSettings, "trainer", {key: trainer[key] for key in counted}),
         lambda: make(Validation, "validation", groups["validation"]),
         lambda: make(Options, "", {key: groups[key] for key in ("seed", "compile", "hints")}),
         lambda: score_settings(cfg),
     )
-    if isinstance(data, DataSettings):  # and no class of one's own
-        data.check_there()
-    obtain(weights_used(cfg, ["model"]))
+    return data, model
 
 
 if __name__ == "__main__":

@@ -161,9 +161,12 @@ class CoarseStage(CoarseMasks):
     def problems(self, video: Video) -> list[str]:
         from rvos.mutr.text import too_long
 
-        texts, limits = [e.text for e in video.expressions], self.build_model.keywords
-        long = too_long(texts, limits["tokenizer"], limits["max_tokens"])
-        return super().problems(video) + [f"video {video.name}: {said}" for said in long]
+        problems, keys = super().problems(video), self.build_model.keywords
+        if self.build_model.func is not build_mutr:  # a network of one's own
+            return problems
+        texts = [e.text for e in video.expressions]
+        long = too_long(texts, keys["tokenizer"], keys["max_tokens"])
+        return problems + [f"video {video.name}: {said}" for said in long]
 
     def prepare(self, place: Place) -> None:
         """Raises InputError if the checkpoint does not fit, or is not that of the store."""

@@ -386,13 +386,14 @@ def _check_size(frame: Frame, size: Size, where: str, remedy: str = "") -> None:
         )
 
 
-def fingerprint(path: Path) -> str:
-    """SHA-256 that tells two inputs apart: of a file, of a folder's images, or of all files in it.
+def fingerprint(path: Path, *, images: bool = False) -> str:
+    """SHA-256 that tells two inputs apart: of a file, or of all files in a folder.
 
-    Names and bytes count: images that are not compressed have equal sizes.
+    Of a folder's files names and bytes count: images that are not compressed have equal sizes.
+    `images`: those that are no images do not count, as in a folder of frames.
     """
     if path.is_file():
         return file_sha256(path)
-    files = sorted(p for p in path.iterdir() if is_image(p) and p.is_file()) or files_below(path)
+    files = [p for p in files_below(path) if not images or p.parent == path and is_image(p)]
     lines = [f"{p.relative_to(path)} {file_sha256(p)}" for p in files]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

@@ -25,7 +25,7 @@ class PngTruth(Truth):
     """
 
     def __init__(self, split: Split, folder: str = "Annotations"):
-        self.path = split.folder / folder
+        self.split, self.path = split, split.folder / folder
         if not self.path.is_dir():
             raise NoTruth(
                 f"{self.path}: no such folder{instead_of(self.path)}; split {split.name} has no "
@@ -55,7 +55,7 @@ class PngTruth(Truth):
         Raises FileError for a PNG that cannot be read, and where `label_problems` has something.
         """
         video = annotation_id.rpartition("/")[0]
-        if problem := other_pictures(self.folder(annotation_id)):
+        if problem := other_pictures(self.folder(annotation_id), self.frames[video]):
             raise FileError(problem)
         track = [self.mask(annotation_id, t) for t in range(len(self.frames[video]))]
         if not any(track):
@@ -77,7 +77,7 @@ class PngTruth(Truth):
         self, annotation_id: str, video: Video, size: Sequence[int] | None
     ) -> Iterator[str]:
         """As `Truth.problems`, from the headers of the files."""
-        if problem := other_pictures(self.folder(annotation_id)):
+        if problem := other_pictures(self.folder(annotation_id), video.frames):
             yield problem
         for path in filter(None, (self.file(annotation_id, frame) for frame in video.frames)):
             try:
@@ -119,9 +119,11 @@ class MaskFolders(PngTruth):
 
     def label_problems(self, annotation_id: str) -> Iterator[str]:
         """A folder whose files are named like no frame."""
-        folder, frames = self.folder(annotation_id), self.frames[annotation_id.rpartition("/")[0]]
-        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        if names and {f"{frame}.png" for frame in frames}.isdisjoint(names):
+        video, folder = annotation_id.rpartition("/")[0], self.folder(annotation_id)
+        names, frames = sorted(p.name for p in folder.glob("[!.]*")), self.frames[video]
+        images = self.split.frame_folder(video)  # there may be more than the frames that are listed
+        known = {p.stem for p in images.glob("*")} if isinstance(images, Path) else set[str]()
+        if names and known.union(frames).isdisjoint(Path(name).stem for name in names):
             yield f"{folder}: no file is called like a frame, such as {frames[0]}.png: {names[0]}"
 
 

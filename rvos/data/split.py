@@ -118,6 +118,7 @@ class OwnSplit(Split):
     path: Path = Path()
     every: int = 1  # of so many frames one is used
     max_frames: int | None = None  # of those that are used; None: all
+    fingerprint: str = ""  # of the file or of the images
 
     def open_frames(self, video: Video) -> Frames:
         return _thinned(self.path, self.every, self.max_frames)
@@ -154,9 +155,10 @@ def own_split(
     name = path.resolve().stem.lstrip(".") or "video"  # hidden files are no results
     expressions = [Expression(name, str(i), text, ()) for i, text in enumerate(sentences)]
     video = Video(name, tuple(frames.names), tuple(expressions))
-    identity = json.dumps([fingerprint(path), every, max_frames, *sentences])
+    content = fingerprint(path, images=True)
+    identity = json.dumps([content, every, max_frames, *sentences])
     digest = hashlib.sha256(identity.encode()).hexdigest()
-    return OwnSplit(path.parent, name, (video,), digest, path, every, max_frames)
+    return OwnSplit(path.parent, name, (video,), digest, path, every, max_frames, content)
 
 
 class NoTruth(InputError):

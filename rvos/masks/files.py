@@ -11,7 +11,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from io import BufferedIOBase, BytesIO
@@ -361,14 +361,14 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in formats if name in read)
 
 
-def other_pictures(folder: Path) -> str:
-    """What is wrong with a folder of masks that has pictures but .png, which nobody reads."""
-    names = {p.name for p in folder.iterdir()} if folder.is_dir() else set[str]()
+def other_pictures(folder: Path, frames: Collection[str]) -> str:
+    """What is wrong with a folder of masks where frames have a picture, but no .png to read."""
+    wanted = set(frames)
     others = [
-        name
-        for name in sorted(names)
-        if not name.startswith(".") and Path(name).suffix.lower() in image_suffixes()
-        if Path(name).suffix != ".png" and Path(name).with_suffix(".png").name not in names
+        path.name
+        for path in sorted(folder.iterdir() if folder.is_dir() else ())
+        if path.stem in wanted and path.suffix.lower() in image_suffixes()
+        if not (folder / f"{path.stem}.png").is_file()
     ]
     return list_problems(f"{folder}: masks that are no .png", others) if others else ""
 

@@ -145,7 +145,7 @@ class TrackFiles:
         if frames is None:
             raise ValueError("a PNG tree is read with the frame names of the video")
         folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-        if problems := [*filter(None, map(other_pictures, folders))]:
+        if problems := [*filter(None, (other_pictures(folder, frames) for folder in folders))]:
             raise FileError("\n".join(problems))
         return {p.name: [_read_png(p / f"{frame}.png") for frame in frames] for p in folders}
 

@@ -16,8 +16,7 @@ GROUPS = 32  # of the norms over hidden_dim channels
 
 
 def _known(name: str) -> str:
-    name = name.removesuffix("_p4w7")  # swin_l_p4w7, as the official options call swin_l
-    if name not in BACKBONES and "." not in name:
+    if name.removesuffix("_p4w7") not in BACKBONES and "." not in name:
         raise ValueError("no such backbone")
     return name
 

@@ -92,10 +92,10 @@ def finished(resume: Path, folder: Path, settings: Mapping[str, Any]) -> dict[st
         metrics, before = read_json(run / METRICS), read_settings(run)
         done = as_written(_ENDED, metrics)
         same = all(
-            before.get("config", {}).get("trainer", {}).get(key) == limits[key]
+            before.get("config", {}).get("trainer", {}).get(key) == limits.get(key)
             for key in ("max_epochs", "max_steps", "max_time")
         )
-    steps, epochs = limits["max_steps"], limits["max_epochs"]
+    steps, epochs = limits.get("max_steps", -1), limits.get("max_epochs")
     reached = 0 <= steps <= done.steps or 0 <= (epochs or -1) <= done.epochs
     if not same and not reached:
         return None

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from rvos.data.formats import is_there, open_split
+from rvos.data.split import Problem
 from rvos.data.verify import Release
 from rvos.errors import InputError
 from rvos.settings import Amount, Count, Flag, Folder, Positive, Text, Whole, checked, wrong
 from rvos.train.recipe import ClipRecipe
 
 SCORES = ("val/J", "val/F", "val/JF")  # 1 is the best
-Limit = Annotated[int, Field(strict=True, ge=-1)]  # -1: none
+Limit = Annotated[int, Field(ge=-1)]  # -1: none; 1e5 is whole, too
 
 DECLARED = {
     "rvos.mutr.build_mutr": "rvos.mutr.settings.ModelSettings",
@@ -68,8 +69,12 @@ class Last(EverySteps):
     dirpath: Folder
 
 
-def check_best(*, filename: str | None, save_top_k: int, **lightnings: Any) -> None:
+def check_best(
+    *, filename: str | None, save_top_k: int, once_an_epoch: bool = True, **lightnings: Any
+) -> None:
     """Look at the keys of `callbacks.best` together; Lightning looks at each.
+
+    `once_an_epoch`: no epoch has several validations.
 
     Raises InputError where another file would be taken for the best: the last of several of one
     name, which overwrites the others, the worst, the newest, or weights newer than their score.
@@ -86,10 +91,11 @@ def check_best(*, filename: str | None, save_top_k: int, **lightnings: Any) -> N
             raise InputError(f"callbacks.best.{key}: {at_once}, got {value}")
     if not filename or filename == "last":
         raise InputError(f"callbacks.best.filename: expected a name as best, got {filename!r}")
-    if save_top_k not in (0, 1) and "{step" not in filename:
-        several = filename.partition("{")[0].rstrip("-") + "-{step}"
+    differ = "{step" in filename or (once_an_epoch and "{epoch" in filename)
+    if save_top_k not in (0, 1) and not differ and not lightnings.get("enable_version_counter"):
+        several = (filename.partition("{")[0].rstrip("-") or "best") + "-{step}"
         raise InputError(
-            f"callbacks.best.save_top_k: expected 1, got {save_top_k}: several would be written to "
+            f"callbacks.best.save_top_k: expected 1, got {save_top_k}: several may have the name "
             f"{filename}.ckpt. For several, add callbacks.best.filename='{several}'"
         )
 
@@ -101,10 +107,10 @@ class TrainerSettings:
     devices: Annotated[
         Count | Literal[-1] | Sequence[Whole] | Annotated[str, Field(pattern=r"^(auto|[-\d, ]+)$")],
         Field(description="a number of devices, auto, or a list of their indices"),
-    ]
-    num_nodes: Count
-    max_epochs: Limit | None
-    max_steps: Limit
+    ] = "auto"
+    num_nodes: Count = 1
+    max_epochs: Limit | None = None
+    max_steps: Limit = -1
 
 
 @checked
@@ -200,4 +206,5 @@ class DataSettings:
         own = [self.own(split) for split in (self.val_split, self.split) if split is not None]
         for source in [*self.train_sources().values(), *own]:
             if not is_there(source.format, source.root, source.split, source.meta):
-                open_split(source.format, source.root, source.split, meta=source.meta)  # says why
+                bad: list[Problem] | None = [] if self.skip_bad else None
+                open_split(source.format, source.root, source.split, bad, source.meta)  # says why

@@ -180,7 +180,11 @@ def test_an_argument_that_cannot_be_taken_is_named(program, argument, told):
 @pytest.mark.parametrize(
     "program, others, idle",
     [
-        ("eval", "coarse=mutr", "model.weights=mine.pth data.clip.num_frames=7 answers.rounds=2"),
+        (
+            "eval",
+            "coarse=mutr model._target_=a.B",
+            "model.weights=mine.pth data.clip.num_frames=7 answers.rounds=2",
+        ),
         ("eval", "coarse=files", "model=mutr_tiny model.num_queries=3 trainer.max_steps=9"),
         ("eval", "", "data.batch_size=4 data.val_split=valid data.release=v1"),
         ("predict", "coarse=grounded", "data=ref_davis ablation=paper model.backbone=swin_t"),

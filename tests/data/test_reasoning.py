@@ -250,6 +250,11 @@ def test_masks_of_an_object_under_names_of_no_frame_are_named(tmp_path):
         checked("reason_vos", root, "valid")
     (problem,) = problems_of("reason_vos", root, "valid")
     assert "expression 0" in problem and told in problem
+    opened = open_split("reason_vos", root, "valid")
+    video = opened.videos[0]
+    (opened.frame_folder(video.name) / "00001.jpg").write_bytes(b"")  # a frame that is not listed
+    ids = video.expressions[0].annotation_ids
+    assert not any(open_truth("reason_vos", opened).track(ids[0]))
 
 
 @pytest.mark.parametrize("format", ["groundmore", "reason_vos"])

@@ -16,14 +16,15 @@ from omegaconf import OmegaConf  # noqa: E402
 from test_conf import composed  # noqa: E402
 
 from rvos import CONFIG_DIR, Count, InputError, SettingsError, checked  # noqa: E402
+from rvos.app.train import check_settings  # noqa: E402
 from rvos.app.training import make_parts  # noqa: E402
 from rvos.data.synthetic import synthesize  # noqa: E402
 from rvos.data.verify import verify  # noqa: E402
-from rvos.settings import build  # noqa: E402
+from rvos.settings import build, make  # noqa: E402
 from rvos.train import run  # noqa: E402
 from rvos.train.callbacks import BestCheckpoint, LastCheckpoint  # noqa: E402
 from rvos.train.resume import resume_from  # noqa: E402
-from rvos.train.settings import Validation  # noqa: E402
+from rvos.train.settings import TrainerSettings, Validation  # noqa: E402
 
 
 def group(name: str, *overrides: str):
@@ -229,6 +230,8 @@ def test_callbacks_count_optimizer_steps(value, tmp_path):
         (["filename=null"], "callbacks.best.filename: expected a name as best, got None"),
         (["save_on_train_epoch_end=true"], "callbacks.best.save_on_train_epoch_end: expected that"),
         (["save_top_k=2", "filename='best-{step}'"], None),
+        (["save_top_k=2", "filename='{epoch}'"], None),
+        (["save_top_k=2", "enable_version_counter=true"], None),
         (["monitor=val/loss", "mode=min"], None),
     ],
 )
@@ -295,6 +298,21 @@ def test_keys_of_no_group_and_of_the_score_are_checked_before_training():
         "hints",
         "score.max_videos",
     ]
+
+
+def test_a_trainer_file_of_ones_own_needs_not_all_keys():
+    assert make(TrainerSettings, "trainer", {"max_steps": 1e5}).max_steps == 100_000
+
+
+def test_names_of_epochs_are_one_for_several_validations(tmp_path):
+    """Two checkpoints of one epoch would have one name."""
+    named = "callbacks.best.filename='{epoch}'"
+    wrong = [named, "callbacks.best.save_top_k=2", "trainer.val_check_interval=0.5"]
+    cfg = composed("train", f"output_dir={tmp_path}", *wrong)
+    with pytest.raises(SettingsError, match="several may have the name {epoch}.ckpt.*best-{step}"):
+        check_settings(cfg)
+    cfg.trainer.val_check_interval = 1.0
+    check_settings(cfg)
 
 
 def test_a_split_or_sources_are_trained_on():

@@ -392,9 +392,11 @@ def test_wrong_settings_are_named_together_before_weights(without_torch):
 
 def test_only_weights_that_are_used_are_asked_for(without_torch):
     """The default refines nothing: no masklet is made."""
-    said = without_torch.run(*DEFAULTS, "masklets.weights=nowhere", status=1, HF_HUB_OFFLINE="1")
+    said = without_torch.run(*DEFAULTS, status=1, HF_HUB_OFFLINE="1")
     assert "masklets" not in said and "torch was" not in said
     assert "coarse.detect.weights=" in said and "coarse.weights=" in said
+    said = without_torch.run(*DEFAULTS, "masklets.weights=nowhere", status=1, HF_HUB_OFFLINE="1")
+    assert "without effect in rvos predict" in said and "not there" not in said
 
 
 def test_a_hub_that_never_answers(without_torch):

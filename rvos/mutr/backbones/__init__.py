@@ -13,8 +13,10 @@ from rvos.settings import named
 def build_backbone(name: str, *, checkpointing: bool) -> Backbone:
     """The backbone of a name, or of the dotted name of a class (docs/extending.md).
 
-    Raises InputError for a class that cannot be imported.
+    `swin_l_p4w7`, as the official options call it, is `swin_l`. Raises InputError for a class that
+    cannot be imported.
     """
+    name = name.removesuffix("_p4w7")
     if name in RESNETS:
         from rvos.mutr.backbones.resnet import FrozenResNet, TinyResNet, TinyVideoResNet
 
