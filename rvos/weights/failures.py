@@ -4,6 +4,7 @@ The hub, other servers of files, and servers of models fail alike: no such host,
 certificate, a limit of time.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from rvos.errors import InputError
 
 _REMEDIES = {  # of what a library says of a connection that failed, in lower case
     "timed out": "the limits: HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT, --timeout of answers",
+    "certificate bundle": "REQUESTS_CA_BUNDLE, or CURL_CA_BUNDLE, names no file",
     "certificate": "SSL_CERT_FILE names the certificates to trust, such as that of your proxy",
     "name or service": "no such host, or no network",
     "name resolution": "no such host, or no network",
@@ -46,13 +48,19 @@ def in_a_line(error: Exception, most: int = 200) -> str:
 
 @contextmanager
 def usable_proxy(what: str) -> Iterator[None]:
-    """Raise InputError for a proxy that the client cannot use. `what`: who needs the network."""
+    """Raise InputError for a proxy, or certificates, that the client cannot use.
+
+    `what`: who needs the network.
+    """
     try:
         yield
     except InputError:
         raise
     except Exception as error:  # an ImportError, a ValueError, or one of the library's own
         said = in_a_line(error)
+        certificates = os.environ.get("SSL_CERT_FILE")
+        if certificates and isinstance(error, FileNotFoundError):
+            raise InputError(f"{what}: SSL_CERT_FILE={certificates} names no file") from None
         if not proxy() or not re.search("proxy|Invalid port|URL", said):
             raise
         needs = "speaks SOCKS, which needs: pip install 'httpx[socks]'"

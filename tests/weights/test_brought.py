@@ -6,8 +6,10 @@ import ssl
 from contextlib import contextmanager
 from io import StringIO
 
+import httpx
 import numpy as np
 import pytest
+import requests
 import torch
 from onnx_file import onnx
 from safetensors.torch import load_file, save_file
@@ -17,6 +19,7 @@ from test_weights import DINO, Machine, hub  # noqa: F401
 from rvos.errors import InputError
 from rvos.tracking.sam2_weights import load_edgetam, load_transformers, read_meta_file
 from rvos.tracking.small_networks import read_network
+from rvos.weights.failures import usable_proxy
 from rvos.weights.tensors import read_state
 from rvos.weights.whole import lacking
 
@@ -271,6 +274,14 @@ def test_a_certificate_and_a_full_disk_have_their_remedies(tmp_path, monkeypatch
     with pytest.raises(InputError, match="cannot be written to one.part: File too large"):
         with fetching.explained("https://host/one.pth", None):
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), "one.part")
+    monkeypatch.setenv("SSL_CERT_FILE", "/none.pem")
+    with pytest.raises(InputError, match="^the server: SSL_CERT_FILE=/none.pem names no file$"):
+        with usable_proxy("the server"):
+            httpx.Client()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/none.pem")
+    with pytest.raises(fetching.Unreachable, match="/none.pem; REQUESTS_CA_BUNDLE, or .* no file"):
+        with fetching.explained("https://host/one.pth", None):
+            requests.get("https://localhost:9")
 
 
 def test_a_slow_proxy_has_the_time_that_huggingface_hub_is_given(tmp_path, hub, monkeypatch):  # noqa: F811
