@@ -63,9 +63,10 @@ def check_texts(*texts: str) -> None:
 def one_message() -> Iterator[None]:
     """Every program and command runs in it: a user's mistake ends in one message on stderr.
 
-    Exits with status 1, without a traceback; with 130 after Ctrl-C. A path that the system refuses
-    is such a mistake too: a user's own source opens files with `open`. What a terminal cannot show
-    is escaped, and names that could not be written into any result are refused.
+    Exits with status 1, without a traceback; with 130 after Ctrl-C, and tells what fails while it
+    stops. A path that the system refuses is such a mistake too: a user's own source opens files
+    with `open`. What a terminal cannot show is escaped, and names that could not be written into
+    any result are refused.
     """
     # Also torchmetrics imports it; at the first start it tells of its fonts and folders.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -78,22 +79,24 @@ def one_message() -> Iterator[None]:
         check_texts(*sys.argv[1:], os.getcwd(), *ours)
         yield
     except (Exception, KeyboardInterrupt) as error:
-        if (stopped := _ctrl_c_in(error)) is not None:
-            todo = str(stopped) or "The same command makes what is missing."
-            print(f"\nStopped by Ctrl-C. {todo}", file=sys.stderr)
-            sys.exit(130)
+        message, stopped = "", _ctrl_c_in(error)
         if isinstance(error, InputError):
             message = str(error)
         elif isinstance(error, OSError) and error.filename is not None:
             message = f"{error.filename}: {error.strerror}"
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 message += ". What is finished stays valid; start again to go on"
-        else:
+        if stopped is not None:
+            todo = str(stopped) or "The same command makes what is missing."
+            amid = "" if message or error is stopped else f" ({type(error).__name__}: {error})"
+            print(f"\nStopped by Ctrl-C. {todo}{amid}", file=sys.stderr)
+        elif not message:
             raise
     else:
         return
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(1)
+    if message:
+        print(f"error: {message}", file=sys.stderr)
+    sys.exit(1 if stopped is None else 130)
 
 
 def _ctrl_c_in(error: BaseException | None) -> KeyboardInterrupt | None:

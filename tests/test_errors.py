@@ -56,10 +56,16 @@ def test_what_a_terminal_cannot_show_is_escaped(monkeypatch):
     [
         (KeyboardInterrupt(), "The same command makes what is missing."),
         (KeyboardInterrupt("Add a=b."), "Add a=b."),
-        (AttributeError("x"), "The same command makes what is missing."),
+        (AttributeError("x"), "The same command makes what is missing. (AttributeError: x)"),
+        (
+            OSError(28, "No space left on device", "last.ckpt"),
+            "The same command makes what is missing.\nerror: last.ckpt: No space left on device. "
+            "What is finished stays valid; start again to go on",
+        ),
+        (InputError("wrong"), "The same command makes what is missing.\nerror: wrong"),
     ],
 )
-def test_ctrl_c_is_one_line_also_amid_a_library(error, told, capsys):
+def test_ctrl_c_is_one_line_and_what_fails_meanwhile_another(error, told, capsys):
     """OmegaConf makes an AttributeError of it, where it comes at an odd moment."""
     with pytest.raises(SystemExit, match="130"), one_message():
         try:
