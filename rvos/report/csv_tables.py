@@ -116,6 +116,9 @@ def write_csv(path: Path, table: Table) -> None:
     """Write a table whole or not at all."""
     text = io.StringIO()
     writer = csv.writer(text)  # its \r\n has a field with \r alone in quotes, too
-    writer.writerow(table.columns)
-    writer.writerows(table.rows)
-    write_bytes(path, text.getvalue().replace("\r\n", "\n").encode())
+    for row in (table.columns, *table.rows):
+        writer.writerow(row)
+        text.seek(text.tell() - len("\r\n"))
+        text.truncate()
+        text.write("\n")
+    write_bytes(path, text.getvalue().encode())

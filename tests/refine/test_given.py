@@ -252,7 +252,9 @@ def test_wrong_answers_are_listed(made_data, run_eval, capfd):
     assert "video short, expression 2: its noun has no masklets" in errors
 
 
-@pytest.mark.parametrize("text", ["the\u2028square\x85on\x0b\x0c\x1c me", "the square\ron me"])
+@pytest.mark.parametrize(
+    "text", ["the\u2028square\x85on\x0b\x0c\x1c me", "the square\ron me", "the square\r\non me\n"]
+)
 def test_line_ends_in_a_sentence_end_no_line(made_data, run_eval, text):
     """questions.jsonl can be read back, and a table has a row per expression."""
     made_data.meta["videos"]["long"]["expressions"]["0"]["exp"] = text
@@ -261,6 +263,8 @@ def test_line_ends_in_a_sentence_end_no_line(made_data, run_eval, text):
     with open(out / "per_expression.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6 and rows[0]["expression"] == text and rows[0]["noun"] == "square"
+    content = (out / "per_expression.csv").read_bytes()
+    assert b"\r" not in content.replace(text.encode(), b"")
     assert main(["ask", str(out), "--frames", "1", "--width", "32"]) == 0
     every(made_data)
     answers, questions = str(made_data.root / "decisions.json"), str(out / "ask/questions.jsonl")
