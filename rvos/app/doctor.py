@@ -11,7 +11,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -52,12 +52,17 @@ def findings() -> Iterator[Finding]:
     yield from _packages()
     yield from _devices()
     yield from _programs()
-    for what, look in (("data", _data), ("weights", _weights)):
-        folder = configured_folder(what)
-        try:
-            yield from look(folder)
-        except OSError as error:  # somebody else's
-            yield Finding("absent", what, f"{error.filename} cannot be read: {error.strerror}")
+    yield from _look("data", _data, configured_folder("data"))
+    yield from _look("weights", _weights, configured_folder("weights"))
+    yield from _other_weights()
+
+
+def _look(what: str, look: Callable[[Path], Iterator[Finding]], path: Path) -> Iterator[Finding]:
+    """The findings at a path; a folder that cannot be read is one, too."""
+    try:
+        yield from look(path)
+    except OSError as error:  # somebody else's
+        yield Finding("absent", what, f"{error.filename} cannot be read: {error.strerror}")
 
 
 def _packages() -> Iterator[Finding]:
@@ -144,39 +149,54 @@ def _data(folder: Path) -> Iterator[Finding]:
     sets = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     found = False
     for root in sets:
-        for split in sorted(p.name for p in root.iterdir() if p.is_dir()):
-            if not any(find_json(root / split / meta) for meta in METAS):
-                continue
+        for finding in _look(f"data {root.name}", _splits, root):
             found = True
-            parts = ["expressions"]
-            parts += ["ground truth"] * (find_json(root / split / "mask_dict.json") is not None)
-            images = root / split / "JPEGImages"
-            parts += ["images"] * (images.is_dir() or images.with_suffix(".tar").is_file())
-            missing = "" if "images" in parts else "; no JPEGImages: only given masks can be used"
-            yield Finding("ok", f"data {root.name}/{split}", ", ".join(parts) + missing)
+            yield finding
     if not found:
         todo = "docs/data.md says how to get MeViS there as mevis/{train,valid_u,valid,test}"
         yield Finding("absent", "data", f"no data set in {where}; {todo}")
 
 
-def _weights(folder: Path) -> Iterator[Finding]:
-    """Files in paths.weights, the demo's weights, the noun parser's model.
+def _splits(root: Path) -> Iterator[Finding]:
+    for split in sorted(p for p in root.iterdir() if p.is_dir()):
+        yield from _look(f"data {root.name}/{split.name}", _split, split)
 
-    The parser's model is where NLTK looks.
-    """
+
+def _split(folder: Path) -> Iterator[Finding]:
+    """What a split has; nothing for another folder."""
+    if not any(find_json(folder / meta) for meta in METAS):
+        return
+    parts = ["expressions"]
+    parts += ["ground truth"] * (find_json(folder / "mask_dict.json") is not None)
+    images = folder / "JPEGImages"
+    parts += ["images"] * (images.is_dir() or images.with_suffix(".tar").is_file())
+    missing = "" if "images" in parts else "; no JPEGImages: only given masks can be used"
+    yield Finding("ok", f"data {folder.parent.name}/{folder.name}", ", ".join(parts) + missing)
+
+
+def _weights(folder: Path) -> Iterator[Finding]:
+    """Files in paths.weights."""
     files = (
         sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
     )
     for path in files:
-        if path.is_file():
-            yield Finding("ok", f"weights {path.name}", f"{path.stat().st_size / 2**20:.0f} MiB")
-        else:
-            yield Finding("ok", f"weights {path.name}/", f"{sum(1 for _ in path.iterdir())} files")
+        yield from _look(f"weights {path.name}", _weights_at, path)
     if not files:
         todo = "`python -m rvos weights` says where each official file comes from. `make demo` "
         todo += "trains a small model of its own"
         where = f"nothing in {folder.resolve()} (RVOS_WEIGHTS)"
         yield Finding("absent", "weights", f"{where}; {todo}")
+
+
+def _weights_at(path: Path) -> Iterator[Finding]:
+    if path.is_file():
+        yield Finding("ok", f"weights {path.name}", f"{path.stat().st_size / 2**20:.0f} MiB")
+    else:
+        yield Finding("ok", f"weights {path.name}/", f"{sum(1 for _ in path.iterdir())} files")
+
+
+def _other_weights() -> Iterator[Finding]:
+    """The demo's weights, and the noun parser's model where NLTK looks."""
     demo = CONFIG_DIR.parent / "checkpoints" / "mutr_tiny_demo.pth"
     used = "predict.py and make demo; synthetic shapes only"
     yield _either(demo.is_file(), "demo's weights", used, f"{demo} is part of the repository")

@@ -1,13 +1,15 @@
 """The doctor's findings on machines made for the test."""
 
+import errno
 import importlib.metadata
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from rvos.app.doctor import findings, main
-from rvos.masks import write_json
+from rvos.masks import find_json, write_json
 
 
 @pytest.fixture
@@ -35,6 +37,29 @@ def test_packages_data_and_weights(machine):
     assert by_name["weights mutr.pth"].detail == "1 MiB"
     assert "CPU" in by_name and "H.264" in by_name
     assert by_name["demo's weights"].state == "ok"
+
+
+def test_a_closed_folder_hides_no_other(machine, monkeypatch):
+    """By a stand-in for the file system's refusal, since root may read all."""
+    iterdir = Path.iterdir
+
+    def refusing(folder):
+        if folder.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return iterdir(folder)
+
+    for above in ("data", "data/mevis", "weights"):
+        (machine / above / "closed").mkdir()
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    monkeypatch.setattr(
+        "rvos.app.doctor.find_json",
+        lambda path: next(path.parent.iterdir(), None) and find_json(path),
+    )
+    by_name = found()
+    for name in ("data closed", "data mevis/closed", "weights closed"):
+        assert by_name[name].detail.endswith("closed cannot be read: Permission denied")
+    for name in ("data mevis/valid_u", "weights mutr.pth", "demo's weights"):
+        assert by_name[name].state == "ok"
 
 
 def test_every_package_once(machine):
