@@ -34,6 +34,7 @@ _PREFIXES = re.compile(
     r"^((module|model)\.)+"
     r"|(?<![^.])(_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
+_MAY_BE_INF = re.compile(r".*mask|(.*[._])?(min|max)(_\w+)?")
 _STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -95,11 +96,15 @@ def _own_name(name: str) -> str:
 
 
 def check_numbers(state: Mapping[str, Tensor], where: str | Path) -> None:
-    """Raise InputError that names the tensors with NaN or infinity, which a mask may have."""
+    """Raise InputError that names the tensors with NaN or infinity.
+
+    A mask may have infinity, and so may an extreme that a metric or an observer has seen so far.
+    """
     wrong = [
         name
         for name, value in state.items()
-        if (value.isnan() if name.endswith("mask") else ~value.isfinite()).any()
+        if (value.is_floating_point() or value.is_complex())  # what is quantized knows no isfinite
+        and (value.isnan() if _MAY_BE_INF.fullmatch(name) else ~value.isfinite()).any()
     ]
     if wrong:
         raise InputError(list_problems(f"{where}: tensors that are not numbers (NaN, inf)", wrong))

@@ -20,20 +20,26 @@ from rvos.errors import InputError
 from rvos.tracking.sam2_weights import load_edgetam, load_transformers, read_meta_file
 from rvos.tracking.small_networks import read_network
 from rvos.weights.failures import usable_proxy
-from rvos.weights.tensors import read_state
+from rvos.weights.tensors import check_numbers, read_state
 from rvos.weights.whole import lacking
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")  # PyTorch is to drop them
 def test_tensors_that_are_not_numbers_are_named(tmp_path):
-    """A run that diverged; -inf is a value where a mask is a buffer."""
+    """A run that diverged; -inf is a value where a mask is a buffer, or a maximum of nothing."""
     state = {"a.weight": torch.ones(3), "b.bias": torch.ones(2), "attention_mask": torch.zeros(2)}
     state["attention_mask"][0] = -torch.inf
+    state |= {
+        "val_metric.min_value": torch.tensor(torch.inf),
+        "a.max_val": torch.tensor(-torch.inf),
+    }
     torch.save(state, tmp_path / "sound.pth")
     assert read_state(tmp_path / "sound.pth").keys() == state.keys()
     state["a.weight"][1], state["b.bias"][0] = torch.nan, torch.inf
     torch.save({"model": state}, tmp_path / "wrong.pth")
     with pytest.raises(InputError, match=r"(?s)wrong\.pth: tensors .* \(2\):.*a\.weight.*b\.bias"):
         read_state(tmp_path / "wrong.pth")
+    check_numbers({"x": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, "x")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
