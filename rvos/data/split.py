@@ -6,16 +6,17 @@ split too (`own_split`).
 
 import hashlib
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from rvos.data.archive import FilePath, find_frames
 from rvos.data.decoding import FrameError, Size, image_size
-from rvos.data.frames import FrameFolder, Frames, Thinned, fingerprint, is_image, open_frames
+from rvos.data.frames import FrameFolder, Frames, Thinned, fingerprint, open_frames
 from rvos.errors import InputError, check_texts, list_problems
 from rvos.masks import (
     Mask,
@@ -25,6 +26,7 @@ from rvos.masks import (
     canonical_track,
     union,
 )
+from rvos.masks.files import image_suffixes
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,8 @@ class Split:
     def files(self, video: Video) -> list[str]:
         """The names of the frames' files: those that are there, else .jpg."""
         folder = self.frame_folder(video.name)
-        there = folder.iterdir() if isinstance(folder, Path) and folder.is_dir() else ()
-        images = sorted(filter(is_image, there), key=lambda path: path.suffix == ".jpg")
-        by_name = {image.stem: image.name for image in images}
+        is_there = isinstance(folder, Path) and folder.is_dir()
+        by_name = _images_in(folder, folder.stat().st_mtime_ns) if is_there else {}
         return [by_name.get(frame, f"{frame}.jpg") for frame in video.frames]
 
     def size(self, video: Video) -> Size | None:
@@ -109,6 +110,15 @@ class Split:
             return image_size(self.frame_path(video.name, video.frames[0]))
         except FrameError:
             return None
+
+
+@lru_cache(maxsize=1)  # a dataset may have all videos in one folder
+def _images_in(folder: Path, changed: int) -> dict[str, str]:
+    """{name of a frame: its file}, a .jpg where there are several; `changed`: the folder's time."""
+    with os.scandir(folder) as entries:  # which tells a folder without a look at each file
+        paths = [Path(entry.name) for entry in entries if not entry.is_dir()]
+    images = [path for path in paths if path.suffix.lower() in image_suffixes()]
+    return {p.stem: p.name for p in sorted(images, key=lambda path: path.suffix == ".jpg")}
 
 
 @dataclass(frozen=True)

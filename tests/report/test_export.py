@@ -5,6 +5,7 @@ Takes about 15 s, most of it for two runs of eval.py.
 
 import io
 import json
+import os
 import re
 import zipfile
 
@@ -167,6 +168,21 @@ def test_frames_of_a_dataset_have_the_names_that_are_there(tmp_path):
         InputError, match=r"config\.yaml: not as rvos writes it: KeyError\('format'\)"
     ):
         used_split(run, {"data": {"root": str(tmp_path), "split": "s"}})
+
+
+def test_a_folder_of_many_videos_is_listed_once(tmp_path, monkeypatch):
+    """Whose entries tell by themselves that a folder is no frame."""
+    (tmp_path / "all" / "1.png").mkdir(parents=True)
+    (tmp_path / "all" / "0.png").write_bytes(b"")
+    videos = tuple(Video(name, ("0", "1"), ()) for name in "abc")
+    split = Split(tmp_path, "s", videos, "", frames_at="all")
+    listed, scandir = [], os.scandir
+    monkeypatch.setattr("os.scandir", lambda path: listed.append(path) or scandir(path))
+    assert [split.files(video) for video in videos] == [["0.png", "1.jpg"]] * 3
+    assert listed == [tmp_path / "all"]
+    (tmp_path / "all" / "1.jpeg").write_bytes(b"")
+    os.utime(tmp_path / "all", ns=(1, 1))
+    assert split.files(videos[0]) == ["0.png", "1.jpeg"]
 
 
 def test_names_of_ones_own_may_be_long_and_have_backslashes(tmp_path):
