@@ -117,7 +117,9 @@ class Run:
         decisions = read_decisions(self.folder, name)
         refined, scores = self._of_video("refined", name), self._of_video("scores", name)
         with reading(self.folder / "inputs" / name):
-            inputs = as_written(_INPUTS, self._of_video("inputs", name))
+            content = self._of_video("inputs", name)
+            masks = content.pop("tracks")  # `check_track` looks at those that are used
+            inputs = as_written(_INPUTS, content)
             problems: list[str] = []
 
             def checked(key: str, kind: str, track: Any) -> Track:
@@ -126,9 +128,9 @@ class Run:
 
             tracks = {
                 key: {
-                    "coarse": checked(key, "coarse", inputs.tracks[coarse]),
+                    "coarse": checked(key, "coarse", masks[coarse]),
                     "refined": checked(key, "refined", refined[key]),
-                    "truth": checked(key, "truth", inputs.tracks[inputs.truth[key]]),
+                    "truth": checked(key, "truth", masks[inputs.truth[key]]),
                 }
                 for key, coarse in inputs.coarse.items()
             }
@@ -222,10 +224,9 @@ class Run:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """A file of inputs/: coarse and truth are positions in tracks, by expression_id."""
+    """A file of inputs/: coarse and truth are positions in its tracks, by expression_id."""
 
     frames: tuple[str, ...]
-    tracks: list[Any]
     coarse: dict[str, NonNegativeInt]
     truth: dict[str, NonNegativeInt]
 

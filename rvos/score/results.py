@@ -192,6 +192,7 @@ class VideoFiles:
             content = read_json(path)
             if content.get("layout") != LAYOUT:
                 raise InputError(f"{path}: written by another release; start eval.py again")
+            entries = content.pop("expressions")
             kept = as_written(_FILE, content)
             units = {
                 mean: [
@@ -200,8 +201,7 @@ class VideoFiles:
                 for mean, rows in kept.units.items()
             }
             expressions = [
-                _unpacked(entry, video=name, expression_id=key)
-                for key, entry in kept.expressions.items()
+                _unpacked(entry, video=name, expression_id=key) for key, entry in entries.items()
             ]
             return VideoResult(expressions, units, kept.scored_as_empty, kept.lacking)
 
@@ -279,11 +279,10 @@ class _Table:
 
 @dataclass(frozen=True)
 class _File:
-    """The content of a video's file."""
+    """The content of a video's file, without its expressions."""
 
     scored_as_empty: int
     lacking: dict[str, str]
-    expressions: dict[str, dict[str, Any]]
     units: dict[str, list[tuple[str, str, _Table]]]
 
 

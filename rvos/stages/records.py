@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import PositiveInt, TypeAdapter, ValidationError
+from pydantic import PositiveInt, TypeAdapter
 
 from rvos.errors import InputError, list_problems
-from rvos.masks import FileError, read_json, write_json
+from rvos.masks import read_json, write_json
 from rvos.stages.run_folder import as_written
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ class Records:
     def _read(self, video: str, kind: str, form: TypeAdapter[T]) -> T | None:
         try:
             return as_written(form, read_json(beside(self.folder, video, kind)))
-        except (FileError, ValidationError):
+        except ValueError:  # FileError, too
             return None
 
     def forget(self, video: str) -> None:

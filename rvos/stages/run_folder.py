@@ -1,6 +1,5 @@
 """Run folders: the settings of the results in a folder, and whether a new run may write there."""
 
-import json
 import logging
 import os
 import secrets
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from rvos.data.formats import open_split
 from rvos.data.split import Expression, Split, Video
@@ -126,9 +126,9 @@ def reading(path: Path, todo: str = "eval.py writes it: run it again") -> Iterat
 def as_written(kind: TypeAdapter[T], content: Any) -> T:
     """What rvos has written as JSON: numbers are numbers there, and true is not 1.
 
-    Raises ValidationError for anything else.
+    Raises ValueError for anything else.
     """
-    return kind.validate_json(json.dumps(content), strict=True)
+    return kind.validate_json(to_json(content), strict=True)
 
 
 def has_no_effect(key: str, on: str, also: Collection[str] = ()) -> bool:

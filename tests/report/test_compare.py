@@ -129,6 +129,18 @@ def test_scores_of_a_video_are_read_as_they_were_written(tiny, tmp_path, place, 
         Run.read(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("coarse", {"0": True}), ("truth", {"0": 1.0}), ("coarse", {"0": -1}), ("tracks", None)],
+)
+def test_masks_of_a_video_are_found_as_they_were_written(tiny, tmp_path, key, value):
+    shutil.copytree(tiny.run, tmp_path / "run")
+    path = tmp_path / "run" / "inputs" / "one.json.gz"
+    write_json(path, read_json(path) | {key: value})
+    with pytest.raises(InputError, match="inputs/one: .*again"):
+        Run.read(tmp_path / "run").video("one")
+
+
 def test_runs_of_other_expressions_are_refused(tiny, tmp_path):
     def change(videos):
         del videos["three"].expressions[-1]

@@ -1,6 +1,7 @@
 """A stage's work: what runs beside what, what is left out, what is recorded, who waits for whom."""
 
 import errno
+import json
 import os
 import threading
 from dataclasses import replace
@@ -240,6 +241,9 @@ def test_a_record_says_who_began(tmp_path, monkeypatch):
         records.begin("a/b")
         content = read_json(tmp_path / "a" / ".b.started")
         assert content["starts"] == 1 and content["job"] == "7_3" and content["pid"] == os.getpid()
+        for key, value in (("host", "\ud800"), ("starts", 1.0), ("pid", True)):
+            (tmp_path / "a" / ".b.started").write_text(json.dumps(content | {key: value}))
+            assert records.start("a/b") is None
 
 
 @pytest.mark.parametrize(
