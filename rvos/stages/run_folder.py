@@ -84,7 +84,8 @@ NO_EFFECT: Mapping[str, frozenset[str]] = {
             "checkpoint_encoder",
         }
     ),
-    # what a program or command does; how many workers suit a machine may be said to all
+    # what a program or command does; how many workers suit a machine may be said to all, but for
+    # data.num_workers, which predict refuses with all of data
     "eval": _CLIPS
     | {"data.release"}
     | {
