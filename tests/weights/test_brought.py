@@ -369,6 +369,7 @@ def test_a_cache_that_somebody_else_has_closed(tmp_path, monkeypatch, capsys):
         here, text = command.state_of(dino)
         assert not here and said in text
     monkeypatch.setenv("RVOS_DATA", str(tmp_path / "data" / "mevis"))
+    list(doctor.findings())  # imports what it asks, which may be closed to the other user as well
     with closed(tmp_path / "data"):
         found = {finding.what: finding.detail for finding in doctor.findings()}
         assert "data/mevis cannot be read: Permission denied" in found["data"]
