@@ -14,7 +14,7 @@ from rvos.settings import checked
 from rvos.stages.devices import Place
 from rvos.stages.runner import TooLarge
 from rvos.stages.work import Work
-from rvos.weights.local import HubFolder
+from rvos.weights.kinds import HubFolder
 
 SHORT = 30  # bytes of a noun that SAM 3 reads for certain: a token has one at least
 

@@ -11,7 +11,8 @@ from rvos.data.frames import FrameCache
 from rvos.masks import MaskletScores, MaskletTracks
 from rvos.settings import Count, Flag, Share, Text, checked, wrong
 from rvos.stages.devices import Place
-from rvos.weights.local import HubFolder, find, names_file
+from rvos.weights.kinds import HubFolder, names_file
+from rvos.weights.local import find
 
 
 @checked(frozen=False, kw_only=True)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from rvos.errors import InputError
-from rvos.weights.local import local_folder, names_file
+from rvos.weights.kinds import names_file
+from rvos.weights.local import local_folder
 from rvos.weights.tensors import check_numbers
 
 # One buffer of SAM 2 under two names: transformers 4 keeps only one of them in a file.

@@ -21,7 +21,7 @@ from rvos.tracking.sam2_weights import (
     version_of,
 )
 from rvos.tracking.track import Step, VideoModel, drop_unread
-from rvos.weights.local import names_file
+from rvos.weights.kinds import names_file
 
 
 class PackageTracker(VideoModel):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rvos.errors import InputError
 from rvos.tracking.pretrained import load_strictly, missing
-from rvos.weights.local import names_file
+from rvos.weights.kinds import names_file
 from rvos.weights.tensors import read_state
 
 DOWNLOAD = (

@@ -12,47 +12,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field
 from rich.console import Console
 
 from rvos.errors import InputError, list_problems
 from rvos.masks import FileError, file_sha256, file_stamp, read_json, write_bytes, write_json
-from rvos.settings import Text, configured_folder
+from rvos.settings import configured_folder
 from rvos.weights import hub
+from rvos.weights.kinds import FILES
 from rvos.weights.table import GROUPS, WEIGHTS, Weight
 from rvos.weights.whole import is_tokenizer, lacking
 
-__all__ = ["WEIGHTS", "HubFolder", "Weight", "find", "local_folder", "names_file", "obtain"]
+__all__ = ["WEIGHTS", "Weight", "find", "local_folder", "obtain"]
 
 RECORD = "rvos.json"  # {"revisions": {name: commit}, "files": {commit: {file: ...}}, "licence"}
 log = logging.getLogger(__name__)
 _REPO = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # org/name; what ends like a file is none
-FILES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")  # what ends so is no name on the hub
 _revisions: dict[str, str] = {}  # what weights.revision says
-
-
-def names_file(weights: str | Path) -> bool:
-    """Whether weights are a file; else they are a folder or a name on the hub."""
-    path = Path(weights)
-    return path.is_file() or (path.suffix.lower() in FILES and not path.is_dir())
-
-
-def _no_file(weights: str) -> str:
-    if names_file(weights):
-        raise ValueError("a file")
-    return weights
-
-
-HubFolder = Annotated[  # a setting
-    Text,
-    AfterValidator(_no_file),
-    Field(description="a folder or a name on the hub, no file (docs/weights.md)"),
-]
-
-
-# ---------------------------------------------------------------------------------- in settings
 
 
 def local_folder(given: str | Path, *, key: str = "weights") -> Path:
